@@ -1,0 +1,13 @@
+"""Three easy blobs in [0, 1], as a data set."""
+
+import torch
+
+from tuner.data import Data
+
+
+def blobs(n_samples=150, n_features=16, dtype=torch.float64, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    y_N = torch.arange(n_samples) % 3
+    centers_KD = 0.15 + 0.7 * (torch.rand(3, n_features, generator=g, dtype=torch.float64) > 0.5)
+    x_ND = (centers_KD[y_N] + 0.08 * torch.randn(n_samples, n_features, generator=g, dtype=torch.float64)).clamp(0, 1)
+    return Data(name="blobs", x_ND=x_ND.to(dtype), y_N=y_N, shape=(4, n_features // 4), test=None)

@@ -1,0 +1,60 @@
+"""Solo and packed runs of the same trials, and how far apart they lie."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from tuner.loop import train
+from tuner.pool import Pool
+
+
+@dataclass
+class Run:
+    """What one epoch left: metrics that do not depend on the clock, weights, and how it ended."""
+
+    metrics: dict
+    state: dict
+    ended: str | None
+
+
+def record(epoch):
+    metrics = {name: value for name, value in epoch.metrics.items() if name != "samples_per_s"}
+    return Run(metrics, epoch.snapshot().weights(), epoch.ended)
+
+
+def solo(model, h, data, seed, **more):
+    return [record(epoch) for epoch in train(model, h, data, seed=seed, **more)]
+
+
+def packed(model, hs, data, seeds, joins=None, width=None):
+    """One list of epochs for each trial; trial i joins in round `joins[i]`."""
+    joins = joins or [0] * len(hs)
+    pool, runs, round_ = Pool(model, data, width or len(hs)), [[] for _ in hs], 0
+    while pool.members or round_ <= max(joins):
+        for i, join in enumerate(joins):
+            if join == round_:
+                pool.join(i, hs[i], seed=seeds[i])
+        for i, epoch in pool.round():
+            runs[i].append(record(epoch))
+        round_ += 1
+    return runs
+
+
+def distance(a, b):
+    """The largest difference; infinite where only one side is NaN."""
+    assert a.keys() == b.keys(), a.keys() ^ b.keys()
+    worst = 0.0
+    for name in a:
+        p, q = torch.as_tensor(a[name], dtype=torch.float64), torch.as_tensor(b[name], dtype=torch.float64)
+        same = (p == q) | (p.isnan() & q.isnan())
+        gap = torch.where(same, 0.0, (p - q).abs()).nan_to_num(nan=math.inf)
+        worst = max(worst, float(gap.max())) if gap.numel() else worst
+    return worst
+
+
+def apart(run, other):
+    """The largest difference of weights and metrics over all epochs."""
+    assert len(run) == len(other), (len(run), len(other))
+    assert [r.ended for r in run] == [r.ended for r in other]
+    return max(max(distance(a.state, b.state), distance(a.metrics, b.metrics)) for a, b in zip(run, other, strict=True))

@@ -1,0 +1,60 @@
+"""k-means as tensor code against scikit-learn's."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
+
+from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, sq_dist
+from tuner.draws import Draws
+
+X_ND = torch.as_tensor(load_digits().data / 16)
+
+
+def draws(*shape, seed=0):
+    return Draws(seed, like=X_ND).exponential(*shape)
+
+
+def test_distances_are_those_of_brute_force():
+    centers_KD = X_ND[:5] + 0.01
+    want = torch.stack([((X_ND - c) ** 2).sum(1) for c in centers_KD], 1)
+    assert torch.allclose(sq_dist(X_ND, centers_KD), want)
+    assert torch.equal(nearest(X_ND, centers_KD).argmax(1), want.argmin(1))
+
+
+def test_lloyd_from_the_same_centres_ends_where_scikit_learn_ends():
+    start_KD = X_ND[:10]
+    theirs = KMeans(10, init=start_KD.numpy(), n_init=1, tol=0, max_iter=300).fit(X_ND.numpy())
+    ours_KD = start_KD
+    for _ in range(300):
+        ours_KD = lloyd(X_ND, ours_KD)
+    assert np.allclose(ours_KD.numpy(), theirs.cluster_centers_)
+
+
+def test_the_best_of_several_starts_is_as_good_as_scikit_learns():
+    def inertia(centers_KD):
+        return float(sq_dist(X_ND, torch.as_tensor(centers_KD)).amin(1).sum())
+
+    theirs = KMeans(10, n_init=10, random_state=0).fit(X_ND.numpy())
+    ours = k_means(X_ND, draws(10, 10, len(X_ND)))
+    assert inertia(ours) == pytest.approx(theirs.inertia_, rel=0.005)
+
+
+def test_a_centre_without_samples_stays():
+    centers_KD = torch.cat([X_ND[:3], torch.full((1, 64), 100.0)])
+    assert torch.equal(lloyd(X_ND, centers_KD)[3], centers_KD[3])
+
+
+def test_starting_centres_are_samples_drawn_by_squared_distance():
+    z_NZ = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    centers_IKZ = k_means_plus_plus(z_NZ, draws(30_000, 2, 3))[..., 0]
+    first = torch.tensor([(centers_IKZ[:, 0] == z).double().mean() for z in z_NZ[:, 0]])
+    assert torch.allclose(first, torch.full((3,), 1 / 3, dtype=first.dtype), atol=0.01)
+    after_0 = centers_IKZ[centers_IKZ[:, 0] == 0, 1]
+    assert float((after_0 == 3).double().mean()) == pytest.approx(0.9, abs=0.01)  # 9 : 1
+
+
+def test_more_clusters_than_distinct_samples_leave_no_nan():
+    z_NZ = torch.zeros(6, 2, dtype=torch.float64)
+    assert k_means(z_NZ, draws(2, 4, 6)).isfinite().all()

@@ -1,0 +1,181 @@
+"""Every metric against an independent statement of it."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from tuner import metrics
+from tuner.metrics import GOALS, LABEL_FREE, LABELLED, WORST, contingency, evaluate
+
+SIZES = [(2, 2), (3, 3), (6, 6), (5, 2), (6, 3), (2, 5), (3, 6), (1, 4), (4, 1)]  # K, C
+
+
+def draw(n_clusters: int, n_classes: int, n_samples: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clusters and classes that agree for about half of the samples; every class occurs."""
+    g = torch.Generator().manual_seed(100 * n_clusters + n_classes)
+    y_N = torch.cat([torch.arange(n_classes), torch.randint(n_classes, (n_samples - n_classes,), generator=g)])
+    c_N = torch.where(torch.rand(n_samples, generator=g) < 0.5, y_N % n_clusters, torch.randint(n_clusters, (n_samples,), generator=g))
+    return c_N, y_N
+
+
+def table(c_N: torch.Tensor, y_N: torch.Tensor, n_clusters: int, n_classes: int) -> np.ndarray:
+    return contingency(c_N, y_N, n_clusters, n_classes).numpy()
+
+
+def best_map_by_trying_all(c_N: torch.Tensor, y_N: torch.Tensor, n_clusters: int, n_classes: int) -> float:
+    c, y, size = c_N.numpy(), y_N.numpy(), max(n_clusters, n_classes)
+    return max(float(np.mean(np.array(names)[c] == y)) for names in permutations(range(size)))
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_the_table_counts_every_pair(n_clusters: int, n_classes: int) -> None:
+    c_N, y_N = draw(n_clusters, n_classes)
+    n_KC = table(c_N, y_N, n_clusters, n_classes)
+    for k in range(n_clusters):
+        for c in range(n_classes):
+            assert n_KC[k, c] == int(((c_N == k) & (y_N == c)).sum())
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_acc_is_the_best_of_all_one_to_one_maps(n_clusters: int, n_classes: int) -> None:
+    c_N, y_N = draw(n_clusters, n_classes)
+    assert metrics.acc(table(c_N, y_N, n_clusters, n_classes)) == pytest.approx(best_map_by_trying_all(c_N, y_N, n_clusters, n_classes))
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_acc_vote_gives_every_cluster_its_most_frequent_class(n_clusters: int, n_classes: int) -> None:
+    c_N, y_N = draw(n_clusters, n_classes)
+    right = sum(int(y_N[c_N == k].bincount().max()) for k in range(n_clusters) if bool((c_N == k).any()))
+    assert metrics.acc_vote(table(c_N, y_N, n_clusters, n_classes)) == pytest.approx(right / len(y_N))
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_nmi_is_scikit_learns_with_the_arithmetic_mean(n_clusters: int, n_classes: int) -> None:
+    c_N, y_N = draw(n_clusters, n_classes)
+    expected = normalized_mutual_info_score(y_N, c_N, average_method="arithmetic")
+    assert metrics.nmi(table(c_N, y_N, n_clusters, n_classes)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_ari_is_scikit_learns(n_clusters: int, n_classes: int) -> None:
+    c_N, y_N = draw(n_clusters, n_classes)
+    assert metrics.ari(table(c_N, y_N, n_clusters, n_classes)) == pytest.approx(adjusted_rand_score(y_N, c_N), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_acc_never_exceeds_acc_vote(n_clusters: int, n_classes: int) -> None:
+    n_KC = table(*draw(n_clusters, n_classes), n_clusters, n_classes)
+    assert metrics.acc(n_KC) <= metrics.acc_vote(n_KC) + 1e-12
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_renaming_the_clusters_changes_nothing(n_clusters: int, n_classes: int) -> None:
+    n_KC = table(*draw(n_clusters, n_classes), n_clusters, n_classes)
+    renamed_KC = n_KC[np.random.default_rng(0).permutation(n_clusters)]
+    for metric in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari):
+        assert metric(renamed_KC) == pytest.approx(metric(n_KC), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_an_empty_cluster_changes_nothing(n_clusters: int, n_classes: int) -> None:
+    n_KC = table(*draw(n_clusters, n_classes), n_clusters, n_classes)
+    wider_KC = np.vstack([n_KC, np.zeros((1, n_classes), dtype=np.int64)])
+    for metric in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari):
+        assert metric(wider_KC) == pytest.approx(metric(n_KC), abs=1e-12)
+
+
+def test_a_perfect_clustering_scores_one_under_any_names() -> None:
+    n_KC = np.array([[0, 7, 0], [0, 0, 9], [4, 0, 0]])
+    assert [m(n_KC) for m in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari)] == pytest.approx([1, 1, 1, 1])
+
+
+def test_clusters_left_over_are_errors_to_acc_but_not_to_acc_vote() -> None:
+    n_KC = np.array([[30, 0], [20, 0], [0, 50]])  # class 0 is split over two clusters
+    assert metrics.acc(n_KC) == pytest.approx(0.8)
+    assert metrics.acc_vote(n_KC) == pytest.approx(1.0)
+
+
+def test_classes_left_over_are_errors_to_both() -> None:
+    n_KC = np.array([[30, 20, 0], [0, 0, 50]])
+    assert metrics.acc(n_KC) == pytest.approx(0.8)
+    assert metrics.acc_vote(n_KC) == pytest.approx(0.8)
+
+
+def test_one_cluster_for_all_scores_the_largest_class_and_no_information() -> None:
+    sizes_C = np.array([6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958])  # MNIST, all 70,000
+    n_KC = np.zeros((10, 10), dtype=np.int64)
+    n_KC[3] = sizes_C
+    assert metrics.acc(n_KC) == pytest.approx(7877 / 70_000)
+    assert metrics.acc_vote(n_KC) == pytest.approx(7877 / 70_000)
+    assert metrics.nmi(n_KC) == 0.0
+    assert metrics.ari(n_KC) == 0.0
+
+
+def test_nmi_is_zero_for_one_cluster_of_one_class() -> None:
+    assert metrics.nmi(np.array([[5]])) == 0.0
+    assert metrics.ari(np.array([[5]])) == 1.0
+
+
+def test_a_cluster_for_every_sample_shows_why_acc_vote_is_not_searched_over_k() -> None:
+    n_KC = np.zeros((40, 4), dtype=np.int64)
+    n_KC[np.arange(40), np.arange(40) % 4] = 1
+    assert metrics.acc_vote(n_KC) == 1.0
+    assert metrics.acc(n_KC) == pytest.approx(4 / 40)
+    assert metrics.ari(n_KC) == pytest.approx(0.0)
+
+
+def test_a_random_assignment_scores_about_chance() -> None:
+    g = torch.Generator().manual_seed(0)
+    c_N, y_N = torch.randint(10, (10_000,), generator=g), torch.arange(10_000) % 10
+    n_KC = table(c_N, y_N, 10, 10)
+    assert 0.10 <= metrics.acc(n_KC) <= 0.13
+    assert metrics.nmi(n_KC) < 0.01
+    assert abs(metrics.ari(n_KC)) < 0.01
+
+
+def test_ari_goes_below_zero_but_not_below_its_worst() -> None:
+    n_KC = np.array([[1, 1], [1, 1]])
+    assert metrics.ari(n_KC) == pytest.approx(-0.5)
+
+
+def test_pair_counts_do_not_overflow_on_a_million_samples() -> None:
+    n_KC = np.diag([400_000, 600_000])
+    assert metrics.ari(n_KC) == pytest.approx(1.0)
+    assert metrics.ari(np.array([[200_000, 300_000], [200_000, 300_000]])) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_evaluate_gives_every_metric_as_a_plain_float() -> None:
+    p_NK = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0], [0.7, 0.3, 0.0]])
+    found = evaluate(p_NK, torch.tensor([0, 1, 0, 1]))
+    assert found == pytest.approx(
+        {"acc": 0.75, "acc_vote": 0.75, "nmi": 0.3437110184854, "ari": 0.0, "n_used": 2, "largest_share": 0.75, "confidence": 0.75}
+    )
+    assert all(type(value) is float for value in found.values())
+    assert set(found) == {*LABELLED, *LABEL_FREE}
+
+
+def test_without_labels_the_labelled_metrics_are_absent_not_zero() -> None:
+    found = evaluate(torch.eye(3), None)
+    assert found == {"n_used": 3.0, "largest_share": pytest.approx(1 / 3), "confidence": 1.0}
+
+
+def test_equal_probabilities_put_every_sample_into_the_first_cluster() -> None:
+    found = evaluate(torch.full((8, 4), 0.25), torch.arange(8) % 4)
+    assert (found["n_used"], found["largest_share"], found["confidence"], found["nmi"]) == (1.0, 1.0, 0.25, 0.0)
+
+
+def test_every_metric_has_a_goal_and_a_worst_value_that_is_no_better_than_what_it_can_be() -> None:
+    p_NK, y_N = torch.full((8, 4), 0.25), torch.arange(8) % 4
+    assert set(GOALS) == set(WORST) == {*LABELLED, *LABEL_FREE}
+    for name, value in evaluate(p_NK, y_N).items():
+        assert WORST[name] <= value if GOALS[name] == "maximize" else WORST[name] >= value
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_figures() -> None:
+    g = torch.Generator().manual_seed(0)
+    p_NK, y_N = torch.rand(500, 7, generator=g).softmax(dim=1), torch.randint(5, (500,), generator=g)
+    assert evaluate(p_NK.cuda(), y_N) == pytest.approx(evaluate(p_NK, y_N), abs=1e-6)

@@ -1,0 +1,149 @@
+"""Lanes of one pack under what the conformance suite does not provoke: schedules that switch terms, refilled slots, divergence."""
+
+import dataclasses
+
+import pytest
+import torch
+from blobs import blobs
+from lanes import apart, distance, packed, record, solo
+from test_conformance import short, yardstick
+
+from tuner import checkpoint
+from tuner.errors import UserError
+from tuner.loop import train
+from tuner.model import RMSprop, load_model
+from tuner.pool import Pool
+
+DATA = blobs()
+AAE = load_model("aae_unsup")
+
+
+def variant(name, **methods):
+    return type(name, (type(AAE),), methods | {"__module__": type(AAE).__module__})()
+
+
+def equal(model, h, run, seed, data=DATA):
+    return apart(solo(model, h, data, seed), run) <= max(1e-10, 100 * yardstick(model, h, data, seed))
+
+
+def test_an_update_whose_terms_all_weigh_0_in_an_epoch_is_not_taken_in_that_lane():
+    def drop_rates(self, h, epoch):
+        odd = {f"weights.{term}": float(epoch % 2) for term in ("adv_y", "adv_z", "l2_z")}
+        return odd | {"weights.mode": float(epoch % 2 == 0)} if h.drop_factor == 0.5 else {}
+
+    model = variant("OnAndOff", drop_rates=drop_rates)
+    hs = [short(model, epochs=3), short(model, epochs=3, drop_factor=0.5)]
+    for h, seed, run in zip(hs, (1, 2), packed(model, hs, DATA, [1, 2]), strict=True):
+        assert equal(model, h, run, seed)
+    first, second = (run.state for run in solo(model, dataclasses.replace(hs[1], lr_ae=0.0), DATA, 2)[:2])
+    still = [k for k in first if k.startswith("encoder.") and "running" not in k and "tracked" not in k]
+    assert distance({k: first[k] for k in still}, {k: second[k] for k in still}) == 0
+
+
+def test_a_refilled_slot_starts_from_nothing():
+    h = short(AAE, epochs=3)
+    pool, runs = Pool(AAE, DATA, 2), {"a": [], "b": [], "c": []}
+    pool.join("a", h, seed=1)
+    pool.join("b", h, seed=2)
+    for round_ in range(5):
+        if round_ == 2:
+            pool.leave("a")
+            pool.join("c", h, seed=3)
+        for who, epoch in pool.round():
+            runs[who].append(record(epoch))
+    assert len(pool.rooms) == 1
+    assert equal(AAE, h, runs["b"], 2)
+    assert equal(AAE, h, runs["c"], 3)
+
+
+def test_a_lane_that_diverges_harms_no_neighbour():
+    hs = [short(AAE, lr_ae=1.0, lr_gen=1.0, epochs=2, **{"weights.l2_z": 1e308}), short(AAE, epochs=2)]
+    sick, well = packed(AAE, hs, DATA, [1, 2])
+    assert sick[-1].ended == "diverged"
+    assert equal(AAE, hs[1], well, 2)
+
+
+def test_more_trials_than_slots_fill_a_second_pack():
+    h = short(AAE)
+    pool = Pool(AAE, DATA, 2)
+    for seed in range(3):
+        pool.join(seed, h, seed=seed)
+    assert [who for who, _ in pool.round()] == [0, 1, 2]
+    assert [len(rooms) for rooms in pool.rooms.values()] == [2]
+
+
+def test_trials_with_other_static_values_or_terms_get_a_pack_of_their_own():
+    pool = Pool(AAE, DATA, 2)
+    for i, over in enumerate([{}, {"hidden": 24}, {"weights.mode": 0.0}]):
+        pool.join(i, short(AAE, **over), seed=i)
+    assert len(list(pool.round())) == 3
+    assert len(pool.rooms) == 3
+
+
+@pytest.mark.parametrize("optimizer", [RMSprop(), RMSprop(alpha="dropout")])
+def test_rmsprop_in_a_lane_is_the_solo_rmsprop(optimizer):
+    def phases(self, h):
+        (phase,) = type(AAE).phases(self, h)
+        return (dataclasses.replace(phase, updates=tuple(dataclasses.replace(u, optimizer=optimizer) for u in phase.updates)),)
+
+    model = variant("AAEWithRMSprop", phases=phases)
+    hs = [short(model, dropout=0.3), short(model, lr_gen=1e-3)]
+    for h, seed, run in zip(hs, (1, 2), packed(model, hs, DATA, [1, 2]), strict=True):
+        assert equal(model, h, run, seed)
+
+
+def test_a_clipped_lane_is_the_clipped_solo_run():
+    def phases(self, h):
+        (phase,) = type(AAE).phases(self, h)
+        return (dataclasses.replace(phase, updates=tuple(dataclasses.replace(u, clip="dropout") for u in phase.updates)),)
+
+    model = variant("AAEWithClip", phases=phases)
+    hs = [short(model, dropout=0.05), short(model, dropout=0.3)]
+    for h, seed, run in zip(hs, (1, 2), packed(model, hs, DATA, [1, 2]), strict=True):
+        assert equal(model, h, run, seed)
+
+
+@pytest.mark.parametrize("name", ["aae_unsup", "dec"])
+def test_a_trial_moves_between_packs_solo_runs_and_files(name, tmp_path):
+    model = load_model(name)
+    h = short(model)
+    whole = solo(model, h, DATA, 1)
+    pool = Pool(model, DATA, 3)
+    pool.join("other", h, seed=9)
+    pool.join("trial", h, seed=1)
+    snapshot = dict(pool.round())["trial"].snapshot()
+    checkpoint.save(snapshot, tmp_path / "trial.safetensors")
+    alone = solo(model, h, DATA, 1, start=checkpoint.load(tmp_path / "trial.safetensors"))
+    assert apart(whole[1:], alone) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
+    snapshot = next(train(model, h, DATA, seed=1)).snapshot()
+    pool = Pool(model, DATA, 3)
+    pool.join("trial", h, seed=1, start=snapshot)
+    back = []
+    while pool.members:
+        back += [record(epoch) for _, epoch in pool.round()]
+    assert apart(whole[1:], back) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
+
+
+def test_a_pack_in_float32_follows_the_solo_run_in_its_first_steps():
+    data = blobs(n_samples=90, dtype=torch.float32)
+    h = short(AAE, epochs=1)
+    (run,) = packed(AAE, [h], data, [1])
+    assert apart(solo(AAE, h, data, 1), run) <= max(1e-4, 100 * yardstick(AAE, h, data, 1))
+
+
+def test_a_snapshot_of_another_configuration_is_refused(tmp_path):
+    snapshot = next(train(AAE, short(AAE), DATA, seed=1)).snapshot()
+    with pytest.raises(UserError, match="The checkpoint is of seed 1, not of 2"):
+        next(train(AAE, short(AAE), DATA, seed=2, start=snapshot))
+    with pytest.raises(UserError, match="The checkpoint is of model aae_unsup, not of kmeans"):
+        next(train(load_model("kmeans"), short(load_model("kmeans")), DATA, seed=1, start=snapshot))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    path = tmp_path / "trial.safetensors"
+    checkpoint.save(next(train(AAE, short(AAE), DATA, seed=1)).snapshot(), path)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(UserError, match=r"trial.safetensors is not a checkpoint of tuner, or it is damaged"):
+        checkpoint.load(path)
+    with pytest.raises(UserError, match="There is no checkpoint"):
+        checkpoint.load(tmp_path / "none.safetensors")

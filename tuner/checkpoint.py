@@ -1,0 +1,62 @@
+"""A trial's state on disk: one safetensors file, with the rest as JSON in its header. Reading one runs no code."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import UserError
+
+_HEADER = "tuner"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Where a trial stands after an epoch: enough to go on as if it had never stopped, in a pack or alone."""
+
+    model: str
+    config: dict[str, Any]  # every hyper-parameter and weight, by dotted name
+    seed: int
+    pretrain_seed: int
+    phase: int  # which of the model's phases
+    epoch: int  # finished epochs of that phase
+    batches: int  # finished batches of that phase
+    index: int  # finished epochs of all phases
+    cluster_epoch: int  # finished clustering epochs
+    lonely: int  # how many of the last clustering epochs used one cluster only
+    tensors: dict[str, Tensor]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Without the optimisers' moments: all that using the model needs."""
+        return {name: t for name, t in self.tensors.items() if not name.startswith("optimizer/")}
+
+
+def save(snapshot: Snapshot, path: Path) -> None:
+    """Writes the file whole or not at all."""
+    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name != "tensors"}
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    save_file({k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}, part, metadata={_HEADER: json.dumps(plain)})
+    part.replace(path)
+
+
+def load(path: Path) -> Snapshot:
+    """Reads what `save` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged, or no snapshot of this program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            plain = json.loads((file.metadata() or {})[_HEADER])
+            return Snapshot(**plain, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise UserError(f"There is no checkpoint {path}.") from None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as e:
+        raise UserError(f"{path} is not a checkpoint of tuner, or it is damaged: {e}.") from None

@@ -1,0 +1,11 @@
+"""Where the shipped folders lie: beside `tuner/` in a checkout, inside it in an installed wheel."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def folder(name: str) -> Path:
+    """The shipped folder `name` (`models`, `search_spaces` or `clusters`)."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name

@@ -1,0 +1,344 @@
+"""What a model is: named networks, named loss terms, and phases of updates.
+
+Shapes, here and in every model: B batch, N data set, D features, Z code, K clusters, H hidden units.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+
+from torch import Tensor, nn
+
+from . import layout
+from .errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from .draws import Draws
+
+# --- hyper-parameters --------------------------------------------------------------------------------------------------
+
+
+def hp(
+    default: Any,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    log: bool = False,
+    static: bool = False,
+    choices: tuple[Any, ...] | None = None,
+    doc: str = "",
+) -> Any:
+    """A field of a model's `Hyper`: its default and its legal range, or its legal choices.
+
+    `static`: a shape, a word, a bool, the batch size, or whatever else Python branches on inside an update. Static values are
+    equal for all trials that train in one pack. `log`: the scale on which one would search it.
+    """
+    if isinstance(default, bool | str):
+        choices, static = choices or (True, False), True
+    return field(default=default, metadata={"low": low, "high": high, "log": log, "static": static, "choices": choices, "doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyper:
+    """A trial's hyper-parameters as plain numbers, with the weight of every term that has one."""
+
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def static(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("static")}
+
+    def dynamic(self) -> dict[str, float]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata and not f.metadata["static"]}
+
+    def flat(self) -> dict[str, Any]:
+        """Every value under its dotted name, as spaces, Optuna, W&B and the journal know it."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+        return plain | {f"weights.{term}": weight for term, weight in self.weights.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One name that a user may set: a hyper-parameter, or the weight of a loss term."""
+
+    name: str
+    kind: type  # int, float, bool or str
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] | None = None
+    log: bool = False
+    static: bool = False
+    doc: str = ""
+
+    @property
+    def range(self) -> str:
+        """`[2, 256]`, or `joint | separate`."""
+        if self.choices is not None:
+            return " | ".join(str(c).lower() if isinstance(c, bool) else str(c) for c in self.choices)
+        return f"[{self.low:g}, {self.high:g}]" if self.high != math.inf else f"{self.low:g} or more"
+
+    def wrong(self, value: object) -> str | None:
+        """The rule that `value` breaks, or None. A whole number is a legal float; a bool is no number."""
+        if self.choices is not None:
+            same = any(value == c and isinstance(value, bool) == isinstance(c, bool) for c in self.choices)
+            return None if same else f"'{self.name}' must be one of {self.range}, but got {value!r}."
+        number = isinstance(value, int) if self.kind is int else isinstance(value, int | float)
+        if isinstance(value, bool) or not number:
+            word = "a whole number" if self.kind is int else "a number"
+            return f"'{self.name}' must be {word}, but got {value!r}."
+        assert self.low is not None and self.high is not None, self.name
+        if not (self.low <= value <= self.high) or not math.isfinite(value):  # type: ignore[operator, arg-type]
+            return f"'{self.name}' must stay within {self.range}, but got {value!r}."
+        return None
+
+
+# --- loss terms and updates --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss term. `weight` is the paper's, the default of `weights.<term>`; None where the term stands alone in its step and a
+    weight could not change anything. `doc` says what it measures, as a formula."""
+
+    weight: float | None
+    doc: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Fields are numbers, or names of hyper-parameters."""
+
+    beta1: float | str = 0.9
+    beta2: float | str = 0.999
+    eps: float | str = 1e-8
+    scale_invariant: ClassVar[bool] = True  # multiplying the loss changes nothing (but for eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop:
+    alpha: float | str = 0.99
+    eps: float | str = 1e-8
+    scale_invariant: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    momentum: float | str = 0.0
+    scale_invariant: ClassVar[bool] = False
+
+
+Optimizer = Adam | SGD | RMSprop
+
+
+@dataclass(frozen=True)
+class Descend:
+    """One gradient step on the weighted sum of the terms that `losses` returns: unweighted, named, scalar.
+
+    `trains`: the networks or tensors that move, and nothing else does; a mapping gives each the name of its own rate.
+    `lr`: the hyper-parameter that is the rate of all the others. `clip`: the one that limits the gradient's norm, if any.
+    """
+
+    losses: Callable[..., dict[str, Tensor]]
+    trains: tuple[str, ...] | Mapping[str, str]
+    lr: str = "lr"
+    optimizer: Optimizer = Adam()
+    clip: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.losses.__name__
+
+    def rates(self) -> dict[str, str]:
+        """The name of its rate for each network or tensor that moves."""
+        return dict(self.trains) if isinstance(self.trains, Mapping) else dict.fromkeys(self.trains, self.lr)
+
+
+@dataclass(frozen=True)
+class Replace:
+    """A step without a gradient: what `values` returns overwrites the state."""
+
+    values: Callable[..., dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        return self.values.__name__
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training; a trial goes through its model's phases in order.
+
+    `epochs`: the hyper-parameter that holds the length; a phase of length 0 is skipped, `enter` included.
+    `updates`: run in order on every batch; pure tensor code. Empty: no batch loop.
+    `noise(g, B, h, data)`: everything random that the updates of one step use, as a dict of tensors.
+    `clusters`: False for pre-training, whose epochs are journalled but not scored.
+    `enter`, `refresh`, `read` `(net, data, h, g)`: return what they replace: tensors declared in `tensors`, networks as state
+    dicts. Once before the first epoch; before every epoch, or every `refresh_every` batches; after an epoch's updates.
+    `schedule(h, epoch)`: values in force in an epoch, counted from 1 within the phase; `weights.<term>` included.
+    `depends`: all hyper-parameters that the phase's outcome depends on; if given, trials may share the outcome.
+    """
+
+    name: str
+    epochs: str
+    updates: tuple[Descend | Replace, ...] = ()
+    noise: Callable[[Draws, int, Any, DataSpec], dict[str, Tensor]] | None = None
+    clusters: bool = True
+    enter: Callable[..., dict[str, Any]] | None = None
+    refresh: Callable[..., dict[str, Any]] | None = None
+    refresh_every: str | None = None
+    read: Callable[..., dict[str, Any]] | None = None
+    schedule: Callable[[Any, int], dict[str, float]] | None = None
+    depends: tuple[str, ...] = ()
+
+
+# --- what a model is given ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model may know of a data set before it sees it. `shape` is one sample's; `unit_range`: all values in [0, 1]."""
+
+    n_samples: int
+    shape: tuple[int, ...]
+    n_classes: int | None = None
+    unit_range: bool = True
+
+    @property
+    def n_features(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`x_BD`, and `rows_B`: where its samples stand in the data set, for targets kept per sample."""
+
+    x_BD: Tensor
+    rows_B: Tensor
+
+
+class Values:
+    """`h` in tensor code: static values as they are, the others 0-d tensors; `uses` says which terms are on."""
+
+    def __init__(self, static: Mapping[str, Any], dynamic: Mapping[str, Tensor], on: frozenset[str]) -> None:
+        self.__dict__.update(static)
+        self.__dict__.update(dynamic)
+        self._on = on
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the model's Hyper has no field {name!r}")
+
+    def uses(self, *terms: str) -> bool:
+        """Whether any of these terms has a weight other than 0 in some epoch. A plain bool: it guards optional terms."""
+        return any(term in self._on for term in terms)
+
+
+class Net:
+    """A view of one trial's state: `net.f(x)` calls network `f` in training mode, `net.still.f(x)` normalises by the batch and
+    leaves running statistics alone, `net.eval.f(x)` uses the running statistics, `net.centers_KZ` reads a tensor."""
+
+    still: Net
+    eval: Net
+
+    def __init__(self, parts: Mapping[str, Any]) -> None:
+        self.__dict__.update(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the model declares no network, tensor or draw {name!r}")
+
+
+class Model(ABC):
+    """One clustering method. Subclasses are final, live one to a file in `models/`, and hold no state: methods are pure."""
+
+    paper: ClassVar[str]
+    Hyper: ClassVar[type[Hyper]]
+    terms: ClassVar[Mapping[str, Term]] = {}
+    labels: ClassVar[str] = "none"
+    rebuilds_pixels: ClassVar[bool] = False  # needs inputs in [0, 1]
+    tiny: ClassVar[Mapping[str, object]]  # hyper-parameters with which it trains in a second, for tests
+
+    @abstractmethod
+    def networks(self, h: Any, data: DataSpec) -> dict[str, nn.Module]: ...
+
+    def tensors(self, h: Any, data: DataSpec) -> dict[str, Tensor]:
+        """State that is no network: centres, counts, mixture weights. Only those with a floating point type can be trained."""
+        return {}
+
+    @abstractmethod
+    def phases(self, h: Any) -> tuple[Phase, ...]:
+        """Reads static hyper-parameters only."""
+
+    @abstractmethod
+    def assign(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
+        """(B, K) probabilities, one-hot where the method is hard; argmax is the cluster."""
+
+    @abstractmethod
+    def embed(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
+        """(B, Z): the latent that plots and neighbourhood measures look at."""
+
+    # --- what follows from the above ---
+
+    @property
+    def name(self) -> str:
+        """The file's name: the one that users type."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def parameters(self) -> dict[str, Parameter]:
+        """All names that may be set, hyper-parameters first, then `weights.<term>`."""
+        hints = get_type_hints(self.Hyper)
+        names = [f for f in fields(self.Hyper) if f.metadata]
+        plain = {f.name: Parameter(name=f.name, kind=hints[f.name], default=f.default, **f.metadata) for f in names}
+        return plain | {
+            f"weights.{term}": Parameter(name=f"weights.{term}", kind=float, default=t.weight, low=0.0, high=math.inf, log=True, doc=t.doc)
+            for term, t in self.terms.items()
+            if t.weight is not None
+        }
+
+    def hyper(self, values: Mapping[str, Any] | None = None) -> Any:
+        """The defaults with `values` put over them, by dotted name.
+
+        Raises:
+            UserError: for every name that does not exist and every value outside its legal range, all in one message.
+        """
+        values, known = values or {}, self.parameters()
+        wrong = [self.unknown(name) if name not in known else known[name].wrong(value) for name, value in values.items()]
+        if any(wrong):
+            raise UserError(" ".join(w for w in wrong if w))
+        full = {name: p.kind(values.get(name, p.default)) for name, p in known.items()}
+        weights = {name.removeprefix("weights."): full.pop(name) for name in list(full) if name.startswith("weights.")}
+        return self.Hyper(**full, weights=weights)
+
+    def unknown(self, name: str) -> str:
+        """The message for a name that this model does not have."""
+        term = self.terms.get(name.removeprefix("weights.")) if name.startswith("weights.") else None
+        if term is not None:
+            return f"'{name}' would change nothing: the term stands alone in its step. Search the step's rate instead."
+        return f"{self.name} has no '{name}'.{did_you_mean(name, self.parameters())}"
+
+
+# --- the registry is the folder ----------------------------------------------------------------------------------------
+
+
+def model_names() -> list[str]:
+    """Every file of `models/`, by name."""
+    return sorted(path.stem for path in layout.folder("models").glob("*.py") if not path.stem.startswith("_"))
+
+
+@cache
+def load_model(name: str) -> Model:
+    """The model in `models/<name>.py`.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if name not in model_names():
+        raise UserError(f"There is no model '{name}'.{did_you_mean(name, model_names())} `tuner models` lists them.")
+    module = importlib.import_module(f"tuner.models.{name}")
+    (found,) = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Model) and c.__module__ == module.__name__]
+    model: Model = found()
+    return model
