@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from .engine import MOMENTS, Settings, State, build, views
-from .model import Adam, Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, RMSprop, Values
+from .model import SGD, Adam, Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
 from .nn import Modes
 
 Tree = dict[str, dict[str, Tensor]]  # network -> parameter or buffer -> tensor with a leading axis of lanes
@@ -27,84 +28,99 @@ def _wide(a_L: Tensor, like: Tensor) -> Tensor:
 
 
 class PackStep:
-    """One `Descend` of the pack's phase: torch's Adam, SGD or RMSprop with a rate and a step count for each lane.
+    """One `Descend` of the pack's phase: torch's own fused optimisers, called lane by lane on that lane's row.
 
-    Rates and bias corrections are kept in float64: float32's 1 - 0.999 is off by 1.3e-5.
+    `rows_LP` holds, for each network or tensor that moves, all its parameters of a lane in one row: an optimiser step is one
+    kernel for each lane and network, with the lane's own rate and step count, and computes what the solo run computes.
     """
 
     def __init__(self, update: Descend, pack: Pack) -> None:
         self.update = update
-        self.keys = [(name, k) for name in update.rates() for k in pack.params.get(name, {"": None})]
-        self.leaves = [pack.leaf(*key) for key in self.keys]
-        self.moments = {m: [torch.zeros_like(p) for p in self.leaves] for m in MOMENTS[type(update.optimizer)]}
-        self.count_L = torch.zeros(pack.slots, dtype=torch.float64, device=pack.like.device)
-
-    def remembered(self) -> list[Tensor]:
-        return [self.count_L, *(b for buffers in self.moments.values() for b in buffers)]
+        self.rows_LP = {name: pack.rows_LP[name] for name in update.rates()}
+        self.moments = {m: {name: torch.zeros_like(row) for name, row in self.rows_LP.items()} for m in MOMENTS[type(update.optimizer)]}
+        self.count_L = torch.zeros(pack.slots, dtype=torch.float32, device=pack.like.device)  # torch's own counts are float32
 
     def open(self, slot: int) -> None:
-        for b in self.remembered():
-            b[slot].zero_()
+        self.count_L[slot] = 0
+        for moment in self.moments.values():
+            for row_LP in moment.values():
+                row_LP[slot].zero_()
 
     def set(self, settings: Sequence[Settings]) -> None:
-        def lanes(name_or_value: float | str) -> Tensor:
-            return torch.tensor([s.number(name_or_value) for s in settings], dtype=torch.float64, device=self.count_L.device)
+        o, rates = self.update.optimizer, self.update.rates()
+        self.lr = [{name: s.number(rate) for name, rate in rates.items()} for s in settings]
+        self.numbers = [{field: s.number(getattr(o, field)) for field in o.__dataclass_fields__} for s in settings]
+        self.clip = [s.number(self.update.clip) for s in settings] if self.update.clip else None
 
-        rates = self.update.rates()
-        by_rate = {rate: lanes(rate) for rate in rates.values()}
-        self.lr = [by_rate[rates[name]] for name, _ in self.keys]
-        o = self.update.optimizer
-        self.numbers = {field: lanes(getattr(o, field)) for field in o.__dataclass_fields__}
-        self.clip_L = lanes(self.update.clip) if self.update.clip else None
+    def apply(self, grads_LP: Mapping[str, Tensor], moving: Sequence[int]) -> None:
+        """Moves the lanes `moving`; of the others nothing moves."""
+        for lane in moving:
+            grads = {name: grad_LP[lane] for name, grad_LP in grads_LP.items()}
+            if self.clip is not None:
+                norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
+                scale = (self.clip[lane] / (norm + 1e-6)).clamp(max=1.0)
+                grads = {name: g * scale for name, g in grads.items()}
+            self.count_L[lane] += 1
+            for name, grad_P in grads.items():
+                self._move(lane, name, grad_P)
 
-    def apply(self, grads: list[Tensor], resting: list[int]) -> None:
-        """Moves every lane but the `resting` ones, of which nothing moves."""
-        kept = [(b, b[resting]) for b in (*self.leaves, *self.remembered())] if resting else []
-        if self.clip_L is not None:
-            norm_L = torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
-            scale_L = (self.clip_L / (norm_L + 1e-6)).clamp(max=1.0)
-            grads = [g * _wide(scale_L, g) for g in grads]
-        self.count_L += 1
-        for i, (leaf, grad) in enumerate(zip(self.leaves, grads, strict=True)):
-            leaf -= self._move(i, grad)
-        for b, old in kept:
-            b[resting] = old
-
-    def _move(self, i: int, grad: Tensor) -> Tensor:
-        """What is subtracted from leaf `i`; moves its moments."""
-        o = self.update.optimizer
-        n = {field: _wide(a_L, grad) for field, a_L in self.numbers.items()}
+    def _move(self, lane: int, name: str, grad_P: Tensor) -> None:
+        o, n, lr = self.update.optimizer, self.numbers[lane], self.lr[lane][name]
+        p_P, moments = self.rows_LP[name][lane], [self.moments[m][name][lane] for m in self.moments]
         if isinstance(o, Adam):
-            m, v = self.moments["exp_avg"][i], self.moments["exp_avg_sq"][i]
-            m.mul_(n["beta1"]).addcmul_(grad, _wide(1 - self.numbers["beta1"], grad))
-            v.mul_(n["beta2"]).addcmul_(grad * grad, _wide(1 - self.numbers["beta2"], grad))
-            rate_L = self.lr[i] / (1 - self.numbers["beta1"] ** self.count_L)
-            correction_L = (1 - self.numbers["beta2"] ** self.count_L).sqrt()
-            return m * _wide(rate_L, grad) / (v.sqrt() / _wide(correction_L, grad) + n["eps"])
-        if isinstance(o, RMSprop):
-            v = self.moments["square_avg"][i]
-            v.mul_(n["alpha"]).addcmul_(grad * grad, _wide(1 - self.numbers["alpha"], grad))
-            return grad * _wide(self.lr[i], grad) / (v.sqrt() + n["eps"])
-        m = self.moments["momentum_buffer"][i]
-        m.mul_(n["momentum"]).add_(grad)
-        return m * _wide(self.lr[i], grad)
+            m_P, v_P = moments
+            torch._fused_adam_(
+                [p_P], [grad_P], [m_P], [v_P], [], [self.count_L[lane]],
+                lr=lr, beta1=n["beta1"], beta2=n["beta2"], eps=n["eps"], weight_decay=0.0, amsgrad=False, maximize=False,
+            )  # fmt: skip
+        elif isinstance(o, SGD):
+            torch._fused_sgd_(
+                [p_P], [grad_P], moments,
+                lr=lr, momentum=n["momentum"], weight_decay=0.0, dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
+            )  # fmt: skip
+        else:
+            (v_P,) = moments
+            v_P.mul_(n["alpha"]).addcmul_(grad_P, grad_P, value=1 - n["alpha"])
+            p_P.addcdiv_(grad_P, v_P.sqrt().add_(n["eps"]), value=-lr)
 
-    def state(self, slot: int) -> State:
+    def state(self, slot: int, layout: Mapping[str, Layout]) -> State:
+        if self.count_L[slot] == 0:
+            return {}
         at = f"optimizer/{self.update.name}"
-        names = [".".join(filter(None, key)) for key in self.keys]
-        out = {f"{at}/{name}/{m}": b[slot].clone() for m, buffers in self.moments.items() for name, b in zip(names, buffers, strict=True)}
-        return out | {f"{at}/step": self.count_L[slot].clone().cpu()} if self.count_L[slot] > 0 else {}
+        out = {
+            f"{at}/{key}/{m}": t.clone()
+            for m, moment in self.moments.items()
+            for name, row_LP in moment.items()
+            for key, t in layout[name].parts(row_LP[slot]).items()
+        }
+        return out | {f"{at}/step": self.count_L[slot].double().cpu()}
 
-    def load(self, slot: int, state: State) -> None:
+    def load(self, slot: int, state: State, layout: Mapping[str, Layout]) -> None:
         at = f"optimizer/{self.update.name}"
         self.open(slot)
         if f"{at}/step" in state:
             self.count_L[slot] = state[f"{at}/step"]
-        for m, buffers in self.moments.items():
-            for key, b in zip(self.keys, buffers, strict=True):
-                saved = state.get(f"{at}/{'.'.join(filter(None, key))}/{m}")
-                if saved is not None:
-                    b[slot] = saved.to(b)
+        for m, moment in self.moments.items():
+            for name, row_LP in moment.items():
+                for key, t in layout[name].parts(row_LP[slot]).items():
+                    if f"{at}/{key}/{m}" in state:
+                        t.copy_(state[f"{at}/{key}/{m}"])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the parameters of a network, or one tensor, lie in a row. `shapes`: by dotted name, as snapshots know them."""
+
+    shapes: Mapping[str, torch.Size]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [shape.numel() for shape in self.shapes.values()]
+
+    def parts(self, row: Tensor) -> dict[str, Tensor]:
+        """Views of a row (P,), or of stacked rows (L, P), in the parameters' own shapes."""
+        pieces = torch.split(row, self.sizes, dim=-1)
+        return {key: t.view(*row.shape[:-1], *shape) for (key, shape), t in zip(self.shapes.items(), pieces, strict=True)}
 
 
 class Pack:
@@ -114,17 +130,17 @@ class Pack:
         self.slots, self.like, self.owned = slots, like, owned
         self.networks, tensors = build(model, h, data, like, seed=0)
         self.modes = {name: Modes(network) for name, network in self.networks.items()}
-
-        def many(t: Tensor) -> Tensor:
-            return t.detach().expand(slots, *t.shape).clone()
-
-        self.params: Tree = {name: {k: many(p) for k, p in network.named_parameters()} for name, network in self.networks.items()}
-        self.buffers: Tree = {name: {k: many(b) for k, b in network.named_buffers()} for name, network in self.networks.items()}
-        self.tensors = {name: many(t) for name, t in tensors.items()}
+        self.layout = {
+            name: Layout({f"{name}.{k}": p.shape for k, p in network.named_parameters()}) for name, network in self.networks.items()
+        }
+        self.layout |= {name: Layout({name: t.shape}) for name, t in tensors.items()}
+        # All parameters of a network in one row for each lane; what the model sees are views of it.
+        self.rows_LP = {name: like.new_zeros(slots, sum(self.layout[name].sizes)) for name in self.networks}
+        self.rows_LP |= {name: t.flatten().repeat(slots, 1) for name, t in tensors.items()}
+        self.buffers: Tree = {
+            name: {k: b.expand(slots, *b.shape).clone() for k, b in network.named_buffers()} for name, network in self.networks.items()
+        }
         self.updates: list[PackStep | Replace] = []
-
-    def leaf(self, name: str, key: str = "") -> Tensor:
-        return self.params[name][key] if key else self.tensors[name]
 
     def open(self, phase: Phase, slot: int = 0) -> None:
         """A lane enters the pack's phase: fresh moments in its slot."""
@@ -152,34 +168,35 @@ class Pack:
 
     def step(self, x_LBD: Tensor, rows_LB: Tensor, noise: Mapping[str, Tensor]) -> None:
         """All updates on one batch of each lane."""
+        batch = (x_LBD, rows_LB, dict(noise))
         for step in self.updates:
             if isinstance(step, Replace):
                 with torch.no_grad():
-                    self._replace(self._vmap(step.values, self.params, self.tensors, (x_LBD, rows_LB, dict(noise))))
+                    self._replace(self._vmap(step.values, self.rows_LP, batch))
                 continue
-            resting = [i for i, s in enumerate(self.settings) if s is None or not s.takes(self.owned[step.update.name])]
-            if len(resting) < self.slots:
-                self._descend(step, (x_LBD, rows_LB, dict(noise)), resting)
+            moving = [lane for lane, s in enumerate(self.settings) if s is not None and s.takes(self.owned[step.update.name])]
+            if moving:
+                self._descend(step, batch, moving)
 
-    def _descend(self, step: PackStep, batch: tuple[Tensor, Tensor, dict[str, Tensor]], resting: list[int]) -> None:
+    def _descend(self, step: PackStep, batch: tuple[Tensor, Tensor, dict[str, Tensor]], moving: list[int]) -> None:
+        resting = [lane for lane in range(self.slots) if lane not in moving]
         buffers = [(b, b[resting]) for bs in self.buffers.values() for b in bs.values()] if resting else []
-        leaves = [leaf.detach().requires_grad_() for leaf in step.leaves]
-        params, tensors = {name: dict(p) for name, p in self.params.items()}, dict(self.tensors)
-        for (name, key), leaf in zip(step.keys, leaves, strict=True):
-            if key:
-                params[name][key] = leaf
-            else:
-                tensors[name] = leaf
-        losses = self._vmap(lambda *a: {t: loss for t, loss in step.update.losses(*a).items() if t in self.on}, params, tensors, batch)
-        grads = self._gradient(losses, leaves)
+        leaves = {name: row_LP.detach().requires_grad_() for name, row_LP in step.rows_LP.items()}
+
+        def on(*args: Any) -> dict[str, Tensor]:
+            return {term: loss for term, loss in step.update.losses(*args).items() if term in self.on}
+
+        losses = self._vmap(on, self.rows_LP | leaves, batch)
+        grads = self._gradient(losses, list(leaves.values()))
         with torch.no_grad():
-            step.apply(grads, resting)
+            step.apply(dict(zip(leaves, grads, strict=True)), moving)
             for b, old in buffers:
                 b[resting] = old
         for term, loss_L in losses.items():
             self.losses.setdefault(term, []).append(loss_L.detach())
 
     def _gradient(self, losses: Mapping[str, Tensor], leaves: list[Tensor]) -> list[Tensor]:
+        """Each lane's gradient of its weighted sum of terms."""
         mixed = [term for term in losses if term in self.mixed]
         plain = [(self.weights[term] * loss_L).sum() for term, loss_L in losses.items() if term not in self.mixed]
         grads = [torch.zeros_like(leaf) for leaf in leaves]
@@ -187,39 +204,54 @@ class Pack:
             total = torch.stack(plain).sum()
             grads = list(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True, retain_graph=bool(mixed)))
         for i, term in enumerate(mixed):
-            more = torch.autograd.grad(losses[term].sum(), leaves, allow_unused=True, retain_graph=i + 1 < len(mixed))
+            more: tuple[Tensor | None, ...] = torch.autograd.grad(
+                losses[term].sum(), leaves, allow_unused=True, retain_graph=i + 1 < len(mixed)
+            )
             for j, g in enumerate(more):
                 if g is not None:
                     weight = _wide(self.weights[term], g)
                     grads[j] = grads[j] + torch.where(weight == 0, 0.0, weight * g)
         return grads
 
-    def _vmap(self, f: Callable[..., Any], params: Tree, tensors: Mapping[str, Tensor], batch: tuple[Any, ...]) -> dict[str, Any]:
-        def one(params: Tree, buffers: Tree, tensors: dict[str, Tensor], batch: tuple[Any, ...], numbers: dict[str, Tensor]) -> Any:
+    def _vmap(self, f: Callable[..., Any], rows_LP: Mapping[str, Tensor], batch: tuple[Any, ...]) -> dict[str, Any]:
+        def one(parts: dict[str, Tensor], buffers: Tree, batch: tuple[Any, ...], numbers: dict[str, Tensor]) -> Any:
             x_BD, rows_B, noise = batch
-            net = self._bind(params, buffers, tensors)["training"]
-            return f(net, Batch(x_BD, rows_B), Net(noise), Values(self.static, numbers, self.on))
+            return f(self._bind(parts, buffers)["training"], Batch(x_BD, rows_B), Net(noise), Values(self.static, numbers, self.on))
 
-        out: dict[str, Any] = vmap(one)(params, self.buffers, dict(tensors), batch, self.numbers)
+        # Split outside vmap: the gradient of the pieces is then put together by one concatenation.
+        parts = {key: t for name, row_LP in rows_LP.items() for key, t in self.layout[name].parts(row_LP).items()}
+        out: dict[str, Any] = vmap(one)(parts, self.buffers, batch, self.numbers)
         return out
 
-    def _bind(self, params: Tree, buffers: Tree, tensors: Mapping[str, Tensor]) -> dict[str, Net]:
-        def call(name: str, mode: str) -> Callable[..., Any]:
-            return self.modes[name].wrap(mode, lambda *args: functional_call(self.networks[name], (params[name], buffers[name]), args))
+    def _bind(self, parts: Mapping[str, Tensor], buffers: Tree) -> dict[str, Net]:
+        """One lane's views. `parts`: its parameters and tensors, by dotted name."""
+        params = {
+            name: {key.removeprefix(f"{name}."): parts[key] for key in self.layout[name].shapes} | buffers[name] for name in self.networks
+        }
 
-        return views(call, list(self.networks), tensors)
+        def call(name: str, mode: str) -> Callable[..., Any]:
+            return self.modes[name].wrap(mode, lambda *args: functional_call(self.networks[name], params[name], args))
+
+        return views(call, list(self.networks), {name: parts[name] for name in self.layout if name not in self.networks})
 
     @torch.no_grad()
     def _replace(self, values: Mapping[str, Any]) -> None:
-        busy = [i for i, s in enumerate(self.settings) if s]
-        for name, value in values.items():
-            parts = {name: value} if name in self.tensors else {f"{name}.{k}": t for k, t in value.items()}
-            for part, t in parts.items():
-                self._named()[part][busy] = t[busy]
+        busy = [lane for lane, s in enumerate(self.settings) if s]
+        for key, t in self._flat(values).items():
+            self._named()[key][busy] = t[busy]
+
+    def _flat(self, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Tensors by dotted name, from tensors and state dicts by name."""
+        return {
+            key: t
+            for name, value in values.items()
+            for key, t in ({f"{name}.{k}": v for k, v in value.items()} if name in self.networks else {name: value}).items()
+        }
 
     def _named(self) -> dict[str, Tensor]:
-        parts = {f"{name}.{k}": t for tree in (self.params, self.buffers) for name, part in tree.items() for k, t in part.items()}
-        return self.tensors | parts
+        """Every parameter, buffer and tensor with its axis of lanes, by dotted name."""
+        parts = {key: t for name, row_LP in self.rows_LP.items() for key, t in self.layout[name].parts(row_LP).items()}
+        return parts | {f"{name}.{k}": b for name, bs in self.buffers.items() for k, b in bs.items()}
 
     def measured(self, slot: int = 0) -> dict[str, float]:
         """A lane's epoch mean of each term that weighs anything there, unweighted."""
@@ -233,27 +265,23 @@ class Pack:
     @contextmanager
     def view(self, slot: int = 0) -> Iterator[Net]:
         """One lane's evaluating view, without gradients, as the solo run sees it."""
-
-        def lane(tree: Tree) -> Tree:
-            return {name: {k: t[slot] for k, t in part.items()} for name, part in tree.items()}
-
         with torch.no_grad():
-            yield self._bind(lane(self.params), lane(self.buffers), {name: t[slot] for name, t in self.tensors.items()})["eval"]
+            named = self.state(slot)
+            yield self._bind(named, {name: {k: b[slot] for k, b in bs.items()} for name, bs in self.buffers.items()})["eval"]
 
     @torch.no_grad()
     def put(self, slot: int, values: Mapping[str, Any]) -> None:
         """Overwrites a lane's tensors, and networks by state dicts."""
-        named = self._named()
-        for name, value in values.items():
-            for part, t in ({name: value} if name in self.tensors else {f"{name}.{k}": v for k, v in value.items()}).items():
-                named[part][slot].copy_(t)
+        named = self.state(slot)
+        for key, t in self._flat(values).items():
+            named[key].copy_(t)
 
     def state(self, slot: int = 0) -> State:
         """A lane's parameters, buffers and tensors, by dotted name; not a copy."""
         return {name: t[slot] for name, t in self._named().items()}
 
     def moments(self, slot: int = 0) -> State:
-        return {k: v for step in self.updates if isinstance(step, PackStep) for k, v in step.state(slot).items()}
+        return {k: v for step in self.updates if isinstance(step, PackStep) for k, v in step.state(slot, self.layout).items()}
 
     @torch.no_grad()
     def load(self, slot: int, state: State) -> None:
@@ -262,4 +290,4 @@ class Pack:
             t.copy_(state[name])
         for step in self.updates:
             if isinstance(step, PackStep):
-                step.load(slot, state)
+                step.load(slot, state, self.layout)
