@@ -12,7 +12,7 @@ from tuner import checkpoint
 from tuner.errors import UserError
 from tuner.loop import train
 from tuner.model import RMSprop, load_model
-from tuner.pool import Pool
+from tuner.pool import Pool, Widths
 
 DATA = blobs()
 AAE = load_model("aae_unsup")
@@ -20,6 +20,11 @@ AAE = load_model("aae_unsup")
 
 def variant(name, **methods):
     return type(name, (type(AAE),), methods | {"__module__": type(AAE).__module__})()
+
+
+def pool_of(model, most, **more):
+    """Packs only, of the given width, none alone."""
+    return Pool(model, DATA, Widths(most=most, **{"least": 1, "exact": False} | more))
 
 
 def equal(model, h, run, seed, data=DATA):
@@ -42,7 +47,7 @@ def test_an_update_whose_terms_all_weigh_0_in_an_epoch_is_not_taken_in_that_lane
 
 def test_a_refilled_slot_starts_from_nothing():
     h = short(AAE, epochs=3)
-    pool, runs = Pool(AAE, DATA, 2), {"a": [], "b": [], "c": []}
+    pool, runs = pool_of(AAE, 2), {"a": [], "b": [], "c": []}
     pool.join("a", h, seed=1)
     pool.join("b", h, seed=2)
     for round_ in range(5):
@@ -65,15 +70,54 @@ def test_a_lane_that_diverges_harms_no_neighbour():
 
 def test_more_trials_than_slots_fill_a_second_pack():
     h = short(AAE)
-    pool = Pool(AAE, DATA, 2)
+    pool = pool_of(AAE, 2)
     for seed in range(3):
         pool.join(seed, h, seed=seed)
-    assert [who for who, _ in pool.round()] == [0, 1, 2]
+    assert sorted(who for who, _ in pool.round()) == [0, 1, 2]
     assert [len(rooms) for rooms in pool.rooms.values()] == [2]
 
 
+@pytest.mark.parametrize("name", ["aae_unsup", "dec"])
+def test_packs_shrink_and_grow_with_their_trials_and_nobody_notices(name):
+    model = load_model(name)
+    h = short(model, epochs=4)
+    pool, runs, widths = pool_of(model, 4, least=2, exact=True), {i: [] for i in range(4)}, []
+    pool.join(0, h, seed=0)
+    while pool.members:
+        for who, epoch in pool.round(None if len(widths) != 3 else [0]):
+            runs[who].append(record(epoch))
+        widths.append([len(room.seats) for rooms in pool.rooms.values() for room in rooms])
+        if len(widths) == 1:
+            pool.join(1, h, seed=1)
+            pool.join(2, h, seed=2)
+        elif len(widths) == 2:
+            pool.leave(2)
+            pool.join(3, h, seed=3)
+    assert widths[0] == [1]
+    assert max(max(w) for w in widths) > 1
+    for who in (0, 1, 3):
+        assert equal(model, h, runs[who], who), who
+    assert pool.lane_epochs <= pool.slot_epochs
+
+
+@pytest.mark.parametrize(
+    ("widths", "n", "plan"),
+    [
+        (Widths(most=8), 1, [1]),
+        (Widths(most=8), 5, [5]),
+        (Widths(most=8, least=4), 3, [1, 1, 1]),
+        (Widths(most=8, least=4), 11, [1, 1, 1, 8]),
+        (Widths(most=8, exact=False), 5, [8]),
+        (Widths(most=8, exact=False), 19, [4, 8, 8]),
+        (Widths(most=1), 3, [1, 1, 1]),
+    ],
+)
+def test_the_widths_of_packs_follow_the_number_of_trials(widths, n, plan):
+    assert widths.plan(n) == plan
+
+
 def test_trials_with_other_static_values_or_terms_get_a_pack_of_their_own():
-    pool = Pool(AAE, DATA, 2)
+    pool = pool_of(AAE, 2)
     for i, over in enumerate([{}, {"hidden": 24}, {"weights.mode": 0.0}]):
         pool.join(i, short(AAE, **over), seed=i)
     assert len(list(pool.round())) == 3
@@ -108,7 +152,7 @@ def test_a_trial_moves_between_packs_solo_runs_and_files(name, tmp_path):
     model = load_model(name)
     h = short(model)
     whole = solo(model, h, DATA, 1)
-    pool = Pool(model, DATA, 3)
+    pool = pool_of(model, 4)
     pool.join("other", h, seed=9)
     pool.join("trial", h, seed=1)
     snapshot = dict(pool.round())["trial"].snapshot()
@@ -116,7 +160,7 @@ def test_a_trial_moves_between_packs_solo_runs_and_files(name, tmp_path):
     alone = solo(model, h, DATA, 1, start=checkpoint.load(tmp_path / "trial.safetensors"))
     assert apart(whole[1:], alone) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
     snapshot = next(train(model, h, DATA, seed=1)).snapshot()
-    pool = Pool(model, DATA, 3)
+    pool = pool_of(model, 4)
     pool.join("trial", h, seed=1, start=snapshot)
     back = []
     while pool.members:

@@ -1,16 +1,16 @@
-"""Trials that train side by side on one device: packs, whose slots are refilled at the end of an epoch."""
+"""Trials that train side by side on one device, in packs where that pays; slots change hands between epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from .checkpoint import Snapshot
 from .data import Data
 from .dryrun import owned_terms
-from .engine import State, build, state_of
-from .loop import Epoch, Trial, check_fits, initial_seed, run_epoch, start_trial
+from .engine import Solo, State, build, state_of
+from .loop import Engine, Epoch, Trial, check_fits, initial_seed, run_epoch, start_trial
 from .model import Hyper, Model
 from .pack import Pack
 
@@ -24,20 +24,36 @@ class PackKey:
     on: frozenset[str]
 
 
-@dataclass
-class Room:
-    """A pack and the trials in its slots."""
+@dataclass(frozen=True, kw_only=True)
+class Widths:
+    """How many trials share a pack. `most`: at most; `least`: fewer train alone. `exact`: as many slots as trials, for an engine
+    whose cost follows the width; otherwise powers of two, for one that has to be compiled anew for each width."""
 
-    pack: Pack
+    most: int
+    least: int = 2
+    exact: bool = True
+
+    def plan(self, n: int) -> list[int]:
+        """The widths of the packs of n trials, ascending; a width of 1 is a trial alone."""
+        full, rest = divmod(n, self.most)
+        if rest >= self.least:
+            rest_plan = [rest if self.exact else min(self.most, 1 << (rest - 1).bit_length())]
+        else:
+            rest_plan = [1] * rest
+        return rest_plan + [self.most] * full
+
+
+@dataclass(eq=False)
+class Room:
+    """An engine and who sits in its slots."""
+
+    engine: Engine
     seats: list[Hashable | None]
 
-    def free(self) -> int | None:
-        return self.seats.index(None) if None in self.seats else None
 
-
-@dataclass
+@dataclass(eq=False)
 class Member:
-    """A trial, with where it sits, and its state until it sits anywhere."""
+    """A trial, where it sits, and its state while it sits nowhere."""
 
     trial: Trial
     state: State
@@ -47,15 +63,17 @@ class Member:
     slot: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Pool:
-    """All trials of one model on one data set. A trial joins and leaves between rounds; a round is one epoch of every trial."""
+    """All trials of one model on one data set. A trial joins and leaves between rounds; a round is one epoch of each trial."""
 
     model: Model
     data: Data
-    width: int
+    widths: Widths
     members: dict[Hashable, Member] = field(default_factory=dict)
     rooms: dict[PackKey, list[Room]] = field(default_factory=dict)
+    lane_epochs: int = 0  # epochs that trials were trained for
+    slot_epochs: int = 0  # epochs that slots were run for, idle ones too: the ratio is the occupancy
 
     def join(self, who: Hashable, h: Hyper, *, seed: int, pretrain_seed: int | None = None, start: Snapshot | None = None) -> None:
         """Takes in a trial, from its beginning or from a snapshot.
@@ -77,47 +95,70 @@ class Pool:
         if member.room is not None:
             member.room.seats[member.slot] = None
 
-    def round(self) -> Iterator[tuple[Hashable, Epoch]]:
-        """One epoch of every trial. A trial that ends leaves."""
-        for who, member in self.members.items():
-            self._seat(who, member)
-        for room in [room for rooms in self.rooms.values() for room in rooms if any(seat is not None for seat in room.seats)]:
-            seated = list(room.seats)
+    def round(self, ready: Collection[Hashable] | None = None) -> Iterator[tuple[Hashable, Epoch]]:
+        """One epoch of every trial, or of those that are `ready`; the others rest in their slots. A trial that ends leaves."""
+        ready = set(self.members if ready is None else ready)
+        self._arrange(ready)
+        for room in [room for rooms in self.rooms.values() for room in rooms]:
+            seated = [who if who in ready else None for who in room.seats]
             trials = [None if who is None else self.members[who].trial for who in seated]
-            for slot, epoch in run_epoch(room.pack, self.model, trials, self.data).items():
+            if not any(trials):
+                continue
+            self.lane_epochs += sum(trial is not None for trial in trials)
+            self.slot_epochs += len(trials)
+            for slot, epoch in run_epoch(room.engine, self.model, trials, self.data).items():
                 who = seated[slot]
-                assert who is not None
                 if epoch.ended:
                     self.leave(who)
                 yield who, epoch
 
-    def _seat(self, who: Hashable, member: Member) -> None:
-        """Moves a trial into a pack of its phase, if it does not sit in one."""
-        trial, phases = member.trial, self.model.phases(member.trial.h)
-        over = not trial.advance(phases)
-        assert not over, f"trial {who} is over"
-        key = PackKey(trial.phase, tuple(sorted(trial.h.static().items())), trial.on)
-        if key == member.key:
-            return
-        if member.room is not None:
-            member.state = {name: t.clone() for name, t in member.room.pack.state(member.slot).items()}
-            member.room.seats[member.slot] = None
-        room = self._room(key, trial)
-        slot = room.free()
-        assert slot is not None
-        room.seats[slot] = who
-        room.pack.open(phases[trial.phase], slot)
+    def _arrange(self, ready: Collection[Hashable]) -> None:
+        """Seats every trial that is about to train in a pack of its kind, and lets packs shrink and grow with their trials."""
+        phases = {who: self.model.phases(member.trial.h) for who, member in self.members.items()}
+        for who in ready:
+            member = self.members[who]
+            assert member.trial.advance(phases[who]), f"trial {who} is over"
+            key = PackKey(member.trial.phase, tuple(sorted(member.trial.h.static().items())), member.trial.on)
+            if key != member.key:
+                self._stand_up(member)
+                member.key = key
+        members: dict[PackKey, list[Hashable]] = {}
+        for who, member in self.members.items():
+            if member.key is not None:
+                members.setdefault(member.key, []).append(who)
+        self.rooms = {key: rooms for key, rooms in self.rooms.items() if key in members}
+        for key, whos in members.items():
+            plan = self.widths.plan(len(whos))
+            if sorted(len(room.seats) for room in self.rooms.get(key, [])) != plan:
+                for who in whos:
+                    self._stand_up(self.members[who])
+                self.rooms[key] = [self._room(self.members[whos[0]].trial, width) for width in plan]
+            free = [(room, slot) for room in self.rooms[key] for slot, seat in enumerate(room.seats) if seat is None]
+            for who in whos:
+                if self.members[who].room is None:
+                    self._sit_down(who, *free.pop(0))
+
+    def _room(self, trial: Trial, width: int) -> Room:
+        owned = owned_terms(self.model, trial.h, self.data.spec)
+        args = (self.model, trial.h, self.data.spec, self.data.x_ND)
+        engine: Engine = Solo(*args, seed=0, owned=owned) if width == 1 else Pack(*args, slots=width, owned=owned)
+        return Room(engine, [None] * width)
+
+    def _sit_down(self, who: Hashable, room: Room, slot: int) -> None:
+        member = self.members[who]
+        trial = member.trial
+        room.engine.open(self.model.phases(trial.h)[trial.phase], slot)
         if member.moments_of != trial.phase:  # a phase begins with fresh optimisers
             member.state = {name: t for name, t in member.state.items() if not name.startswith("optimizer/")}
-        room.pack.load(slot, member.state)
-        member.key, member.room, member.slot, member.state, member.moments_of = key, room, slot, {}, None
+        room.engine.load(slot, member.state)
+        room.seats[slot] = who
+        member.room, member.slot, member.state = room, slot, {}
 
-    def _room(self, key: PackKey, trial: Trial) -> Room:
-        rooms = self.rooms.setdefault(key, [])
-        for room in rooms:
-            if room.free() is not None:
-                return room
-        owned = owned_terms(self.model, trial.h, self.data.spec)
-        pack = Pack(self.model, trial.h, self.data.spec, self.data.x_ND, slots=self.width, owned=owned)
-        rooms.append(Room(pack, [None] * self.width))
-        return rooms[-1]
+    def _stand_up(self, member: Member) -> None:
+        if member.room is None:
+            return
+        assert member.key is not None
+        weights = {name: t.clone() for name, t in member.room.engine.state(member.slot).items()}
+        member.state, member.moments_of = weights | member.room.engine.moments(member.slot), member.key.phase
+        member.room.seats[member.slot] = None
+        member.room = None
