@@ -1,6 +1,7 @@
 """Lanes of one pack under what the conformance suite does not provoke: schedules that switch terms, refilled slots, divergence."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from lanes import apart, distance, packed, record, solo
 from test_conformance import short, yardstick
 
 from tuner import checkpoint
+from tuner import pack as pack_module
 from tuner.errors import UserError
 from tuner.loop import train
 from tuner.model import RMSprop, load_model
@@ -173,6 +175,39 @@ def test_a_pack_in_float32_follows_the_solo_run_in_its_first_steps():
     h = short(AAE, epochs=1)
     (run,) = packed(AAE, [h], data, [1])
     assert apart(solo(AAE, h, data, 1), run) <= max(1e-4, 100 * yardstick(AAE, h, data, 1))
+
+
+def test_recording_a_step_leaves_no_trace_and_replays_what_was_recorded(monkeypatch):
+    """Without a GPU: the stand-in runs the step where CUDA would capture it, and again where CUDA would replay it."""
+    made = []
+
+    def remember(f, *args):
+        made.append(lambda: f(*args))
+        return made[-1]
+
+    class Graph:
+        def __init__(self):
+            self.replay = made[-1]
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    stand_ins = {"Stream": Stream, "current_stream": Stream, "CUDAGraph": Graph, "stream": nullcontext, "graph": nullcontext}
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(pack_module, "partial", remember)
+    monkeypatch.setattr(pack_module.Pack, "graphs", property(lambda self: True, lambda self, on: None), raising=False)
+
+    def drop_rates(self, h, epoch):  # an epoch without one update, then one with it: two recordings
+        return {f"weights.{term}": float(epoch % 2) for term in ("adv_y", "adv_z", "l2_z")}
+
+    model = variant("OffAndOn", drop_rates=drop_rates)
+    hs = [short(model, epochs=3), short(model, epochs=2, lr_ae=1e-3)]
+    runs = packed(model, hs, DATA, [1, 2])
+    assert len(made) == 3  # one more when the second trial's slot falls idle
+    for h, seed, run in zip(hs, (1, 2), runs, strict=True):
+        assert equal(model, h, run, seed)
 
 
 def test_a_snapshot_of_another_configuration_is_refused(tmp_path):

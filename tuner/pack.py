@@ -6,9 +6,10 @@ lane's own. A lane is the solo run, whoever its neighbours are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,56 +33,73 @@ class PackStep:
 
     `rows_LP` holds, for each network or tensor that moves, all its parameters of a lane in one row: an optimiser step is one
     kernel for each lane and network, with the lane's own rate and step count, and computes what the solo run computes.
+    Everything that differs between lanes or epochs stands in tensors that stay where they are: a CUDA graph reads them anew.
     """
 
     def __init__(self, update: Descend, pack: Pack) -> None:
-        self.update = update
-        self.rows_LP = {name: pack.rows_LP[name] for name in update.rates()}
+        self.update, self.rates = update, update.rates()
+        self.rows_LP = {name: pack.rows_LP[name] for name in self.rates}
         self.moments = {m: {name: torch.zeros_like(row) for name, row in self.rows_LP.items()} for m in MOMENTS[type(update.optimizer)]}
-        self.count_L = torch.zeros(pack.slots, dtype=torch.float32, device=pack.like.device)  # torch's own counts are float32
+        device = pack.like.device
+        self.count_L = torch.zeros(pack.slots, dtype=torch.float32, device=device)  # torch's own counts are float32
+        self.rests_L = torch.zeros(pack.slots, dtype=torch.float32, device=device)  # 1 where nothing may move, for the fused optimisers
+        # The CPU's fused optimisers read a rate as a double, the GPU's as a float.
+        exact = torch.float64 if device.type == "cpu" else torch.float32
+        self.lr_L = {name: torch.zeros(pack.slots, dtype=exact, device=device) for name in self.rates}
+        self.clip_L = torch.full((pack.slots,), torch.inf, dtype=pack.like.dtype, device=device)
 
     def open(self, slot: int) -> None:
+        """Fresh moments for a lane."""
         self.count_L[slot] = 0
         for moment in self.moments.values():
             for row_LP in moment.values():
                 row_LP[slot].zero_()
 
-    def set(self, settings: Sequence[Settings]) -> None:
-        o, rates = self.update.optimizer, self.update.rates()
-        self.lr = [{name: s.number(rate) for name, rate in rates.items()} for s in settings]
+    def set(self, settings: Sequence[Settings], rests: Sequence[bool]) -> None:
+        """What holds in the next epoch; a lane that rests is not moved."""
+        self.resting = any(rests)
+        self.rests_L.copy_(torch.tensor(rests))
+        for name, rate in self.rates.items():
+            self.lr_L[name].copy_(torch.tensor([s.number(rate) for s in settings], dtype=torch.float64))
+        if self.update.clip:
+            self.clip_L.copy_(torch.tensor([s.number(self.update.clip) for s in settings]))
+        o = self.update.optimizer
         self.numbers = [{field: s.number(getattr(o, field)) for field in o.__dataclass_fields__} for s in settings]
-        self.clip = [s.number(self.update.clip) for s in settings] if self.update.clip else None
 
-    def apply(self, grads_LP: Mapping[str, Tensor], moving: Sequence[int]) -> None:
-        """Moves the lanes `moving`; of the others nothing moves."""
-        for lane in moving:
-            grads = {name: grad_LP[lane] for name, grad_LP in grads_LP.items()}
-            if self.clip is not None:
-                norm = torch.stack([g.square().sum() for g in grads.values()]).sum().sqrt()
-                scale = (self.clip[lane] / (norm + 1e-6)).clamp(max=1.0)
-                grads = {name: g * scale for name, g in grads.items()}
-            self.count_L[lane] += 1
-            for name, grad_P in grads.items():
-                self._move(lane, name, grad_P)
+    def apply(self, grads_LP: dict[str, Tensor]) -> None:
+        """Moves every lane but those that rest."""
+        if self.update.clip:
+            norm_L = torch.stack([g.square().sum(-1) for g in grads_LP.values()]).sum(0).sqrt()
+            scale_L = (self.clip_L / (norm_L + 1e-6)).clamp(max=1.0)
+            grads_LP = {name: g * _wide(scale_L, g) for name, g in grads_LP.items()}
+        self.count_L += 1 - self.rests_L
+        for name, grad_LP in grads_LP.items():
+            for lane, numbers in enumerate(self.numbers):
+                self._move(lane, name, grad_LP[lane], numbers)
 
-    def _move(self, lane: int, name: str, grad_P: Tensor) -> None:
-        o, n, lr = self.update.optimizer, self.numbers[lane], self.lr[lane][name]
-        p_P, moments = self.rows_LP[name][lane], [self.moments[m][name][lane] for m in self.moments]
+    def _move(self, lane: int, name: str, grad_P: Tensor, n: Mapping[str, float]) -> None:
+        o, lr, rests = self.update.optimizer, self.lr_L[name][lane], self.rests_L[lane]
+        p_P, moments = self.rows_LP[name][lane], [moment[name][lane] for moment in self.moments.values()]
         if isinstance(o, Adam):
             m_P, v_P = moments
             torch._fused_adam_(
                 [p_P], [grad_P], [m_P], [v_P], [], [self.count_L[lane]],
-                lr=lr, beta1=n["beta1"], beta2=n["beta2"], eps=n["eps"], weight_decay=0.0, amsgrad=False, maximize=False,
+                lr=lr, beta1=n["beta1"], beta2=n["beta2"], eps=n["eps"], weight_decay=0.0, amsgrad=False, maximize=False, found_inf=rests,
             )  # fmt: skip
         elif isinstance(o, SGD):
             torch._fused_sgd_(
                 [p_P], [grad_P], moments,
                 lr=lr, momentum=n["momentum"], weight_decay=0.0, dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
+                found_inf=rests,
             )  # fmt: skip
         else:
             (v_P,) = moments
-            v_P.mul_(n["alpha"]).addcmul_(grad_P, grad_P, value=1 - n["alpha"])
-            p_P.addcdiv_(grad_P, v_P.sqrt().add_(n["eps"]), value=-lr)
+            new_P = v_P * n["alpha"] + (1 - n["alpha"]) * grad_P.square()
+            v_P.copy_(torch.where(rests == 0, new_P, v_P))
+            p_P.sub_(torch.where(rests == 0, lr.to(grad_P.dtype) * grad_P / (v_P.sqrt() + n["eps"]), 0.0))
+
+    def remembered(self) -> list[Tensor]:
+        return [self.count_L, *(row_LP for moment in self.moments.values() for row_LP in moment.values())]
 
     def state(self, slot: int, layout: Mapping[str, Layout]) -> State:
         if self.count_L[slot] == 0:
@@ -123,6 +141,47 @@ class Layout:
         return {key: t.view(*row.shape[:-1], *shape) for (key, shape), t in zip(self.shapes.items(), pieces, strict=True)}
 
 
+def _copy(old: dict[str, Tensor], new: Mapping[str, Tensor]) -> None:
+    """Overwrites the tensors in place, so that a recorded step reads the new values."""
+    for name, t in new.items():
+        if name in old:
+            old[name].copy_(t)
+        else:
+            old[name] = t
+
+
+class Recorded:
+    """A step as a CUDA graph: hundreds of kernels for the cost of one launch.
+
+    Recording runs the step a few times to warm up, and takes back whatever that changed; `state` lists it.
+    """
+
+    WARM_UPS = 3  # torch asks for them before a capture: lazy initialisation must lie behind
+
+    def __init__(
+        self, step: Callable[[Mapping[str, Tensor]], None], inputs: Mapping[str, Tensor], state: Callable[[], list[Tensor]]
+    ) -> None:
+        self.inputs = {name: t.clone() for name, t in inputs.items()}
+        step_once = partial(step, self.inputs)
+        before = {id(t): t.clone() for t in state()}
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(self.WARM_UPS):
+                step_once()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            step_once()
+        for t in state():  # sums of the epoch may have come into being
+            t.copy_(before[id(t)]) if id(t) in before else t.zero_()
+
+    def replay(self, inputs: Mapping[str, Tensor]) -> None:
+        for name, t in inputs.items():
+            self.inputs[name].copy_(t)
+        self.graph.replay()
+
+
 class Pack:
     """An engine whose slots hold trials that share the model, the phase, all static values and which terms are on."""
 
@@ -141,6 +200,13 @@ class Pack:
             name: {k: b.expand(slots, *b.shape).clone() for k, b in network.named_buffers()} for name, network in self.networks.items()
         }
         self.updates: list[PackStep | Replace] = []
+        # What an epoch reads and sums up; the tensors stay where they are.
+        self.numbers: dict[str, Tensor] = {}
+        self.weights: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.busy_L = torch.ones(slots, dtype=torch.bool, device=like.device)
+        self.graphs = like.is_cuda
+        self.recorded: dict[Hashable, Recorded] = {}
 
     def open(self, phase: Phase, slot: int = 0) -> None:
         """A lane enters the pack's phase: fresh moments in its slot."""
@@ -156,31 +222,57 @@ class Pack:
         filled = [s or some for s in settings]
         self.settings, self.static, self.on = settings, some.static, some.on
         numbers = [s.tensors(self.like) for s in filled]
-        self.numbers = {k: torch.stack([n[k] for n in numbers]) for k in numbers[0]}
+        _copy(self.numbers, {k: torch.stack([n[k] for n in numbers]) for k in numbers[0]})
         weights = {term: [s.weights[term] if s else 0.0 for s in settings] for term in some.weights}
-        self.weights = {term: self.like.new_tensor(w) for term, w in weights.items()}
+        _copy(self.weights, {term: self.like.new_tensor(w) for term, w in weights.items()})
         # A term that weighs 0 in some busy lane only: its gradient is masked apart there, because 0 x inf is NaN.
-        self.mixed = {t for t in self.on if len({s.weights[t] != 0 for s in settings if s}) == 2}
-        self.losses: dict[str, list[Tensor]] = {}
+        self.mixed = frozenset(t for t in self.on if len({s.weights[t] != 0 for s in settings if s}) == 2)
+        self.busy_L.copy_(torch.tensor([s is not None for s in settings]))
+        self.taken: list[bool] = []
         for step in self.updates:
             if isinstance(step, PackStep):
-                step.set(filled)
+                rests = [s is None or not s.takes(self.owned[step.update.name]) for s in settings]
+                step.set(filled, rests)
+                self.taken.append(not all(rests))
+        self.steps = 0
+        for sum_L in self.sums.values():
+            sum_L.zero_()
 
     def step(self, x_LBD: Tensor, rows_LB: Tensor, noise: Mapping[str, Tensor]) -> None:
-        """All updates on one batch of each lane."""
-        batch = (x_LBD, rows_LB, dict(noise))
+        """All updates on one batch of each lane. On a GPU they are recorded once for each kind of epoch, and then replayed."""
+        self.steps += 1
+        inputs = {"x": x_LBD, "rows": rows_LB} | {f"noise.{name}": t for name, t in noise.items()}
+        if not self.graphs:
+            return self._step(inputs)
+        resting = [step.resting for step in self.updates if isinstance(step, PackStep)]
+        optimizers = [str(step.numbers) for step in self.updates if isinstance(step, PackStep)]  # baked into the kernels' arguments
+        key = (tuple(self.taken), tuple(resting), self.mixed, self.on, tuple(optimizers))
+        if key not in self.recorded:
+            self.recorded[key] = Recorded(self._step, inputs, self._state)
+        self.recorded[key].replay(inputs)
+
+    def _state(self) -> list[Tensor]:
+        """Everything that a step changes."""
+        steps = [step for step in self.updates if isinstance(step, PackStep)]
+        return [
+            *self.rows_LP.values(),
+            *(b for bs in self.buffers.values() for b in bs.values()),
+            *(t for step in steps for t in step.remembered()),
+            *self.sums.values(),
+        ]
+
+    def _step(self, inputs: Mapping[str, Tensor]) -> None:
+        noise = {name.removeprefix("noise."): t for name, t in inputs.items() if name.startswith("noise.")}
+        batch, taken = (inputs["x"], inputs["rows"], noise), iter(self.taken)
         for step in self.updates:
             if isinstance(step, Replace):
                 with torch.no_grad():
                     self._replace(self._vmap(step.values, self.rows_LP, batch))
-                continue
-            moving = [lane for lane, s in enumerate(self.settings) if s is not None and s.takes(self.owned[step.update.name])]
-            if moving:
-                self._descend(step, batch, moving)
+            elif next(taken):
+                self._descend(step, batch)
 
-    def _descend(self, step: PackStep, batch: tuple[Tensor, Tensor, dict[str, Tensor]], moving: list[int]) -> None:
-        resting = [lane for lane in range(self.slots) if lane not in moving]
-        buffers = [(b, b[resting]) for bs in self.buffers.values() for b in bs.values()] if resting else []
+    def _descend(self, step: PackStep, batch: tuple[Tensor, Tensor, dict[str, Tensor]]) -> None:
+        buffers = [(b, b.clone()) for bs in self.buffers.values() for b in bs.values()] if step.resting else []
         leaves = {name: row_LP.detach().requires_grad_() for name, row_LP in step.rows_LP.items()}
 
         def on(*args: Any) -> dict[str, Tensor]:
@@ -189,11 +281,15 @@ class Pack:
         losses = self._vmap(on, self.rows_LP | leaves, batch)
         grads = self._gradient(losses, list(leaves.values()))
         with torch.no_grad():
-            step.apply(dict(zip(leaves, grads, strict=True)), moving)
+            step.apply(dict(zip(leaves, grads, strict=True)))
             for b, old in buffers:
-                b[resting] = old
-        for term, loss_L in losses.items():
-            self.losses.setdefault(term, []).append(loss_L.detach())
+                rests = step.rests_L.view(-1, *[1] * (b.dim() - 1)) != 0
+                b.copy_(torch.where(rests, old, b))
+            for term, loss_L in losses.items():
+                if term in self.sums:
+                    self.sums[term] += loss_L.detach()
+                else:
+                    self.sums[term] = loss_L.detach().clone()
 
     def _gradient(self, losses: Mapping[str, Tensor], leaves: list[Tensor]) -> list[Tensor]:
         """Each lane's gradient of its weighted sum of terms."""
@@ -236,9 +332,10 @@ class Pack:
 
     @torch.no_grad()
     def _replace(self, values: Mapping[str, Any]) -> None:
-        busy = [lane for lane, s in enumerate(self.settings) if s]
+        named = self._named()
         for key, t in self._flat(values).items():
-            self._named()[key][busy] = t[busy]
+            busy = self.busy_L.view(-1, *[1] * (t.dim() - 1))
+            named[key].copy_(torch.where(busy, t.to(named[key].dtype), named[key]))
 
     def _flat(self, values: Mapping[str, Any]) -> dict[str, Tensor]:
         """Tensors by dotted name, from tensors and state dicts by name."""
@@ -257,10 +354,8 @@ class Pack:
         """A lane's epoch mean of each term that weighs anything there, unweighted."""
         settings = self.settings[slot]
         assert settings is not None
-        means = {
-            t: torch.stack([loss_L[slot] for loss_L in losses]).mean() for t, losses in self.losses.items() if settings.weights[t] != 0
-        }
-        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
+        sums = {term: sum_L[slot] for term, sum_L in self.sums.items() if term in self.on and settings.weights[term] != 0}
+        return dict(zip(sums, (torch.stack(list(sums.values())) / self.steps).tolist(), strict=True)) if sums and self.steps else {}
 
     @contextmanager
     def view(self, slot: int = 0) -> Iterator[Net]:

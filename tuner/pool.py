@@ -27,7 +27,7 @@ class PackKey:
 @dataclass(frozen=True, kw_only=True)
 class Widths:
     """How many trials share a pack. `most`: at most; `least`: fewer train alone. `exact`: as many slots as trials, for an engine
-    whose cost follows the width; otherwise powers of two, for one that has to be compiled anew for each width."""
+    whose cost follows the width; otherwise powers of two, for one that has to be recorded anew for each width."""
 
     most: int
     least: int = 2
@@ -141,7 +141,7 @@ class Pool:
     def _room(self, trial: Trial, width: int) -> Room:
         owned = owned_terms(self.model, trial.h, self.data.spec)
         args = (self.model, trial.h, self.data.spec, self.data.x_ND)
-        engine: Engine = Solo(*args, seed=0, owned=owned) if width == 1 else Pack(*args, slots=width, owned=owned)
+        engine: Engine = Solo(*args, seed=0, owned=owned) if width < self.widths.least else Pack(*args, slots=width, owned=owned)
         return Room(engine, [None] * width)
 
     def _sit_down(self, who: Hashable, room: Room, slot: int) -> None:
