@@ -21,7 +21,7 @@ ALL = frozenset(AAE.terms)
         ({"lr_ae": True}, "'lr_ae' must be a number, but got True."),
         ({"lr_ae": float("nan")}, "'lr_ae' must stay within [0, 1], but got nan."),
         ({"updates": "both"}, "'updates' must be one of joint | separate, but got 'both'."),
-        ({"weights.mode": -1}, "'weights.mode' must stay within 0 or more, but got -1."),
+        ({"weights.mode": -1}, "'weights.mode' must be 0 or more, but got -1."),
         (
             {"weights.critic_y": 2},
             "'weights.critic_y' would change nothing: the term stands alone in its step. Search the step's rate instead.",

@@ -93,8 +93,9 @@ class Parameter:
             word = "a whole number" if self.kind is int else "a number"
             return f"'{self.name}' must be {word}, but got {value!r}."
         assert self.low is not None and self.high is not None, self.name
-        if not (self.low <= value <= self.high) or not math.isfinite(value):  # type: ignore[operator, arg-type]
-            return f"'{self.name}' must stay within {self.range}, but got {value!r}."
+        if not self.low <= value <= self.high or value == math.inf:  # type: ignore[operator]
+            rule = "be" if self.high == math.inf else "stay within"
+            return f"'{self.name}' must {rule} {self.range}, but got {value!r}."
         return None
 
 

@@ -1,0 +1,337 @@
+"""What W&B is given. The offline files are real; of the online path only the cloud is mocked, by a server on the loopback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from wandb_files import OfflineRun, payloads, read_runs
+
+from tuner.wandb_runs import WandbRuns, made_up_id
+
+SWEEP = {"method": "bayes", "metric": {"name": "acc", "goal": "maximize"}, "parameters": {"lr_ae": {"min": 1e-4, "max": 1e-2}}}
+ENDS = {0: "complete", 1: "pruned", 2: "collapsed", 3: "diverged", 4: "failed", 5: "stopped"}
+
+
+def a_run(folder: Path, name: str = "my search") -> Any:
+    spec = SimpleNamespace(
+        name="aae_unsup",
+        model="aae_unsup",
+        dataset=SimpleNamespace(name="digits"),
+        metric=SimpleNamespace(name="acc", goal="maximize"),
+        text="model: aae_unsup\n",
+        resolved=lambda: {"model": "aae_unsup", "trials": 6},
+        sweep=lambda: SWEEP,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    return SimpleNamespace(name=name, folder=folder, spec=spec, info={"started": "2026-01-01T00:00:00", "python": "3.11"})
+
+
+def config_of(trial: int) -> dict[str, Any]:
+    return {"lr_ae": 1e-3 * (trial + 1), "latent_dim": 5, "weights.cyclic": 0.44, "updates": "joint", "use_cyclic": True, "seed": 1000 + trial}
+
+
+def metrics_of(trial: int, epoch: int) -> dict[str, float]:
+    return {"acc": 0.1 * trial + 0.01 * epoch, "loss/recon": 1 / epoch, "n_used": 10.0}
+
+
+def play(listener: WandbRuns, run: Any, ends: dict[int, str] = ENDS, epochs: int = 3) -> None:
+    """A search of trials that all run at once: one epoch of pre-training, the rest clustering."""
+    listener.search_started(run)
+    for trial in ends:
+        listener.trial_started(trial, config_of(trial))
+    for epoch in range(1, epochs + 1):
+        for trial in ends:
+            phase = {"phase": "pretrain", "cluster_epoch": None} if epoch == 1 else {"phase": "train", "cluster_epoch": epoch - 1}
+            metrics = metrics_of(trial, epoch)
+            listener.epoch_ended(trial, {"trial": trial, "epoch": epoch, **phase, "metrics": metrics, "time": 0.5 * epoch})
+    for trial, state in ends.items():
+        score = metrics_of(trial, epochs)["acc"] if state == "complete" else None
+        reason = "A loss is not finite." if state == "diverged" else None
+        end = {"trial": trial, "state": state, "config": config_of(trial), "score": score, "reason": reason}
+        listener.trial_ended(SimpleNamespace(**end, metrics=metrics_of(trial, epochs), epochs=epochs, seconds=1.5))
+    listener.search_ended("done")
+
+
+@pytest.fixture
+def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No login, no settings of whoever runs the tests, and an address at which nobody listens."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_SWEEP_ID", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    import wandb
+
+    wandb.teardown()  # it reads its environment once in a process
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, OfflineRun], list[str]]:
+    """One search of six trials, recorded offline and read back: the run, what was recorded, what was said."""
+    run, said = a_run(tmp_path_factory.mktemp("runs") / "my search"), []
+    play(WandbRuns("offline", say=said.append), run)
+    return run, read_runs(run.folder), said
+
+
+def of_trial(runs: dict[str, OfflineRun], trial: int) -> OfflineRun:
+    return next(run for run in runs.values() if run.id.endswith(f"-{trial}"))
+
+
+def of_search(runs: dict[str, OfflineRun]) -> OfflineRun:
+    return next(run for run in runs.values() if run.job_type == "search")
+
+
+def test_there_are_as_many_runs_as_trials_and_one_for_the_search(recorded: Any) -> None:
+    _, runs, _ = recorded
+    assert sorted(run.job_type for run in runs.values()) == ["search"] + ["trial"] * len(ENDS)
+    assert {run.group for run in runs.values()} == {"my search"}
+    assert {run.tags for run in runs.values()} == {("aae_unsup", "digits")}
+    assert {run.project for run in runs.values()} == {"tuner"}
+
+
+def test_a_run_holds_its_trials_whole_configuration_under_the_names_of_the_space(recorded: Any) -> None:
+    _, runs, _ = recorded
+    for trial in ENDS:
+        assert of_trial(runs, trial).config == config_of(trial)
+
+
+def test_a_run_holds_every_epochs_metrics_at_that_epochs_step_pre_training_too(recorded: Any) -> None:
+    _, runs, _ = recorded
+    for trial in ENDS:
+        history = of_trial(runs, trial).history
+        assert [line["_step"] for line in history] == [1, 2, 3]
+        assert [line["phase"] for line in history] == ["pretrain", "train", "train"]
+        assert [line.get("cluster_epoch") for line in history] == [None, 1, 2]
+        for line in history:
+            expected = metrics_of(trial, line["_step"])
+            assert {name: line[name] for name in expected} == expected
+
+
+def test_a_run_says_how_its_trial_ended(recorded: Any) -> None:
+    _, runs, _ = recorded
+    assert {trial: of_trial(runs, trial).summary["state"] for trial in ENDS} == ENDS
+    codes = {ENDS[trial]: of_trial(runs, trial).exit_code for trial in ENDS}
+    assert codes == {"complete": 0, "pruned": 0, "collapsed": 0, "diverged": 0, "failed": 1, "stopped": 255}
+    assert of_trial(runs, 0).summary["score"] == metrics_of(0, 3)["acc"]
+    assert "score" not in of_trial(runs, 1).summary
+    assert of_trial(runs, 3).summary["reason"] == "A loss is not finite."
+
+
+def test_all_trials_carry_one_sweep_id_and_the_searchs_own_run_none(recorded: Any) -> None:
+    run, runs, _ = recorded
+    assert {of_trial(runs, trial).sweep_id for trial in ENDS} == {made_up_id(run)}
+    assert of_search(runs).sweep_id == ""
+
+
+def test_the_searchs_run_holds_the_table_of_trials_and_the_best(recorded: Any) -> None:
+    run, runs, _ = recorded
+    search = of_search(runs)
+    assert search.config["trials"] == 6 and search.exit_code == 0
+    assert search.summary["best_trial"] == 0 and search.summary["status"] == "done"
+    assert search.summary["trials/pruned"] == 1
+    (path,) = run.folder.glob("wandb/*-search/files/media/table/trials_*.table.json")
+    table = json.loads(path.read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert {row["trial"]: row["state"] for row in rows} == ENDS
+    assert rows[0]["weights.cyclic"] == 0.44 and rows[1]["score"] is None and rows[5]["lr_ae"] == 6e-3
+
+
+def test_going_offline_is_said_once_with_the_line_that_sends_the_runs_later(recorded: Any) -> None:
+    run, _, said = recorded
+    assert said == [f"W&B: recorded offline. To send it later:\n  wandb sync '{run.folder}/wandb'/offline-run-*"]
+
+
+def test_the_same_search_has_the_same_ids_again_and_another_has_others(tmp_path: Path) -> None:
+    one, two = a_run(tmp_path / "one"), a_run(tmp_path / "two")
+    assert made_up_id(one) == made_up_id(two)
+    two.info["started"] = "2026-01-01T00:00:01"
+    assert made_up_id(one) != made_up_id(two)
+    assert len(made_up_id(one)) == 8 and made_up_id(one).isalnum()
+
+
+def test_an_interrupted_trial_is_closed_as_stopped(tmp_path: Path, no_cloud: None) -> None:
+    run, listener = a_run(tmp_path / "run"), WandbRuns("offline", say=lambda text: None)
+    listener.search_started(run)
+    listener.trial_started(0, config_of(0))
+    listener.search_ended("stopped")
+    runs = read_runs(run.folder)
+    assert of_trial(runs, 0).exit_code == 255 and of_trial(runs, 0).summary["state"] == "stopped"
+    assert of_search(runs).exit_code == 255
+
+
+def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys; from types import SimpleNamespace as N; from pathlib import Path; from tuner.wandb_runs import WandbRuns\n"
+        f"w = WandbRuns('disabled'); w.search_started(N(folder=Path({str(tmp_path)!r})))\n"
+        "w.trial_started(0, {}); w.epoch_ended(0, {}); w.search_ended('done'); print('wandb' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+    assert done.stdout == "False\n" and done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_login_the_runs_are_recorded_offline_and_nobody_is_asked(tmp_path: Path, no_cloud: None, capfd: Any) -> None:
+    run, said = a_run(tmp_path / "run"), []
+    play(WandbRuns("online", say=said.append), run, {0: "complete"})
+    sync = f"To send it later:\n  wandb sync {run.folder}/wandb/offline-run-*"
+    assert said == [f"W&B: recorded offline (no login on this machine). {sync}"]
+    assert len(read_runs(run.folder)) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_a_network_the_runs_are_recorded_offline(tmp_path: Path, no_cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    run, said = a_run(tmp_path / "run"), []
+    play(WandbRuns("online", say=said.append), run, {0: "complete"})
+    assert len(said) == 1 and said[0].startswith("W&B: recorded offline (http://127.0.0.1:9 cannot be reached). To send it later:\n")
+    assert len(read_runs(run.folder)) == 2
+
+
+def test_a_failure_of_wandb_is_said_once_and_stops_nothing(tmp_path: Path, no_cloud: None) -> None:
+    run, said = a_run(tmp_path / "run"), []
+    (run.folder / "wandb").write_text("a file where W&B wants a folder")
+    play(WandbRuns("offline", say=said.append), run)
+    assert said[-1].startswith("W&B: not recorded: ") and len(said) <= 2
+
+
+def test_a_block_boundary_inside_a_record_is_read_over(recorded: Any, tmp_path: Path) -> None:
+    first, second = b"a" * 40_000, b"b" * 10
+    blocks, at = b":W&B\x00\x00\x00", 7
+    room = 32 * 1024 - at - 7
+    blocks += bytes(4) + room.to_bytes(2, "little") + b"\x02" + first[:room]
+    rest = first[room:]
+    blocks += bytes(4) + len(rest).to_bytes(2, "little") + b"\x04" + rest
+    blocks += bytes(4) + len(second).to_bytes(2, "little") + b"\x01" + second
+    assert list(payloads(blocks)) == [first, second]
+
+
+# --- online: a stand-in for W&B's cloud ---------------------------------------------------------------------------------
+
+
+class Cloud(ThreadingHTTPServer):
+    """Answers what wandb asks when it opens a run, and keeps what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.buckets: list[dict[str, Any]] = []
+        self.sweeps: list[str] = []
+        self.files: dict[str, list[dict[str, Any]]] = {}
+        self.refuses_runs = False
+
+    def history(self, run: str) -> list[dict[str, Any]]:
+        """What was logged in a run, as far as it arrived."""
+        chunks = [post.get("files", {}).get("wandb-history.jsonl", {"content": []}) for post in self.files[run]]
+        return [json.loads(line) for chunk in chunks for line in chunk["content"]]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """wandb hangs up whenever it likes."""
+
+
+class Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Cloud
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        if self.path.endswith("/file_stream"):
+            self.server.files.setdefault(self.path.split("/")[-2], []).append(json.loads(body))
+        self.answer(self.graphql(json.loads(body)) if self.path == "/graphql" else {})
+
+    do_PUT = do_POST
+
+    def do_HEAD(self) -> None:
+        self.answer({})
+
+    do_GET = do_HEAD
+
+    def graphql(self, asked: dict[str, Any]) -> dict[str, Any]:
+        query, given = asked["query"], asked.get("variables") or {}
+        project = {"id": "p", "name": "tuner", "entity": {"id": "e", "name": "me"}}
+        if "upsertSweep" in query:
+            self.server.sweeps.append(given["config"])
+            return {"data": {"upsertSweep": {"sweep": {"name": "sw33p1d0", "project": project}, "configValidationWarnings": []}}}
+        if "upsertBucket" in query:
+            if self.server.refuses_runs:
+                return {"errors": [{"message": "permission denied"}]}
+            self.server.buckets.append(given)
+            bucket = {"id": "b", "name": given["name"], "displayName": given.get("displayName"), "sweepName": given.get("sweep")}
+            bucket |= {"config": "{}", "project": project, "historyLineCount": 0}
+            return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
+        if "RunResumeStatus" in query:
+            return {"data": {"model": {**project, "bucket": None}}}
+        if "createRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"http://127.0.0.1:{self.server.server_port}/upload"} for name in given["files"]]
+            return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
+        if "viewer" in query:
+            viewer = {"id": "u", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
+            return {"data": {"viewer": viewer}}
+        return {"errors": [{"message": "this stand-in does not know that"}]}
+
+    def answer(self, content: dict[str, Any]) -> None:
+        body = b"" if self.command == "HEAD" else json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def cloud(no_cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    server = Cloud()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    yield server
+    import wandb
+
+    wandb.teardown()  # it hangs up before the server is gone
+    server.shutdown()
+    server.server_close()
+
+
+def test_online_the_sweep_is_registered_once_and_every_trial_is_sent_with_its_id(tmp_path: Path, cloud: Cloud, capfd: Any) -> None:
+    run, said = a_run(tmp_path / "run"), []
+    play(WandbRuns("online", say=said.append), run, {0: "complete", 1: "pruned"})
+    assert len(cloud.sweeps) == 1 and "lr_ae" in cloud.sweeps[0]
+    assert said == [f"W&B: http://127.0.0.1:{cloud.server_port}/me/tuner/sweeps/sw33p1d0"]
+    sent = {bucket["name"]: bucket for bucket in reversed(cloud.buckets)}
+    assert {name: bucket["sweep"] for name, bucket in sent.items()} == {
+        "my-search-sw33p1d0-search": None,
+        "my-search-sw33p1d0-0": "sw33p1d0",
+        "my-search-sw33p1d0-1": "sw33p1d0",
+    }
+    assert sent["my-search-sw33p1d0-1"]["groupName"] == "my search"
+    assert sent["my-search-sw33p1d0-1"]["tags"] == ["aae_unsup", "digits"]
+    assert json.loads(sent["my-search-sw33p1d0-1"]["config"])["weights.cyclic"] == {"value": 0.44}
+    history = cloud.history("my-search-sw33p1d0-1")
+    assert [(line["_step"], line["acc"]) for line in history] == [(epoch, metrics_of(1, epoch)["acc"]) for epoch in (1, 2, 3)]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cloud_that_refuses_the_runs_sends_the_search_offline(tmp_path: Path, cloud: Cloud) -> None:
+    cloud.refuses_runs = True
+    run, said = a_run(tmp_path / "run"), []
+    play(WandbRuns("online", say=said.append), run, {0: "complete", 1: "pruned"})
+    assert [line.partition(" (")[0] for line in said] == [said[0], "W&B: recorded offline"]
+    assert "permission denied" in said[1]
+    runs = {run_id: run for run_id, run in read_runs(run.folder).items() if run.exit_code is not None}
+    assert sorted(runs) == ["my-search-sw33p1d0-0", "my-search-sw33p1d0-1", "my-search-sw33p1d0-search-offline"]
+    assert len(of_trial(runs, 1).history) == 3
