@@ -22,6 +22,15 @@ class PackKey:
     phase: int
     static: tuple[tuple[str, Any], ...]
     on: frozenset[str]
+    alone: Hashable | None = None  # the one trial that shares with nobody
+
+
+class RoomError(RuntimeError):
+    """An engine failed; its cause is chained. `members`: the trials whose epoch is lost. They are still in the pool."""
+
+    def __init__(self, members: list[Hashable]) -> None:
+        super().__init__(f"the epoch of {len(members)} trial(s) failed")
+        self.members = members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +67,7 @@ class Member:
     trial: Trial
     state: State
     moments_of: int | None  # the phase whose optimisers the state remembers
+    alone: bool
     key: PackKey | None = None
     room: Room | None = None
     slot: int = 0
@@ -75,8 +85,17 @@ class Pool:
     lane_epochs: int = 0  # epochs that trials were trained for
     slot_epochs: int = 0  # epochs that slots were run for, idle ones too: the ratio is the occupancy
 
-    def join(self, who: Hashable, h: Hyper, *, seed: int, pretrain_seed: int | None = None, start: Snapshot | None = None) -> None:
-        """Takes in a trial, from its beginning or from a snapshot.
+    def join(
+        self,
+        who: Hashable,
+        h: Hyper,
+        *,
+        seed: int,
+        pretrain_seed: int | None = None,
+        start: Snapshot | None = None,
+        alone: bool = False,
+    ) -> None:
+        """Takes in a trial, from its beginning or from a snapshot. `alone`: it shares no pack.
 
         Raises:
             UserError: the configuration does not fit the data, or the snapshot does not fit the configuration.
@@ -87,7 +106,7 @@ class Pool:
             state = state_of(*build(self.model, h, self.data.spec, self.data.x_ND, initial_seed(self.model, trial)))
         else:
             state = start.tensors
-        self.members[who] = Member(trial, state, trial.phase if start else None)
+        self.members[who] = Member(trial, state, trial.phase if start else None, alone)
 
     def leave(self, who: Hashable) -> None:
         """Frees the trial's slot; nothing is left of it."""
@@ -96,7 +115,11 @@ class Pool:
             member.room.seats[member.slot] = None
 
     def round(self, ready: Collection[Hashable] | None = None) -> Iterator[tuple[Hashable, Epoch]]:
-        """One epoch of every trial, or of those that are `ready`; the others rest in their slots. A trial that ends leaves."""
+        """One epoch of every trial, or of those that are `ready`; the others rest in their slots. A trial that ends leaves.
+
+        Raises:
+            RoomError: an engine failed. Trials that have not been yielded by then have not been trained in this round.
+        """
         ready = set(self.members if ready is None else ready)
         self._arrange(ready)
         for room in [room for rooms in self.rooms.values() for room in rooms]:
@@ -104,9 +127,13 @@ class Pool:
             trials = [None if who is None else self.members[who].trial for who in seated]
             if not any(trials):
                 continue
-            self.lane_epochs += sum(trial is not None for trial in trials)
+            try:
+                epochs = run_epoch(room.engine, self.model, trials, self.data)
+            except Exception as error:
+                raise RoomError([who for who in seated if who is not None]) from error
+            self.lane_epochs += len(epochs)
             self.slot_epochs += len(trials)
-            for slot, epoch in run_epoch(room.engine, self.model, trials, self.data).items():
+            for slot, epoch in epochs.items():
                 who = seated[slot]
                 if epoch.ended:
                     self.leave(who)
@@ -118,7 +145,8 @@ class Pool:
         for who in ready:
             member = self.members[who]
             assert member.trial.advance(phases[who]), f"trial {who} is over"
-            key = PackKey(member.trial.phase, tuple(sorted(member.trial.h.static().items())), member.trial.on)
+            static = tuple(sorted(member.trial.h.static().items()))
+            key = PackKey(member.trial.phase, static, member.trial.on, who if member.alone else None)
             if key != member.key:
                 self._stand_up(member)
                 member.key = key
