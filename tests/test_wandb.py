@@ -4,47 +4,48 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb
 from wandb_files import OfflineRun, payloads, read_runs
 
+from tuner.record import Run, TrialEnd
+from tuner.spec import Options, read_space
 from tuner.wandb_runs import WandbRuns, made_up_id
 
-SWEEP = {"method": "bayes", "metric": {"name": "acc", "goal": "maximize"}, "parameters": {"lr_ae": {"min": 1e-4, "max": 1e-2}}}
 ENDS = {0: "complete", 1: "pruned", 2: "collapsed", 3: "diverged", 4: "failed", 5: "stopped"}
 
 
-def a_run(folder: Path, name: str = "my search") -> Any:
-    spec = SimpleNamespace(
-        name="aae_unsup",
-        model="aae_unsup",
-        dataset=SimpleNamespace(name="digits"),
-        metric=SimpleNamespace(name="acc", goal="maximize"),
-        text="model: aae_unsup\n",
-        resolved=lambda: {"model": "aae_unsup", "trials": 6},
-        sweep=lambda: SWEEP,
-    )
+def a_run(folder: Path, name: str = "my search", started: str = "2026-01-01T00:00:00") -> Run:
     folder.mkdir(parents=True, exist_ok=True)
-    return SimpleNamespace(name=name, folder=folder, spec=spec, info={"started": "2026-01-01T00:00:00", "python": "3.11"})
+    spec = read_space("aae_unsup", options=Options(trials=6))
+    return Run(name=name, folder=folder, spec=spec, info={"started": started, "versions": {"python": "3.11"}})
 
 
 def config_of(trial: int) -> dict[str, Any]:
-    return {"lr_ae": 1e-3 * (trial + 1), "latent_dim": 5, "weights.cyclic": 0.44, "updates": "joint", "use_cyclic": True, "seed": 1000 + trial}
+    return {
+        "lr_ae": 1e-3 * (trial + 1),
+        "latent_dim": 5,
+        "weights.cyclic": 0.44,
+        "updates": "joint",
+        "use_cyclic": True,
+        "seed": 1000 + trial,
+    }
 
 
 def metrics_of(trial: int, epoch: int) -> dict[str, float]:
     return {"acc": 0.1 * trial + 0.01 * epoch, "loss/recon": 1 / epoch, "n_used": 10.0}
 
 
-def play(listener: WandbRuns, run: Any, ends: dict[int, str] = ENDS, epochs: int = 3) -> None:
+def play(listener: WandbRuns, run: Run, ends: dict[int, str] = ENDS, epochs: int = 3) -> None:
     """A search of trials that all run at once: one epoch of pre-training, the rest clustering."""
     listener.search_started(run)
     for trial in ends:
@@ -57,22 +58,30 @@ def play(listener: WandbRuns, run: Any, ends: dict[int, str] = ENDS, epochs: int
     for trial, state in ends.items():
         score = metrics_of(trial, epochs)["acc"] if state == "complete" else None
         reason = "A loss is not finite." if state == "diverged" else None
-        end = {"trial": trial, "state": state, "config": config_of(trial), "score": score, "reason": reason}
-        listener.trial_ended(SimpleNamespace(**end, metrics=metrics_of(trial, epochs), epochs=epochs, seconds=1.5))
-    listener.search_ended("done")
+        config, metrics = config_of(trial), metrics_of(trial, epochs)
+        end = TrialEnd(trial=trial, state=state, config=config, score=score, metrics=metrics, epochs=epochs, seconds=1.5, reason=reason)
+        listener.trial_ended(end)
+    finish(listener, "done")
 
 
-@pytest.fixture
-def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def finish(listener: WandbRuns, status: str) -> None:
+    """The end of a search and of its process, without which the last bytes may not be on the disk."""
+    listener.search_ended(status)
+    wandb.teardown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobodys_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No login, no settings of whoever runs the tests, and an address at which nobody listens."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_SWEEP_ID", "WANDB_IDENTITY_TOKEN_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    import wandb
-
-    wandb.teardown()  # it reads its environment once in a process
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("NETRC", str(home / "no-netrc"))
+        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+        yield
+        wandb.teardown()
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +145,7 @@ def test_all_trials_carry_one_sweep_id_and_the_searchs_own_run_none(recorded: An
 def test_the_searchs_run_holds_the_table_of_trials_and_the_best(recorded: Any) -> None:
     run, runs, _ = recorded
     search = of_search(runs)
-    assert search.config["trials"] == 6 and search.exit_code == 0
+    assert search.config["trials"] == 6 and search.config["versions"] == {"python": "3.11"} and search.exit_code == 0
     assert search.summary["best_trial"] == 0 and search.summary["status"] == "done"
     assert search.summary["trials/pruned"] == 1
     (path,) = run.folder.glob("wandb/*-search/files/media/table/trials_*.table.json")
@@ -154,16 +163,15 @@ def test_going_offline_is_said_once_with_the_line_that_sends_the_runs_later(reco
 def test_the_same_search_has_the_same_ids_again_and_another_has_others(tmp_path: Path) -> None:
     one, two = a_run(tmp_path / "one"), a_run(tmp_path / "two")
     assert made_up_id(one) == made_up_id(two)
-    two.info["started"] = "2026-01-01T00:00:01"
-    assert made_up_id(one) != made_up_id(two)
+    assert made_up_id(one) != made_up_id(a_run(tmp_path / "three", started="2026-01-01T00:00:01"))
     assert len(made_up_id(one)) == 8 and made_up_id(one).isalnum()
 
 
-def test_an_interrupted_trial_is_closed_as_stopped(tmp_path: Path, no_cloud: None) -> None:
+def test_an_interrupted_trial_is_closed_as_stopped(tmp_path: Path) -> None:
     run, listener = a_run(tmp_path / "run"), WandbRuns("offline", say=lambda text: None)
     listener.search_started(run)
     listener.trial_started(0, config_of(0))
-    listener.search_ended("stopped")
+    finish(listener, "stopped")
     runs = read_runs(run.folder)
     assert of_trial(runs, 0).exit_code == 255 and of_trial(runs, 0).summary["state"] == "stopped"
     assert of_search(runs).exit_code == 255
@@ -180,7 +188,7 @@ def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_login_the_runs_are_recorded_offline_and_nobody_is_asked(tmp_path: Path, no_cloud: None, capfd: Any) -> None:
+def test_without_a_login_the_runs_are_recorded_offline_and_nobody_is_asked(tmp_path: Path, capfd: Any) -> None:
     run, said = a_run(tmp_path / "run"), []
     play(WandbRuns("online", say=said.append), run, {0: "complete"})
     sync = f"To send it later:\n  wandb sync {run.folder}/wandb/offline-run-*"
@@ -189,7 +197,7 @@ def test_without_a_login_the_runs_are_recorded_offline_and_nobody_is_asked(tmp_p
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_a_network_the_runs_are_recorded_offline(tmp_path: Path, no_cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_runs_are_recorded_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     run, said = a_run(tmp_path / "run"), []
     play(WandbRuns("online", say=said.append), run, {0: "complete"})
@@ -197,7 +205,7 @@ def test_without_a_network_the_runs_are_recorded_offline(tmp_path: Path, no_clou
     assert len(read_runs(run.folder)) == 2
 
 
-def test_a_failure_of_wandb_is_said_once_and_stops_nothing(tmp_path: Path, no_cloud: None) -> None:
+def test_a_failure_of_wandb_is_said_once_and_stops_nothing(tmp_path: Path) -> None:
     run, said = a_run(tmp_path / "run"), []
     (run.folder / "wandb").write_text("a file where W&B wants a folder")
     play(WandbRuns("offline", say=said.append), run)
@@ -289,19 +297,18 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Says nothing."""
 
 
 @pytest.fixture
-def cloud(no_cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     server = Cloud()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    wandb.teardown()  # it reads its environment once in a process
     yield server
-    import wandb
-
     wandb.teardown()  # it hangs up before the server is gone
     server.shutdown()
     server.server_close()

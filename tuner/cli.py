@@ -1,0 +1,552 @@
+"""The command line. Commands import what they need when they run: `tuner --help` must not wait for torch or Ray."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from . import __version__, layout
+from .errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from .driver import Outcome
+    from .loop import Epoch
+    from .model import Hyper, Model
+    from .record import Results
+    from .spec import Options, Spec
+
+DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+app = typer.Typer(
+    name="tuner",
+    help="Hyper-parameter search for deep clustering, with Ray Tune, Optuna and Weights & Biases.",
+    epilog="Start with:  [bold]tuner search --space aae_unsup[/bold]   or, without Ray:  [bold]tuner train dec --epochs 5[/bold]",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Prints text as it is: a formula's brackets are no markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def _say(console: Console, text: str | Text) -> None:
+    """A sentence: wrapped at words in a terminal, one line anywhere else."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+class Wandb(StrEnum):
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+# --- names that the shell completes ------------------------------------------------------------------------------------
+
+
+def _shipped(folder: str, suffix: str) -> dict[str, Path]:
+    """The files of a shipped folder by name. Looked up without importing one: models import torch."""
+    return {path.stem: path for path in sorted(layout.folder(folder).glob(f"*{suffix}")) if not path.stem.startswith("_")}
+
+
+def _complete_space(incomplete: str) -> Iterator[str]:
+    yield from (name for name in _shipped("search_spaces", ".yaml") if name.startswith(incomplete))
+    yield from (str(path) for path in Path().glob(f"{incomplete}*.yaml"))
+
+
+def _complete_model(incomplete: str) -> Iterator[str]:
+    yield from (name for name in _shipped("models", ".py") if name.startswith(incomplete))
+
+
+def _complete_dataset(incomplete: str) -> Iterator[str]:
+    yield from (name for name in ("digits", "mnist", "usps", "npz:", "csv:") if name.startswith(incomplete))
+
+
+def _complete_run(incomplete: str) -> Iterator[str]:
+    yield from (path.parent.name for path in Path("runs").glob(f"{incomplete}*/spec.json"))
+
+
+# --- options that several commands have --------------------------------------------------------------------------------
+
+_WHAT = "A model's name, or a configuration such as a search's best.yaml."
+_SPACE = "A path, or the name of a space that comes with tuner."
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="digits, mnist, usps, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=_complete_dataset),
+]
+Scale = Annotated[str | None, typer.Option(help="What is done to the values: minmax, standard or none.", metavar="HOW")]
+Limit = Annotated[int | None, typer.Option(help="Take so many samples, always the same ones.", metavar="N")]
+Trials = Annotated[int | None, typer.Option(help="How many configurations are tried.", metavar="N")]
+Epochs = Annotated[int | None, typer.Option(help="How many clustering epochs a trial has at most.", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", metavar="N")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where data files live, or are downloaded to.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
+Out = Annotated[Path, typer.Option(help="The folder that holds the runs.", metavar="FOLDER")]
+Name = Annotated[str | None, typer.Option(help="What the run is called. Without it, the space's name and a number.", metavar="NAME")]
+
+
+def _options(**given: Any) -> Options:
+    from .spec import Options
+
+    return Options(**{key: value for key, value in given.items() if value is not None})
+
+
+# --- search ------------------------------------------------------------------------------------------------------------
+
+
+def _examples(*lines: str) -> str:
+    """Commands, each with a remark behind three blanks or none."""
+    parts = [line.partition("   ") for line in lines]
+    return "\n\n".join(["Examples:", *(f"  [bold]{command}[/bold]{gap}{remark}" for command, gap, remark in parts)])
+
+
+@app.command(
+    epilog=_examples(
+        "tuner search --space aae_unsup   on 1,797 real images, minutes",
+        "tuner search --space my.yaml --trials 100 --set hidden=500",
+        "tuner search --space aae_unsup --dataset npz:my.npz --scale minmax",
+        "tuner search --space my.yaml --address 10.0.0.1:6379   on a Ray cluster",
+    )
+)
+def search(
+    space: Annotated[str, typer.Option(help=_SPACE, metavar="SPACE", autocompletion=_complete_space)],
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    name: Name = None,
+    seed: Seed = None,
+    address: Annotated[str | None, typer.Option(help="Join this Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
+    wandb: Annotated[
+        Wandb | None,
+        typer.Option(
+            help="Weights & Biases: online, offline or disabled. Online becomes offline where there is no login or no network.",
+            metavar="MODE",
+            show_default="WANDB_MODE, or online",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    set_: Set = None,
+) -> None:
+    """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
+
+    Options stand in place of what the file says. Ctrl-C stops the search and keeps everything finished.
+    """
+    console = _console()
+    _warn_through(_console(stderr=True))
+    from .ray_cluster import join, start_ray_early
+
+    with _interruptible("Interrupted before the first trial."):
+        start_ray_early(address)  # seconds, in which the space is checked
+        with console.status(f"Starting Ray, checking {space}"):
+            options = _options(
+                dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed, data_root=data_root, set=set_
+            )  # fmt: skip
+            from .spec import read_space
+
+            spec = read_space(space, options=options)
+            join(address)
+        for note in spec.notes:
+            _say(console, Text.assemble(("Note: ", "yellow"), note))
+        outcome = _search(spec, _where(name, out, address, data_root), console, wandb)
+    _tell(outcome, console)
+
+
+@contextmanager
+def _interruptible(message: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(_console(stderr=True), message)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _where(name: str | None, out: Path, address: str | None, data_root: Path | None) -> dict[str, Any]:
+    return {"name": name, "out": out, "address": address, "data_root": data_root}
+
+
+def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb | None) -> Outcome:
+    from .display import Display
+    from .driver import SearchOptions
+    from .driver import search as run_search
+    from .wandb_runs import WandbRuns
+
+    mirror = WandbRuns(_wandb_mode(wandb), say=lambda text: console.print(text, markup=False, soft_wrap=True))
+    return run_search(spec, SearchOptions(**where, listeners=(Display(console), mirror)))
+
+
+def _wandb_mode(given: Wandb | None) -> str:
+    if given is not None:
+        return given.value
+    said = os.environ.get("WANDB_MODE", "").lower()
+    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(said, "online")
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    """The tables at the end of a search, and its exit code."""
+    from . import tables
+
+    results = outcome.results
+    console.print()
+    for part in tables.outcome(results):
+        console.print(part)
+    console.print()
+    for part in tables.written(outcome.folder):
+        console.print(part)
+    if outcome.status == "stopped":
+        ended = sum(n for state, n in results.counts().items() if state != "stopped")
+        kept = f"{tables.counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
+        seed = int(results.spec_json.get("seed", 0)) + 1
+        console.print()
+        _say(_console(stderr=True), f"Interrupted: {kept} To go on, repeat the command with --seed {seed}: it tries other configurations.")
+        raise typer.Exit(INTERRUPTED)
+    if outcome.status == "failed":
+        _say(_console(stderr=True), "The search failed before all its trials were run; what is above was kept.")
+        raise typer.Exit(OURS)
+
+
+# --- train -------------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=_examples(
+        "tuner train dec --dataset digits --epochs 5 --set hidden=200",
+        "tuner train runs/aae_unsup/best.yaml   a search's best trial again",
+        "tuner train runs/aae_unsup/best.yaml --seed 1   and with other chances",
+    )
+)
+def train(
+    what: Annotated[str, typer.Argument(help=_WHAT, metavar="MODEL|YAML", autocompletion=_complete_model)],
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    data_root: DataRoot = None,
+    set_: Set = None,
+) -> None:
+    """Train one configuration here and now: one line per epoch, no Ray, no account."""
+    from dataclasses import replace
+
+    from . import data
+    from .loop import check_fits
+    from .loop import train as run
+    from .model import load_model
+    from .tables import counted
+
+    recipe = _recipe(what)
+    model = load_model(recipe.model)
+    h = _hyper(model, recipe.config, epochs, set_ or [])
+    said = recipe.dataset if dataset is None else data.DatasetSpec(name=dataset)
+    said = replace(said, scale=scale or said.scale, limit=said.limit if limit is None else limit)
+    loaded = data.load(said, data_root)
+    check_fits(model, h, loaded)
+    own_seed, pretrain_seed = (recipe.seed, recipe.pretrain_seed) if seed is None else (seed, None)
+    console = _console()
+    labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
+    about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {own_seed}"
+    console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
+    epoch: Epoch | None = None
+    with _interruptible("Interrupted. Nothing was written."):
+        for epoch in run(model, h, loaded, seed=own_seed, pretrain_seed=pretrain_seed, device=_device()):
+            line = _epoch_line(epoch, h, model)
+            if console.is_terminal:
+                line.truncate(console.width, overflow="ellipsis")  # one line per epoch; what is cut off are losses
+            console.print(line, soft_wrap=True)
+    assert epoch is not None, "every model has at least one epoch"
+    if epoch.ended != "complete":
+        _say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
+
+
+class _Recipe:
+    """What `tuner train` is asked for, by a model's name or by a file."""
+
+    def __init__(self, model: str, source: Mapping[str, Any]) -> None:
+        from .data import DatasetSpec
+
+        self.model = model
+        named = source.get("dataset", "digits")
+        self.dataset = DatasetSpec(**named) if isinstance(named, Mapping) else DatasetSpec(name=str(named))
+        self.config: dict[str, Any] = dict(source.get("parameters", {}))
+        if "epochs" in source:
+            self.config["epochs"] = source["epochs"]
+        self.seed = int(source.get("seed", 0))
+        pretrain_seed = source.get("pretrain_seed")
+        self.pretrain_seed = None if pretrain_seed is None else int(pretrain_seed)
+
+
+def _recipe(what: str) -> _Recipe:
+    path = Path(what)
+    if not (path.suffix in (".yaml", ".yml") or path.is_file()):
+        return _Recipe(what, {})
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no file {what}.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{what} cannot be read: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), str) or not isinstance(content.get("parameters"), dict):
+        raise UserError(f"{what} is no configuration: it should name a model and hold its parameters, as a search's best.yaml does.")
+    if any(isinstance(value, dict) for value in content["parameters"].values()):
+        raise UserError(f"{what} is a search space, not one configuration. Search it: tuner search --space {what}")
+    try:
+        return _Recipe(content["model"], content)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what} is no configuration: {error}.") from error
+
+
+def _hyper(model: Model, config: Mapping[str, Any], epochs: int | None, texts: Sequence[str]) -> Hyper:
+    """A file's configuration with the command line's over it. Switches and seeds, which a search adds, are no part of it."""
+    from .spec import set_values
+
+    known = model.parameters()
+    given = {name: value for name, value in config.items() if name in known}
+    h: Hyper = model.hyper({**given, **({} if epochs is None else {"epochs": epochs}), **set_values(model, texts)})
+    return h
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
+    from .loop import planned_epochs
+    from .tables import number
+
+    total = planned_epochs(model, h)[0]
+    m = epoch.metrics
+    shown = [f"{name} {number(m[name], name)}" for name in ("acc", "nmi", "ari", "n_used") if name in m]  # none where it diverged
+    losses = [f"{name.removeprefix('loss/')} {number(value)}" for name, value in m.items() if name.startswith("loss/")]
+    return Text.assemble(
+        (f"epoch {epoch.index:>{len(str(total))}}/{total} ", "bold"),
+        (f"{epoch.phase:<8}  ", "dim"),
+        "  ".join(shown),
+        ("  ".join(["", *losses, f"{m['samples_per_s']:,.0f}/s" if "samples_per_s" in m else ""]).rstrip(), "dim"),
+    )
+
+
+# --- looking things up -------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example:  [bold]tuner check my.yaml --dataset npz:my.npz --scale minmax[/bold]")
+def check(
+    space: Annotated[str, typer.Argument(help=_SPACE, metavar="SPACE", autocompletion=_complete_space)],
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    data_root: DataRoot = None,
+    set_: Set = None,
+) -> None:
+    """Check a search space without starting anything: all errors at once, or what the search would do."""
+    from . import data, tables
+    from .spec import read_space
+
+    options = _options(dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_)
+    spec = read_space(space, options=options)
+    console = _console()
+    for part in tables.space(spec, data.describe(spec.dataset, data_root)):
+        console.print(part)
+
+
+@app.command()
+def models() -> None:
+    """List the models."""
+    from .tables import names_table
+
+    _console().print(names_table((name, _first_sentence(path)) for name, path in _shipped("models", ".py").items()))
+
+
+def _first_sentence(path: Path) -> str:
+    """A model's name, authors, year and address, from the first lines of its file."""
+    text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+@app.command(epilog="Example:  [bold]tuner describe aae_unsup --set updates=separate[/bold]")
+def describe(
+    model: Annotated[str, typer.Argument(help="`tuner models` lists them.", metavar="MODEL", autocompletion=_complete_model)],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Choices that change the steps.", metavar="KEY=VALUE")] = None,
+) -> None:
+    """Show a model: what can be set, what its losses measure, what each step trains. These are the names that spaces use."""
+    from . import tables
+    from .dryrun import owned_terms
+    from .model import DataSpec, load_model
+
+    found = load_model(model)
+    h = _hyper(found, {}, None, set_ or [])
+    console = _console()
+    console.print(_first_sentence(layout.folder("models") / f"{model}.py"), style="bold")
+    for part in tables.model(found, h, owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10))):
+        console.print(part)
+
+
+@app.command()
+def spaces() -> None:
+    """List the search spaces that come with tuner."""
+    from .tables import names_table
+
+    _console().print(names_table((name, _header(path)) for name, path in _shipped("search_spaces", ".yaml").items()))
+
+
+def _header(path: Path) -> str:
+    """What a space says of itself: the comments in its first lines, and its model and data set."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "\n".join(re.sub(r"^#\s?", "", line) for line in lines[:end])
+
+
+@app.command("ls")
+def list_runs(out: Out = Path("runs")) -> None:
+    """List the runs there are."""
+    from . import record, tables
+
+    runs = record.list_runs(out)
+    console = _console()
+    if runs:
+        console.print(tables.runs_table(runs))
+    else:
+        _say(console, f"There are no runs in {tables.near(out)}/ yet. Start with: tuner search --space aae_unsup")
+
+
+@app.command(epilog="Example:  [bold]tuner show aae_unsup --json | jq .best[/bold]")
+def show(
+    run: Annotated[str, typer.Argument(help="A run's name, or its folder.", metavar="RUN", autocompletion=_complete_run)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    out: Out = Path("runs"),
+) -> None:
+    """Show a run's outcome so far: its best trials, how all ended, its files."""
+    from . import record, tables
+
+    results = record.read_run(_run_folder(run, out))
+    if as_json:
+        sys.stdout.write(json.dumps(results.summary(), indent=2) + "\n")
+        return
+    console = _console()
+    for part in _shown(results):
+        console.print(part)
+    console.print()
+    for part in tables.written(results.folder):
+        console.print(part)
+
+
+def _run_folder(run: str, out: Path) -> Path:
+    """A run's folder by its path, or by its name under `out`."""
+    path = Path(run)
+    if (path / "spec.json").is_file() or len(path.parts) > 1:
+        return path
+    return out / run
+
+
+def _shown(results: Results) -> Iterator[Any]:
+    from . import tables
+
+    spec = results.spec_json
+    about = f"{spec.get('model')} on {spec.get('dataset', {}).get('name')}, {spec.get('method')}, seed {spec.get('seed')}"
+    yield Text.assemble((f"{results.name}: {results.status}", "bold"), f", {about}")
+    yield Text()
+    yield from tables.outcome(results)
+
+
+# --- the program -------------------------------------------------------------------------------------------------------
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tuner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+def _warn_through(console: Console) -> None:
+    """Our own warnings in one line each; a live display stays whole."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
+
+    logger = logging.getLogger("tuner")
+    logger.handlers[:] = [Lines(logging.WARNING)]
+    logger.propagate = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and gives its exit code: 0 done, 130 interrupted, 2 for what a user did, 1 for what we did."""
+    err = _console(stderr=True)
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="tuner", standalone_mode=False)
+    except UserError as error:
+        _complain(err, str(error))
+        return THEIRS
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("Interrupted.")
+        return INTERRUPTED
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of click's, which newer versions of typer carry inside themselves
+            _complain(err, _usage(error))
+            return THEIRS
+        return _our_fault(err, error)
+    return code if isinstance(code, int) else DONE
+
+
+def _complain(err: Console, message: str) -> None:
+    err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)  # as one line can be searched for
+
+
+def _usage(error: Any) -> str:
+    """click's message, with the nearest right name and the way to the help."""
+    context = getattr(error, "ctx", None)
+    message = str(error.format_message())
+    possible = getattr(error, "possibilities", None) or []
+    if hasattr(error, "option_name") and "No such option" in message:
+        known = [name for parameter in (context.command.params if context else []) for name in parameter.opts]
+        message = f"There is no option {error.option_name}.{did_you_mean(error.option_name, possible or known)}"
+    path = context.command_path if context else "tuner"
+    stop = "" if message.rstrip()[-1:] in ".?!" else "."
+    return f"{message.rstrip()}{stop} See `{path} --help`."
+
+
+def _our_fault(err: Console, error: BaseException) -> int:
+    with tempfile.NamedTemporaryFile("w", prefix="tuner-error-", suffix=".txt", delete=False) as file:
+        file.write(f"tuner {__version__}: {' '.join(sys.argv)}\n\n")
+        traceback.print_exception(error, file=file)
+    what = traceback.format_exception_only(error)[-1].strip()
+    _complain(err, f"{what}\nThis is a fault of tuner's, not yours. The traceback is in {file.name}: please report it.")
+    return OURS
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,361 @@
+"""Runs a search: Optuna proposes, Ray Tune runs the trials, ASHA stops them, the journal keeps what happened.
+
+Who decides what: the searcher which configuration is next, the scheduler and nobody else which trial stops early, the training
+how a trial ends by itself. Tune keeps no state that anybody reads again: the run's folder has it all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+from .ray_cluster import Cluster, Share, join, start_ray_early
+from .record import SPEC, Journal, Listener, Listeners, Results, Run, TrialEnd, read_run, write_atomically
+
+if TYPE_CHECKING:
+    from .searcher import StudySearch
+    from .space import Spec
+    from .trial import Job
+    from .tune_callback import TuneCallback
+
+__all__ = ["Outcome", "SearchOptions", "search", "start_ray_early"]
+
+SPACE, BEST, BEST_WEIGHTS = "space.yaml", "best.yaml", "best.safetensors"
+_PACKAGES = ("tuner", "ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What is said of a search beside its space. `name`: of the run; by default the space's, numbered where it is taken."""
+
+    name: str | None = None
+    out: Path = Path("runs")
+    address: str | None = None
+    data_root: Path | None = None
+    listeners: Sequence[Listener] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    run: Run
+    status: str  # done | stopped | failed
+    folder: Path
+    results: Results
+
+
+def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
+    """Runs the whole search. Ctrl-C and SIGTERM end it with everything finished kept.
+
+    Raises:
+        UserError: it cannot start. Nothing has been written then.
+    """
+    out = options.out.expanduser().absolute()
+    _check_name(options.name, out)
+    _check_writable(out)
+    cluster = join(options.address)
+    try:
+        share = cluster.share(spec.resources)
+        run = _open_run(spec, options, _info(cluster, share))
+        status = _run(run, share, options)
+    finally:
+        cluster.close()
+    return Outcome(run=run, status=status, folder=run.folder, results=read_run(run.folder))
+
+
+def _run(run: Run, share: Share, options: SearchOptions) -> str:
+    """Runs Tune from start to end, and tells everybody how it ended."""
+    from .searcher import StudySearch
+    from .tune_callback import TuneCallback
+
+    listeners = Listeners(Journal(run.folder), options.listeners)
+    listeners.search_started(run)
+    status = "failed"
+    try:
+        job = _job(run, share, options.data_root)
+        searcher = StudySearch(run.spec, run.folder, run.name)
+        callback = TuneCallback(run.spec, job.mailbox, listeners, Winner(run).trial_ended)
+        asked = callback.stopper.asked
+        try:
+            with _signals(asked):
+                _fit(job, run.spec, share.slots, (searcher, callback))
+            status = "done"
+        except BaseException as error:
+            if callback.error is not None:
+                raise callback.error from error
+            raise
+        finally:
+            status = "stopped" if asked.is_set() else status
+            left = ("stopped", None) if asked.is_set() else ("failed", "the search ended before it did")
+            callback.close(searcher.open_trials(), *left)
+            searcher.stop(left[0])
+    finally:
+        listeners.search_ended(status)
+    return status
+
+
+def _job(run: Run, share: Share, root: Path | None) -> Job:
+    """What the trials of a run share."""
+    from ray import cloudpickle
+
+    from .data import data_root
+    from .searcher import worst
+    from .trial import Job, Trainer
+
+    trainer = Trainer(
+        spec=run.spec,
+        folder=run.folder,
+        dataset=run.spec.dataset.located(root),
+        data_root=data_root(root),
+        device="cuda" if share.gpu else "cpu",
+        threads=share.threads,
+        worst=worst(run.spec.metric),
+    )
+    mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
+    return Job(name=run.name, cpu=share.cpu, gpu=share.gpu, mailbox=mailbox, trainer=cloudpickle.dumps(trainer))
+
+
+def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback]) -> None:
+    """Hands the search to Tune, and returns when it is over."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+
+    from .trial import trainable
+
+    searcher, callback = ours
+    asha = spec.early_terminate
+    scheduler = FIFOScheduler()
+    if asha is not None and spec.epochs > asha.grace:
+        mode = "max" if spec.metric.goal == "maximize" else "min"
+        scheduler = ASHAScheduler(
+            time_attr="cluster_epoch",
+            metric="score",
+            mode=mode,
+            max_t=spec.epochs,
+            grace_period=asha.grace,
+            reduction_factor=asha.reduction,
+        )
+    with tempfile.TemporaryDirectory(prefix="tuner-") as scratch:
+        tune.Tuner(
+            trainable(job),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=spec.trials,
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: job.trial_name(trial.config["trial"]),
+                trial_dirname_creator=lambda trial: job.trial_name(trial.config["trial"]),
+            ),
+            run_config=tune.RunConfig(
+                name=job.name,
+                storage_path=scratch,  # Tune insists on one; what it writes there nobody reads
+                callbacks=[callback],
+                stop=callback.stopper,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+
+
+@contextlib.contextmanager
+def _signals(asked: threading.Event) -> Iterator[None]:
+    """While it lasts, SIGINT and SIGTERM ask for the end; a second one of them insists."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- the best trial ----------------------------------------------------------------------------------------------------
+
+
+class Winner:
+    """Keeps `best.yaml` and `best.safetensors` those of the best complete trial so far, and no weights of the others."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._best: TrialEnd | None = None
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        from .trial import weights_file
+
+        weights = weights_file(self._run.folder, end.trial)
+        if end.state == "complete" and self._beats(end):
+            self._best = end
+            weights.replace(self._run.folder / BEST_WEIGHTS)
+            write_atomically(self._run.folder / BEST, best_yaml(self._run, end))
+        elif end.state != "stopped":  # what was stopped may go on one day
+            weights.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            weights.parent.rmdir()  # while it is empty
+
+    def _beats(self, end: TrialEnd) -> bool:
+        assert end.score is not None
+        if self._best is None or self._best.score is None:
+            return True
+        sign = 1.0 if self._run.spec.metric.goal == "maximize" else -1.0
+        return (sign * end.score, -end.trial) > (sign * self._best.score, -self._best.trial)
+
+
+def best_yaml(run: Run, end: TrialEnd) -> str:
+    """What `tuner train` takes to train the winner again."""
+    import yaml
+
+    spec = run.spec
+    parameters = {name: value for name, value in spec.hyper(end.config).flat().items() if name != "epochs"}
+    content = {
+        "model": spec.model,
+        "dataset": {key: value for key, value in vars(spec.dataset).items() if value is not None},
+        "epochs": end.config["epochs"],
+        "seed": end.config["seed"],
+        "pretrain_seed": spec.seed,
+        "weights": BEST_WEIGHTS,
+        "search": run.name,
+        "trial": end.trial,
+        "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
+        "score": {"rule": spec.score, "value": end.score},
+        "metrics": dict(end.metrics),
+        "parameters": parameters,
+    }
+    head = f"# The best trial of {run.name}. Train it again: tuner train {BEST}\n"
+    return head + str(yaml.safe_dump(content, sort_keys=False))
+
+
+# --- the run's folder --------------------------------------------------------------------------------------------------
+
+
+def _check_name(name: str | None, out: Path) -> None:
+    if name is None:
+        return
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"--name cannot be '{name}': it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, "
+            "the first a letter or digit."
+        )
+    if (out / name).exists():
+        raise UserError(f"There is a run '{name}' in {out} already. Choose another --name, or leave it out: runs are numbered.")
+
+
+def _check_writable(out: Path) -> None:
+    """Finds out without leaving anything behind."""
+    near = out
+    while not near.exists():
+        near = near.parent
+    if not near.is_dir():
+        raise UserError(f"--out {out} cannot be written: {near} is a file.")
+    try:
+        tempfile.TemporaryFile(dir=near).close()
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+
+
+def _open_run(spec: Spec, options: SearchOptions, info: Mapping[str, Any]) -> Run:
+    import json
+
+    out = options.out.expanduser().absolute()
+    try:
+        folder = _new_folder(out, options.name, spec.name)
+        run = Run(name=folder.name, folder=folder, spec=spec, info=info)
+        (folder / SPACE).write_text(spec.text)
+        resolved = spec.resolved() | {"name": run.name, "space": spec.name, **info}
+        write_atomically(folder / SPEC, json.dumps(resolved, indent=2, default=str) + "\n")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    return run
+
+
+def _new_folder(out: Path, name: str | None, default: str) -> Path:
+    """Makes the run's folder: whoever comes second at the same moment gets another."""
+    out.mkdir(parents=True, exist_ok=True)
+    if name is not None:
+        try:
+            (out / name).mkdir()
+        except FileExistsError:
+            _check_name(name, out)
+            raise
+        return out / name
+    number = 1
+    while True:
+        folder = out / (default if number == 1 else f"{default}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
+
+
+def _info(cluster: Cluster, share: Share) -> dict[str, Any]:
+    """What a result must be read with: code, versions, machine."""
+    dashboard = cluster.dashboard()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "hardware": _hardware(),
+        "share": {"cpu": share.cpu, "gpu": share.gpu, "at_once": share.slots},
+        "address": cluster.address,
+        "dashboard": dashboard,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _commit() -> str | None:
+    """Of the checkout that this code lies in, with `-dirty` where it was changed since; None for an installed wheel."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists() or shutil.which("git") is None:
+        return None
+    describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(describe, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _hardware() -> dict[str, Any]:
+    """Of the whole cluster, and of the driver's machine."""
+    import ray
+
+    nodes: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]
+    total = {kind: sum(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
+    kinds = {name.removeprefix("accelerator_type:") for node in nodes for name in node["Resources"] if name.startswith("accelerator_type:")}
+    memory = sum(node["Resources"].get("memory", 0) for node in nodes)
+    return {
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "nodes": len(nodes),
+        "cpus": total["CPU"],
+        "gpus": total["GPU"],
+        "gpu_types": sorted(kinds),
+        "memory_gb": round(memory / 1e9, 1),
+    }

@@ -1,0 +1,244 @@
+"""One Ray trial: a process that trains one configuration after another, and reports every epoch.
+
+`Trainer` is the training side: one trial in this process. `TrialActor` is Tune's side: it knows no model and no tensor, and
+imports no torch, for the training side may be another process.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ray
+from ray import tune
+
+if TYPE_CHECKING:
+    from .checkpoint import Snapshot
+    from .data import Data, DatasetSpec
+    from .loop import Epoch
+    from .space import Spec
+
+CHECKPOINT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What Tune's side of all trials of a search shares."""
+
+    name: str  # the run's
+    cpu: float
+    gpu: float
+    mailbox: str  # the name of the actor that takes pre-training epochs
+    trainer: bytes  # pickled: `(trial, config) -> Iterator[Report]`
+
+    def trial_name(self, trial: int) -> str:
+        return f"{self.name}-{trial:03d}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One epoch, in plain values. `score`: of the trial so far; None in pre-training."""
+
+    line: dict[str, Any]  # the journal's, but for the time
+    score: float | None
+    ended: str | None
+    reason: str | None
+
+
+def weights_file(folder: Path, trial: int) -> Path:
+    """Where a trial's weights lie: while it runs, those to go on from; once it is complete, those that its score is of."""
+    return folder / "checkpoints" / f"{trial:03d}.safetensors"
+
+
+class Mailbox:
+    """Takes what must reach the driver beside `tune.report`. A Ray actor."""
+
+    def __init__(self) -> None:
+        self._lines: list[dict[str, Any]] = []
+
+    def put(self, line: dict[str, Any]) -> None:
+        self._lines.append(line)
+
+    def take(self) -> list[dict[str, Any]]:
+        """All that came since the last time, in its order."""
+        lines, self._lines = self._lines, []
+        return lines
+
+
+# --- the training side -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """Trains one trial at a time in this process. Paths are absolute: a worker's current folder is another."""
+
+    spec: Spec
+    folder: Path  # the run's
+    dataset: DatasetSpec
+    data_root: Path
+    device: str
+    threads: int
+    worst: float  # the score of a trial that collapsed or diverged
+
+    def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
+        """The trial's epochs, as they end."""
+        from .loop import train
+        from .model import load_model
+
+        spec, seed = self.spec, int(config["seed"])
+        self.reset_process(seed)
+        reports, data = self.reports(trial), self.data()
+        for epoch in train(load_model(spec.model), spec.hyper(config), data, seed=seed, pretrain_seed=spec.seed, device=self.device):
+            yield reports.of(epoch)
+
+    def reports(self, trial: int) -> Reports:
+        """For one trial's epochs from its first one on.
+
+        Raises:
+            RuntimeError: the run's folder cannot be seen from here.
+        """
+        if not self.folder.is_dir():
+            raise RuntimeError(f"this node does not see the run's folder {self.folder}: --out must lie where all nodes can write")
+        return Reports(self, trial)
+
+    def data(self) -> Data:
+        """On the device; loaded once per process."""
+        return _data(self.dataset, self.data_root, self.device)
+
+    def reset_process(self, seed: int) -> None:
+        """A trial must not feel who had its process before."""
+        import numpy as np
+        import torch
+
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        torch.set_num_threads(self.threads)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.benchmark = False
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+
+
+class Reports:
+    """Makes reports of a trial's epochs, and keeps its weights: at most once a minute while it runs, to go on from; when it is
+    complete, those that its score is of."""
+
+    def __init__(self, trainer: Trainer, trial: int) -> None:
+        self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
+        self._values: list[float] = []  # the metric at the epochs that count
+        self._weights = weights_file(trainer.folder, trial)
+        self._written = time.monotonic()
+        self._best: Snapshot | None = None
+
+    def of(self, epoch: Epoch) -> Report:
+        """To be called for every epoch, before the next one is trained."""
+        spec, metrics = self._spec, {name: float(value) for name, value in epoch.metrics.items()}
+        line = {
+            "trial": self._trial,
+            "epoch": epoch.index,
+            "phase": epoch.phase,
+            "cluster_epoch": epoch.cluster_epoch,
+            "metrics": metrics,
+        }
+        score = None
+        if epoch.ended in ("collapsed", "diverged"):
+            score = self._worst
+        elif epoch.cluster_epoch is not None:
+            if spec.metric.name not in metrics:
+                raise RuntimeError(f"epoch {epoch.index} ({epoch.phase}) measured no '{spec.metric.name}', which the search goes by")
+            self._values.append(metrics[spec.metric.name])
+            score = spec.score_of(self._values)
+            if spec.score == "max" and self._values[-1] == score:
+                self._best = epoch.snapshot()
+        self._keep(epoch)
+        return Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason)
+
+    def _keep(self, epoch: Epoch) -> None:
+        from . import checkpoint
+
+        if epoch.ended == "complete":
+            final = self._best if self._best is not None else epoch.snapshot()
+            self._weights.parent.mkdir(exist_ok=True)
+            checkpoint.save(replace(final, tensors=final.weights()), self._weights)
+        elif epoch.ended is None and time.monotonic() - self._written >= CHECKPOINT_EVERY_S:
+            self._weights.parent.mkdir(exist_ok=True)
+            checkpoint.save(epoch.snapshot(), self._weights)
+            self._written = time.monotonic()
+
+
+@lru_cache(maxsize=1)
+def _data(dataset: DatasetSpec, root: Path, device: str) -> Data:
+    from .data import load
+
+    return load(dataset, root).to(device)
+
+
+# --- Tune's side -------------------------------------------------------------------------------------------------------
+
+
+class TrialActor(tune.Trainable):
+    """Trains trial after trial: Tune reuses it, for a process that imports torch costs 5 s."""
+
+    job: ClassVar[Job]
+    _trainer: Callable[[int, Mapping[str, Any]], Iterator[Report]] | None
+    _reports: Iterator[Report] | None
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": cls.job.cpu, "GPU": cls.job.gpu}])
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._trainer = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._reports = None
+        self._number, self._config = new_config["trial"], new_config["config"]
+        return True
+
+    def __repr__(self) -> str:
+        """What the dashboard's list of actors shows; it asks once, when the first trial begins."""
+        return f"{self.job.name}, trials from {self._number:03d} on"
+
+    def step(self) -> dict[str, Any]:
+        """Trains to the end of the next clustering epoch. Pre-training epochs go to the mailbox as they end."""
+        _show_as(self.job.trial_name(self._number))
+        if self._reports is None:  # not in `setup`: what goes wrong is this trial's failure, not the process's
+            self._trainer = self._trainer or pickle.loads(self.job.trainer)
+            self._reports = self._trainer(self._number, self._config)
+        for report in self._reports:
+            if report.score is None:
+                mailbox: Any = ray.get_actor(self.job.mailbox)
+                ray.get(mailbox.put.remote(report.line))  # waits: Tune must not hear of a later epoch first
+                continue
+            return {
+                "score": report.score,
+                "cluster_epoch": report.line["cluster_epoch"] or 0,
+                "line": report.line,
+                "ended": report.ended,
+                "reason": report.reason,
+                "done": report.ended is not None,
+            }
+        raise RuntimeError("the training ended without saying how")
+
+    def cleanup(self) -> None:
+        self._reports = None
+
+
+def _show_as(title: str) -> None:
+    """Names the process in the dashboard's list of workers, and in `ps`, while it works."""
+    ray._raylet.setproctitle(f"ray::{title}")  # type: ignore[attr-defined]  # what Ray itself names processes with
+
+
+def trainable(job: Job) -> type[TrialActor]:
+    """The class that Tune runs. The dashboard shows its name."""
+    return type(job.name, (TrialActor,), {"job": job})
