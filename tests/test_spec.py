@@ -138,8 +138,10 @@ def test_one_missing_key_is_one_problem(folder, missing):
         ("resources: {cpu: -1}", "'cpu' must be a number above 0, the cores of one trial, but got -1."),
         ("resources: {cpu: many}", "'cpu' must be a number above 0, the cores of one trial, but got 'many'."),
         ("resources: {gpu: -1}", "'gpu' must be auto, 0, a share below 1 or a whole number of GPUs, but got -1."),
+        ("resources: {pack: 0}", "'pack' must be auto, off or a whole number from 1 to 1024, but got 0."),
+        ("resources: {pack: wide}", "'pack' must be auto, off or a whole number from 1 to 1024, but got 'wide'."),
         ("resources: {gpu: 1.5}", "'gpu' must be auto, 0, a share below 1 or a whole number of GPUs, but got 1.5."),
-        ("resources: {gpus: 1}", "'resources' has no key 'gpus'. Did you mean 'gpu'? Known are cpu, gpu."),
+        ("resources: {gpus: 1}", "'resources' has no key 'gpus'. Did you mean 'gpu'? Known are cpu, gpu, pack."),
     ],
 )  # fmt: skip
 def test_a_wrong_key_is_refused_with_its_line_and_rule(folder, key, message):
@@ -810,6 +812,7 @@ def test_every_default_that_was_filled_in_is_told(folder):
         "early_terminate.reduction": 3,
         "resources.cpu": 1,
         "resources.gpu": "auto",
+        "resources.pack": "auto",
         "parameters.n_init": 10,
     }
     assert spec.resources == Resources(cpu=1, gpu="auto")

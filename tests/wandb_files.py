@@ -78,5 +78,5 @@ def read_run(path: Path) -> OfflineRun:
 
 
 def read_runs(folder: Path) -> dict[str, OfflineRun]:
-    """All runs under a search's folder, by id."""
-    return {run.id: run for run in map(read_run, sorted(folder.glob("wandb/*run-*/run-*.wandb")))}
+    """All offline runs under a search's folder, by id."""
+    return {run.id: run for run in map(read_run, sorted(folder.glob("wandb/offline-run-*/run-*.wandb")))}

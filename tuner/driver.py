@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
 from .errors import UserError
 from .ray_cluster import Cluster, Share, join, start_ray_early
 from .record import SPEC, Journal, Listener, Listeners, Results, Run, TrialEnd, read_run, write_atomically
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "SearchOptions", "search", "start_ray_early"]
 
 SPACE, BEST, BEST_WEIGHTS = "space.yaml", "best.yaml", "best.safetensors"
-_PACKAGES = ("tuner", "ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
+_PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -265,12 +266,10 @@ def _check_name(name: str | None, out: Path) -> None:
 
 def _check_writable(out: Path) -> None:
     """Finds out without leaving anything behind."""
-    near = out
-    while not near.exists():
-        near = near.parent
-    if not near.is_dir():
-        raise UserError(f"--out {out} cannot be written: {near} is a file.")
     try:
+        near = next(path for path in (out, *out.parents) if path.exists())
+        if not near.is_dir():
+            raise UserError(f"--out {out} cannot be written: {near} is a file.")
         tempfile.TemporaryFile(dir=near).close()
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
@@ -316,7 +315,7 @@ def _info(cluster: Cluster, share: Share) -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"tuner": __version__, "python": platform.python_version(), **_versions()},
         "hardware": _hardware(),
         "share": {"cpu": share.cpu, "gpu": share.gpu, "at_once": share.slots},
         "address": cluster.address,

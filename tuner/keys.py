@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from .data import SCALES, DatasetSpec
 from .errors import UserError, did_you_mean
@@ -38,6 +38,7 @@ _IN_SWEEPS = {
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MOST_SEED = 2**32 - 1  # numpy's
+MOST_LANES = 1024
 _NO_METRIC = Metric(name="", goal="maximize")
 
 
@@ -170,7 +171,7 @@ class Keys:
             self.problems.at(node, f"'resources' must be a mapping such as {{cpu: 1, gpu: auto}}, but got {node.shown}.")
         elif node is not None:
             said = node.value
-        self._only("'resources'", said, ("cpu", "gpu"))
+        self._only("'resources'", said, ("cpu", "gpu", "pack"))
         cpu = said["cpu"].value if "cpu" in said else self.default("resources.cpu", 1)
         gpu = said["gpu"].value if "gpu" in said else self.default("resources.gpu", "auto")
         if not _is_number(cpu) or not 0 < cpu < math.inf:
@@ -181,7 +182,18 @@ class Keys:
             rule = "auto, 0, a share below 1 or a whole number of GPUs"
             self.problems.at(said["gpu"], f"'gpu' must be {rule}, but got {said['gpu'].shown}.")
             gpu = "auto"
-        return Resources(cpu=cpu, gpu=gpu)
+        return Resources(cpu=cpu, gpu=gpu, pack=self._pack(said.get("pack")))
+
+    def _pack(self, node: Lined | None) -> int | Literal["auto"]:
+        if node is None or node.word in ("auto", "off"):
+            word = self.default("resources.pack", "auto") if node is None else node.word
+            return "auto" if word == "auto" else 1
+        width = node.value
+        if isinstance(width, int) and not isinstance(width, bool) and 1 <= width <= MOST_LANES:
+            return width
+        rule = f"auto, off or a whole number from 1 to {MOST_LANES}"
+        self.problems.at(node, f"'pack' must be {rule}, but got {node.shown}.")
+        return 1
 
     # --- what they share ---
 

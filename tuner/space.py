@@ -31,10 +31,12 @@ class Asha:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """A trial's share. `gpu`: `auto` is one GPU where the cluster has any."""
+    """A trial's share, or a pack's. `gpu`: `auto` is one GPU where the cluster has any. `pack`: how many trials train as one; 1 is
+    each by itself, `auto` whatever is measured to be fastest."""
 
     cpu: float
     gpu: float | Literal["auto"]
+    pack: int | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

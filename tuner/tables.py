@@ -184,9 +184,10 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
     """Everything a search would do, the defaults that nobody wrote marked as such."""
     filled = spec.filled
 
-    def said(key: str, text: str) -> Text:
-        keys = [filler for filler in filled if filler == key or filler.startswith(f"{key}.")]
-        return Text(text).append("  (default)", style="dim") if keys else Text(text)
+    def said(text: str, *keys: str) -> Text:
+        """Marked where nobody said any of the keys."""
+        default = any(key in filled for key in keys)
+        return Text.assemble(text, ("  (default)" if default else "", "dim"))
 
     dataset = spec.dataset.name + (f", limit {spec.dataset.limit:,}" if spec.dataset.limit else "")
     dataset += f", scale {spec.dataset.scale}" if spec.dataset.scale else ""
@@ -198,19 +199,21 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
         early = f"asha: all but the best 1/{asha.reduction} after {asha.grace}, {asha.grace * asha.reduction}, … epochs"
     uses = " (uses the labels)" if spec.metric.name in LABELLED else ""
     gpu = "a GPU where there is one" if spec.resources.gpu == "auto" else f"{spec.resources.gpu:g} GPU"
+    packs = {"auto": "in packs where they pay", 1: "each by itself"}.get(spec.resources.pack, f"in packs of up to {spec.resources.pack}")
     yield facts(
         [
-            ("name", said("name", spec.name)),
-            ("model", Text(spec.model)),
-            ("data set", Text(dataset)),
-            ("metric", said("metric", f"{spec.metric.name}, {spec.metric.goal}{uses}")),
-            ("score", said("score", f"{spec.metric.name} {RULES[spec.score]}")),
-            ("method", said("method", spec.method)),
-            ("trials", said("trials", str(spec.trials))),
-            ("epochs", said("epochs", str(spec.epochs))),
-            ("seed", said("seed", str(spec.seed))),
-            ("stopped early", said("early_terminate", early)),
-            ("each trial has", said("resources", f"{spec.resources.cpu:g} CPU, {gpu}")),
+            ("name", said(spec.name, "name")),
+            ("model", spec.model),
+            ("data set", dataset),
+            ("metric", said(f"{spec.metric.name}, {spec.metric.goal}{uses}", "metric.goal")),
+            ("score", said(f"{spec.metric.name} {RULES[spec.score]}", "score")),
+            ("method", said(spec.method, "method")),
+            ("trials", said(str(spec.trials), "trials")),
+            ("epochs", said(str(spec.epochs), "epochs")),
+            ("seed", said(str(spec.seed), "seed")),
+            ("stopped early", said(early, "early_terminate.grace", "early_terminate.reduction")),
+            ("each trial has", said(f"{spec.resources.cpu:g} CPU, {gpu}", "resources.cpu", "resources.gpu")),
+            ("trials train", said(packs, "resources.pack")),
         ]
     )
     yield Text()

@@ -1,0 +1,167 @@
+"""Packs under Ray: one actor for each GPU, or each share of cores, trains many trials; each trial's own actor only passes them on.
+
+To Tune a trial stays a trial: its actor hands its configuration in, awaits each epoch and reports it. The host lets a trial run one
+epoch ahead of what was fetched, so that the scheduler's verdict arrives while the next epoch trains; the extra epoch of a trial that
+is stopped is thrown away.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .trial import Report, Reports, Trainer
+
+if TYPE_CHECKING:
+    from .pool import Pool, RoomError
+
+STRAGGLERS_S = 0.25  # how long a round waits for trials whose last epoch has not been fetched, at most
+
+
+@dataclass(eq=False)
+class Guest:
+    """A trial in the house. `done`: the last epoch that was fetched; whatever comes again up to there is dropped."""
+
+    config: Mapping[str, Any]
+    reports: Reports
+    done: int
+    unfetched: deque[Report] = field(default_factory=deque)
+    failure: BaseException | None = None
+    alone: bool = False  # its pack failed: it is tried by itself, to find out whose fault that was
+    over: bool = False
+
+
+class PackHost:
+    """Trains its guests in packs. A Ray actor with a thread for each guest that waits, and one that trains."""
+
+    def __init__(self, trainer: Trainer, width: int) -> None:
+        from .model import load_model
+
+        trainer.reset_process(trainer.spec.seed)
+        self._trainer, self._model = trainer, load_model(trainer.spec.model)
+        self._guests: dict[int, Guest] = {}
+        self._pool = self._empty_pool(width)
+        self._turn = threading.Condition()
+        threading.Thread(target=self._train, name="packs", daemon=True).start()
+
+    # --- what guests ask for ---
+
+    def join(self, trial: int, config: Mapping[str, Any], done: int) -> None:
+        """Takes a trial in, at its beginning. `done`: the last of its epochs that was fetched before, from whichever host."""
+        with self._turn:
+            self._guests[trial] = Guest(config, self._trainer.reports(trial), done)
+            self._enter(trial)
+            self._turn.notify_all()
+
+    def next(self, trial: int) -> Report:
+        """The trial's next epoch; waits for it."""
+        with self._turn:
+            guest = self._guests[trial]
+            self._turn.wait_for(lambda: guest.unfetched or guest.failure)
+            if not guest.unfetched:
+                assert guest.failure is not None
+                raise guest.failure
+            report = guest.unfetched.popleft()
+            guest.done = report.line["epoch"]
+            self._turn.notify_all()
+            return report
+
+    def leave(self, trial: int) -> None:
+        """The trial is not wanted any more."""
+        with self._turn:
+            self._guests.pop(trial, None)
+
+    def load(self) -> int:
+        """How many trials are here."""
+        return len(self._guests)
+
+    def occupancy(self) -> tuple[int, int]:
+        """Epochs that trials were trained for, and epochs that slots were run for."""
+        return self._pool.lane_epochs, self._pool.slot_epochs
+
+    # --- the thread that trains ---
+
+    def _train(self) -> None:
+        while True:
+            with self._turn:
+                self._turn.wait_for(self._ready)
+                deadline = time.monotonic() + STRAGGLERS_S
+                while len(self._ready()) < len(self._training()) and (left := deadline - time.monotonic()) > 0:
+                    self._turn.wait(left)
+                for trial in self._pool.members.keys() - self._guests.keys():
+                    self._pool.leave(trial)
+                ready = self._ready()
+            if ready:
+                self._round(ready)
+
+    def _training(self) -> list[int]:
+        return [trial for trial, guest in self._guests.items() if not guest.over and guest.failure is None]
+
+    def _ready(self) -> list[int]:
+        """Who may train: nobody gets more than one epoch ahead of what was fetched."""
+        return [trial for trial in self._training() if not self._guests[trial].unfetched]
+
+    def _round(self, ready: list[int]) -> None:
+        from .pool import RoomError
+
+        try:
+            for trial, epoch in self._pool.round(ready):
+                guest = self._guests.get(trial)  # type: ignore[call-overload]  # a pool knows its members by any hashable
+                if guest is None:
+                    continue
+                report = guest.reports.of(epoch)
+                with self._turn:
+                    guest.over = epoch.ended is not None
+                    if epoch.index > guest.done:
+                        guest.unfetched.append(report)
+                        self._turn.notify_all()
+        except RoomError as error:
+            with self._turn:
+                self._after(error)
+                self._turn.notify_all()
+
+    def _after(self, error: RoomError) -> None:
+        """A pack failed. Too large for the memory: everybody starts again in narrower ones. Otherwise each of its trials is tried
+        alone, and the guilty one fails."""
+        many = len(error.members) > 1
+        if many and _is_out_of_memory(error.__cause__):
+            width = len(error.members) // 2
+            print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
+            self._pool = self._empty_pool(width)
+            for trial in self._training():
+                self._enter(trial)
+            return
+        for trial in [trial for trial in error.members if trial in self._guests]:
+            assert isinstance(trial, int)
+            self._pool.leave(trial)
+            guest = self._guests[trial]
+            if many:
+                guest.alone = True
+                self._enter(trial)
+            else:
+                guest.failure = error.__cause__
+
+    def _enter(self, trial: int) -> None:
+        """Puts a guest into the pool, at its beginning: the same seed gives the same epochs, and those fetched are not given again."""
+        guest, spec = self._guests[trial], self._trainer.spec
+        guest.reports = self._trainer.reports(trial)
+        guest.unfetched.clear()
+        seed = int(guest.config["seed"])
+        self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, alone=guest.alone)
+
+    def _empty_pool(self, width: int) -> Pool:
+        from .pool import Pool, Widths
+
+        data = self._trainer.data()
+        on_gpu = data.x_ND.is_cuda
+        return Pool(self._model, data, Widths(most=width, least=1 if on_gpu else 2, exact=not on_gpu))
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError)

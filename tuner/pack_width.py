@@ -1,0 +1,89 @@
+"""How many trials to train as one: measured, because it depends on the machine, the networks and the batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .data import Data
+from .dryrun import owned_terms
+from .engine import Settings, Solo, build, state_of
+from .loop import Engine, Hooks, run_batches, start_trial
+from .model import Model
+from .pack import Pack
+
+if TYPE_CHECKING:
+    from .space import Spec
+
+GAIN = 1.1  # packs are taken where they are at least this much faster: a trial alone tells the sampler of its end sooner
+ON_CPU = (8,)  # wider ones gained nothing on a CPU, whatever the networks
+ON_GPU = (4, 8, 16, 32, 64)
+STEPS, ROUNDS = 2, 4
+SLOW_STEP_S = 0.1  # on a CPU, a step that takes this long is arithmetic, which packs do not save
+
+
+def best_width(model: Model, h: Any, data: Data) -> int:
+    """The number of trials with the least time for a step of each; 1 where packs do not pay.
+
+    `data` lies on the device in question. Packs and a trial alone take turns, and the best round of each counts: whatever else the
+    machine does only ever adds to a time.
+    """
+    on_gpu = data.x_ND.is_cuda
+    alone = stretches(model, h, data, 1)
+    next(alone)  # warms up
+    fastest = next(alone)
+    if not fastest or (not on_gpu and fastest > SLOW_STEP_S):
+        return 1
+    best = (fastest / GAIN, 1)
+    for width in ON_GPU if on_gpu else ON_CPU:
+        try:
+            pack = stretches(model, h, data, width)
+            next(pack)
+            times = [(next(alone), next(pack)) for _ in range(ROUNDS - 1)]
+        except (torch.OutOfMemoryError, MemoryError):
+            break
+        fastest, seconds = min(fastest, *(a for a, _ in times)), min(p for _, p in times)
+        best = min(best, (fastest / GAIN, 1), (seconds, width))
+    return best[1]
+
+
+def shapes(spec: Spec) -> int:
+    """How many kinds of packs a search's trials need: what they share is every static value, and which terms are on."""
+    static = [found.name for found in spec.searched() if found.name not in spec.known or spec.known[found.name].static]
+    keys = set()
+    for chosen in spec.worlds(static):
+        config = spec.config(spec.completed(chosen))
+        values = tuple(value for name, value in config.items() if name in spec.known and spec.known[name].static)
+        keys.add((values, frozenset(name for name, value in config.items() if name.startswith("weights.") and value == 0)))
+    return len(keys)
+
+
+def stretches(model: Model, h: Any, data: Data, width: int) -> Iterator[float]:
+    """The seconds of a step of each of `width` trials, in the phase with the most updates; 0 for a model without any."""
+    phase = max(model.phases(h), key=lambda phase: len(phase.updates))
+    owned = owned_terms(model, h, data.spec)
+    args = (model, h, data.spec, data.x_ND)
+    engine: Engine = Solo(*args, seed=0, owned=owned) if width == 1 else Pack(*args, slots=width, owned=owned)
+    trials = [start_trial(model, h, seed=lane) for lane in range(width)]
+    for lane in range(width):
+        engine.open(phase, lane)
+        engine.load(lane, state_of(*build(*args, seed=lane)))
+    settings = [Settings(model, h, trial.on, {}) for trial in trials]
+    hooks = Hooks(settings, {lane: s.values(data.x_ND) for lane, s in enumerate(settings)}, whole=_nothing)
+    while not phase.updates:
+        yield 0.0
+    few = replace(data, x_ND=data.x_ND[: STEPS * h.batch_size], y_N=None)
+    while True:
+        began = time.perf_counter()
+        engine.begin(settings)
+        run_batches(engine, phase, trials, few, hooks)
+        engine.measured()  # waits for the device
+        yield (time.perf_counter() - began) / (len(few.x_ND) // int(h.batch_size)) / width
+
+
+def _nothing(hook: object, slot: int, purpose: str) -> None:
+    """In place of a phase's hooks, which take no part in a step."""
