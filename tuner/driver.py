@@ -7,6 +7,7 @@ how a trial ends by itself. Tune keeps no state that anybody reads again: the ru
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
@@ -17,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,14 +29,15 @@ from .ray_cluster import Cluster, Share, join, start_ray_early
 from .record import SPEC, Journal, Listener, Listeners, Results, Run, TrialEnd, read_run, write_atomically
 
 if TYPE_CHECKING:
+    from .packed import PackedTrainer
     from .searcher import StudySearch
     from .space import Spec
-    from .trial import Job
+    from .trial import Job, Trainer
     from .tune_callback import TuneCallback
 
 __all__ = ["Outcome", "SearchOptions", "search", "start_ray_early"]
 
-SPACE, BEST, BEST_WEIGHTS = "space.yaml", "best.yaml", "best.safetensors"
+SPACE, BEST, BEST_WEIGHTS, PACKS = "space.yaml", "best.yaml", "best.safetensors", "packs.json"
 _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -68,31 +70,39 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
     out = options.out.expanduser().absolute()
     _check_name(options.name, out)
     _check_writable(out)
+    from .packed import chosen_width
+
     cluster = join(options.address)
     try:
         share = cluster.share(spec.resources)
-        run = _open_run(spec, options, _info(cluster, share))
-        status = _run(run, share, options)
+        trainer = _trainer(spec, share, options.data_root)
+        width = chosen_width(trainer, share)
+        run = _open_run(spec, options, _info(cluster, share) | {"pack": width})
+        status = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners)
     finally:
         cluster.close()
     return Outcome(run=run, status=status, folder=run.folder, results=read_run(run.folder))
 
 
-def _run(run: Run, share: Share, options: SearchOptions) -> str:
-    """Runs Tune from start to end, and tells everybody how it ended."""
+def _run(run: Run, trainer: Trainer, room: tuple[Share, int], others: Sequence[Listener]) -> str:
+    """Runs Tune from start to end, and tells everybody how it ended. `room`: what a trial is given, and how many train as one."""
+    from ray import cloudpickle
+
     from .searcher import StudySearch
+    from .trial import Job
     from .tune_callback import TuneCallback
 
-    listeners = Listeners(Journal(run.folder), options.listeners)
+    listeners = Listeners(Journal(run.folder), others)
     listeners.search_started(run)
     status = "failed"
     try:
-        job = _job(run, share, options.data_root)
+        mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
         searcher = StudySearch(run.spec, run.folder, run.name)
-        callback = TuneCallback(run.spec, job.mailbox, listeners, Winner(run).trial_ended)
+        callback = TuneCallback(run.spec, mailbox, listeners, Winner(run).trial_ended)
         asked = callback.stopper.asked
         try:
-            with _signals(asked):
+            with _signals(asked), _training(run, trainer, room) as (share, train):
+                job = Job(name=run.name, cpu=share.cpu, gpu=share.gpu, mailbox=mailbox, trainer=cloudpickle.dumps(train))
                 _fit(job, run.spec, share.slots, (searcher, callback))
             status = "done"
         except BaseException as error:
@@ -109,25 +119,38 @@ def _run(run: Run, share: Share, options: SearchOptions) -> str:
     return status
 
 
-def _job(run: Run, share: Share, root: Path | None) -> Job:
-    """What the trials of a run share."""
-    from ray import cloudpickle
-
+def _trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:
+    """What trains the trials of a search, before it has a folder."""
     from .data import data_root
     from .searcher import worst
-    from .trial import Job, Trainer
+    from .trial import Trainer
 
-    trainer = Trainer(
-        spec=run.spec,
-        folder=run.folder,
-        dataset=run.spec.dataset.located(root),
+    return Trainer(
+        spec=spec,
+        folder=Path(),
+        dataset=spec.dataset.located(root),
         data_root=data_root(root),
         device="cuda" if share.gpu else "cpu",
         threads=share.threads,
-        worst=worst(run.spec.metric),
+        worst=worst(spec.metric),
     )
-    mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
-    return Job(name=run.name, cpu=share.cpu, gpu=share.gpu, mailbox=mailbox, trainer=cloudpickle.dumps(trainer))
+
+
+@contextlib.contextmanager
+def _training(run: Run, trainer: Trainer, room: tuple[Share, int]) -> Iterator[tuple[Share, Trainer | PackedTrainer]]:
+    """What trains a trial, and a trial's share: each trial in its own process, or in the packs of hosts, which live as long as this."""
+    share, width = room
+    if width == 1:
+        yield share, trainer
+        return
+    from .packed import start_hosts
+
+    hosts = start_hosts(trainer, share, run.name, width)
+    try:
+        yield hosts.share, hosts.trainer()
+        write_atomically(run.folder / PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
+    finally:
+        hosts.close()
 
 
 def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback]) -> None:

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .trial import Report, Reports, Trainer
-
 if TYPE_CHECKING:
     from .pool import Pool, RoomError
+    from .trial import Report, Reports, Trainer
 
 STRAGGLERS_S = 0.25  # how long a round waits for trials whose last epoch has not been fetched, at most
 

@@ -1,16 +1,23 @@
-"""A trial's side of a pack: hands its configuration to a host, and passes on its epochs. Imports no torch."""
+"""A trial's side of a pack, and the driver's: starting the hosts, handing them configurations, passing on epochs.
+
+Imports no torch: a trial's process that only passes on its epochs stays small.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayActorError
 
 from .trial import Report
+
+if TYPE_CHECKING:
+    from .ray_cluster import Share
+    from .trial import Trainer
 
 DEATHS = 5  # of its host, with no epoch between them, before a trial gives up
 RESTART_S = 1.0
@@ -50,3 +57,74 @@ class PackedTrainer:
         hosts = [ray.get_actor(name) for name in self.hosts]
         loads: list[int] = ray.get([host.load.remote() for host in hosts])
         return hosts[loads.index(min(loads))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    """The actors that train: one for each share that the cluster has room for, with up to `width` trials each."""
+
+    actors: tuple[Any, ...]
+    names: tuple[str, ...]
+    width: int
+    share: Share  # a trial's, of what the hosts leave
+
+    def trainer(self) -> PackedTrainer:
+        return PackedTrainer(hosts=self.names)
+
+    def occupancy(self) -> dict[str, int | float]:
+        """How well the slots were used, in epochs."""
+        lanes, slots = (sum(column) for column in zip(*ray.get([actor.occupancy.remote() for actor in self.actors]), strict=True))
+        return {
+            "hosts": len(self.actors),
+            "width": self.width,
+            "lane_epochs": lanes,
+            "slot_epochs": slots,
+            "occupancy": lanes / max(slots, 1),
+        }
+
+    def close(self) -> None:
+        for actor in self.actors:
+            ray.kill(actor)
+
+
+def start_hosts(trainer: Trainer, share: Share, run: str, width: int) -> Hosts:
+    """Starts the hosts; they load the data while the first trials are sampled."""
+    from .pack_host import PackHost
+
+    sliver = max(0.0001, min(0.001, round(share.cpu / (4 * width), 4)))  # of a core for each trial, so that Ray counts them
+    options = {
+        "num_cpus": round(share.cpu - sliver * width, 4),
+        "num_gpus": share.gpu,
+        "max_restarts": -1,
+        "max_concurrency": 2 * width + 8,  # a thread for each trial that waits, and some for those that come and go
+    }
+    names = tuple(f"packs of {run} {time.time_ns()}.{i}" for i in range(share.slots))
+    host = ray.remote(PackHost)
+    actors = tuple(host.options(name=name, **options).remote(trainer, width) for name in names)
+    rest = replace(share, cpu=sliver, gpu=0.0, slots=width * len(actors))
+    return Hosts(actors=actors, names=names, width=width, share=rest)
+
+
+def chosen_width(trainer: Trainer, share: Share) -> int:
+    """How many trials a host trains as one: what the space says, or what a short measurement finds."""
+    spec = trainer.spec
+    most = -(-spec.trials // share.slots)
+    if spec.resources.pack != "auto":
+        return min(spec.resources.pack, most)
+    if share.gpu:
+        measure = ray.remote(measured_width).options(num_cpus=share.cpu, num_gpus=share.gpu)
+        return min(ray.get(measure.remote(trainer)), most)
+    from .pack_width import ON_CPU, shapes
+
+    # On a CPU packs of a few do not pay, and trials of other shapes do not share one.
+    return min(measured_width(trainer), most) if min(max(ON_CPU), most) >= 4 * shapes(spec) else 1
+
+
+def measured_width(trainer: Trainer) -> int:
+    """On this process's device, for the first configuration of the space."""
+    from .model import load_model
+    from .pack_width import best_width
+
+    spec = trainer.spec
+    trainer.reset_process(spec.seed)
+    return best_width(load_model(spec.model), spec.hyper(spec.config(spec.completed({}))), trainer.data())
