@@ -76,7 +76,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
     try:
         share = cluster.share(spec.resources)
         trainer = _trainer(spec, share, options.data_root)
-        width = chosen_width(trainer, share)
+        width = chosen_width(spec, trainer, share)
         run = _open_run(spec, options, _info(cluster, share) | {"pack": width})
         status = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners)
     finally:

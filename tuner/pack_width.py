@@ -17,6 +17,7 @@ from .model import Model
 from .pack import Pack
 
 if TYPE_CHECKING:
+    from .ranges import Range
     from .space import Spec
 
 GAIN = 1.1  # packs are taken where they are at least this much faster: a trial alone tells the sampler of its end sooner
@@ -53,9 +54,13 @@ def best_width(model: Model, h: Any, data: Data) -> int:
 
 def shapes(spec: Spec) -> int:
     """How many kinds of packs a search's trials need: what they share is every static value, and which terms are on."""
-    static = [found.name for found in spec.searched() if found.name not in spec.known or spec.known[found.name].static]
+
+    def decides(found: Range) -> bool:
+        p = spec.known.get(found.name)
+        return p is None or p.static or (found.name.startswith("weights.") and 0 in (found.options or ()))
+
     keys = set()
-    for chosen in spec.worlds(static):
+    for chosen in spec.worlds([found.name for found in spec.searched() if decides(found)]):
         config = spec.config(spec.completed(chosen))
         values = tuple(value for name, value in config.items() if name in spec.known and spec.known[name].static)
         keys.add((values, frozenset(name for name, value in config.items() if name.startswith("weights.") and value == 0)))

@@ -17,6 +17,7 @@ from .trial import Report
 
 if TYPE_CHECKING:
     from .ray_cluster import Share
+    from .space import Spec
     from .trial import Trainer
 
 DEATHS = 5  # of its host, with no epoch between them, before a trial gives up
@@ -105,9 +106,8 @@ def start_hosts(trainer: Trainer, share: Share, run: str, width: int) -> Hosts:
     return Hosts(actors=actors, names=names, width=width, share=rest)
 
 
-def chosen_width(trainer: Trainer, share: Share) -> int:
+def chosen_width(spec: Spec, trainer: Trainer, share: Share) -> int:
     """How many trials a host trains as one: what the space says, or what a short measurement finds."""
-    spec = trainer.spec
     most = -(-spec.trials // share.slots)
     if spec.resources.pack != "auto":
         return min(spec.resources.pack, most)
