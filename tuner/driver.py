@@ -39,6 +39,7 @@ __all__ = ["Outcome", "SearchOptions", "search", "start_ray_early"]
 
 SPACE, BEST, BEST_WEIGHTS, PACKS = "space.yaml", "best.yaml", "best.safetensors", "packs.json"
 _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
+_NEVER = 10**9
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -169,7 +170,7 @@ def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback
             time_attr="cluster_epoch",
             metric="score",
             mode=mode,
-            max_t=spec.epochs,
+            max_t=_NEVER,  # a trial ends by itself: several clustering phases may be longer than `epochs`
             grace_period=asha.grace,
             reduction_factor=asha.reduction,
         )

@@ -26,8 +26,8 @@ class Guest:
     """A trial in the house. `done`: the last epoch that was fetched; whatever comes again up to there is dropped."""
 
     config: Mapping[str, Any]
-    reports: Reports
     done: int
+    reports: Reports | None = None  # None until it has entered the pool
     unfetched: deque[Report] = field(default_factory=deque)
     failure: BaseException | None = None
     alone: bool = False  # its pack failed: it is tried by itself, to find out whose fault that was
@@ -52,8 +52,7 @@ class PackHost:
     def join(self, trial: int, config: Mapping[str, Any], done: int) -> None:
         """Takes a trial in, at its beginning. `done`: the last of its epochs that was fetched before, from whichever host."""
         with self._turn:
-            self._guests[trial] = Guest(config, self._trainer.reports(trial), done)
-            self._enter(trial)
+            self._guests[trial] = Guest(config, done)
             self._turn.notify_all()
 
     def next(self, trial: int) -> Report:
@@ -93,6 +92,9 @@ class PackHost:
                     self._turn.wait(left)
                 for trial in self._pool.members.keys() - self._guests.keys():
                     self._pool.leave(trial)
+                for trial, guest in self._guests.items():
+                    if guest.reports is None and guest.failure is None:
+                        self._enter(trial)
                 ready = self._ready()
             if ready:
                 self._round(ready)
@@ -110,7 +112,7 @@ class PackHost:
         try:
             for trial, epoch in self._pool.round(ready):
                 guest = self._guests.get(trial)  # type: ignore[call-overload]  # a pool knows its members by any hashable
-                if guest is None:
+                if guest is None or guest.reports is None:  # it left, or came anew, meanwhile
                     continue
                 report = guest.reports.of(epoch)
                 with self._turn:
@@ -122,6 +124,12 @@ class PackHost:
             with self._turn:
                 self._after(error)
                 self._turn.notify_all()
+        except BaseException as error:  # nobody must wait for a thread that has died
+            with self._turn:
+                for trial in self._training():
+                    self._guests[trial].failure = error
+                self._pool = self._empty_pool(self._pool.widths.most)
+                self._turn.notify_all()
 
     def _after(self, error: RoomError) -> None:
         """A pack failed. Too large for the memory: everybody starts again in narrower ones. Otherwise each of its trials is tried
@@ -132,25 +140,28 @@ class PackHost:
             print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
             self._pool = self._empty_pool(width)
             for trial in self._training():
-                self._enter(trial)
+                self._guests[trial].reports = None
             return
-        for trial in [trial for trial in error.members if trial in self._guests]:
-            assert isinstance(trial, int)
-            self._pool.leave(trial)
-            guest = self._guests[trial]
-            if many:
-                guest.alone = True
-                self._enter(trial)
-            else:
+        for member in error.members:
+            guest = self._guests.get(member)  # type: ignore[call-overload]
+            if guest is not None and many:
+                guest.alone, guest.reports = True, None
+            elif guest is not None:
                 guest.failure = error.__cause__
+                self._pool.leave(member)
 
     def _enter(self, trial: int) -> None:
         """Puts a guest into the pool, at its beginning: the same seed gives the same epochs, and those fetched are not given again."""
         guest, spec = self._guests[trial], self._trainer.spec
-        guest.reports = self._trainer.reports(trial)
+        if trial in self._pool.members:
+            self._pool.leave(trial)
         guest.unfetched.clear()
-        seed = int(guest.config["seed"])
-        self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, alone=guest.alone)
+        try:
+            guest.reports, seed = self._trainer.reports(trial), int(guest.config["seed"])
+            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, alone=guest.alone)
+        except Exception as error:  # this trial's, whatever it is
+            guest.failure = error
+            self._turn.notify_all()
 
     def _empty_pool(self, width: int) -> Pool:
         from .pool import Pool, Widths

@@ -160,7 +160,10 @@ class Pool:
             if sorted(len(room.seats) for room in self.rooms.get(key, [])) != plan:
                 for who in whos:
                     self._stand_up(self.members[who])
-                self.rooms[key] = [self._room(self.members[whos[0]].trial, width) for width in plan]
+                try:
+                    self.rooms[key] = [self._room(self.members[whos[0]].trial, width) for width in plan]
+                except Exception as error:
+                    raise RoomError(whos) from error
             free = [(room, slot) for room in self.rooms[key] for slot, seat in enumerate(room.seats) if seat is None]
             for who in whos:
                 if self.members[who].room is None:
