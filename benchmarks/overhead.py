@@ -31,6 +31,7 @@ TRIALS, CORES = 16, 2
 TARGET_RATIO, TARGET_START_S = 1.25, 15.0
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)  # for Ray's workers
 
 
 class Clock:
@@ -68,6 +69,7 @@ def the_search(epochs: int, out: Path, wandb: str) -> tuple[float, list[Mapping[
 
 def bare(tasks: Any, reports: Any) -> None:
     """One process that trains what is left to train, and reports every epoch as the clock's time."""
+    os.setsid()  # as Ray's workers: where others use the machine, the kernel shares it out by session
     import torch
 
     from tuner.data import DatasetSpec, load

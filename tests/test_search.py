@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -29,6 +30,7 @@ from tuner.searcher import STUDY, StudySearch, open_storage, trial_seed, worst
 from tuner.space import Resources, Spec
 from tuner.spec import Options, read_space
 from tuner.trial import Report, Trainer, weights_file
+from tuner.tune_callback import only_the_trial_is_lost, reason_of
 
 SPACE = """
 model: kmeans
@@ -68,7 +70,7 @@ class Heard:
         self._do = do
 
     def __getattr__(self, name: str) -> Any:
-        def hear(*event: Any) -> None:
+        def hear(*event: Any, **named: Any) -> None:
             self.events.append((name, event))
             self._do(name, event)
 
@@ -254,7 +256,8 @@ def test_a_signal_stops_the_search_and_keeps_what_is_finished(
             os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    outcome = run_search(one_at_a_time(space(tmp_path)), tmp_path / "runs", Heard(interrupt))
+    spec = one_at_a_time(space(tmp_path, epochs=4))  # shorter than the script: nobody but the training says when a trial is complete
+    outcome = run_search(spec, tmp_path / "runs", Heard(interrupt))
     assert signal.getsignal(number) is before
     assert outcome.status == outcome.results.status == "stopped"
     assert [(t.trial, t.state, t.epochs) for t in outcome.results.trials] == [(0, "complete", 9), (1, "stopped", 2)]
@@ -276,6 +279,23 @@ def test_a_journal_that_cannot_be_written_ends_the_search_as_failed(
         run_search(one_at_a_time(space(tmp_path)), tmp_path / "runs", heard)
     assert heard.events[-1] == ("search_ended", ("failed",))
     assert json.loads((tmp_path / "runs" / "space" / "status.json").read_text())["status"] == "failed"
+
+
+def test_a_worker_killed_for_its_nodes_memory_costs_its_trial_only() -> None:
+    from ray.air.execution._internal import RayActorManager
+    from ray.exceptions import OutOfMemoryError
+
+    heard = Heard()
+    actor = SimpleNamespace(_on_error=heard.actor, actor_id="a")
+    task = SimpleNamespace(_on_error=heard.task, _tracked_actor=actor)
+    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=heard.cleanup)
+    killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.\nAnd a page more")
+    with only_the_trial_is_lost():
+        RayActorManager._actor_task_failed(manager, task, killed)  # type: ignore[arg-type]
+    assert heard.names() == ["cleanup", "actor", "task"]
+    assert (
+        reason_of(heard.events[-1][1][1]) == "the trial's process is gone: 1 worker(s) were killed due to the node running low on memory."
+    )
 
 
 # --- real trainings ----------------------------------------------------------------------------------------------------
