@@ -160,6 +160,7 @@ def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback
     from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
     from .trial import trainable
+    from .tune_callback import only_the_trial_is_lost
 
     searcher, callback = ours
     asha = spec.early_terminate
@@ -174,7 +175,7 @@ def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback
             grace_period=asha.grace,
             reduction_factor=asha.reduction,
         )
-    with tempfile.TemporaryDirectory(prefix="tuner-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="tuner-") as scratch, only_the_trial_is_lost():
         tune.Tuner(
             trainable(job),
             tune_config=tune.TuneConfig(

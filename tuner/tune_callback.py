@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import ray
 from ray import tune
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
 
@@ -22,6 +26,7 @@ from .space import Spec
 from .trial import Mailbox
 
 LOOK_EVERY_S = 0.2  # for pre-training epochs in the mailbox
+_RAISED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 ANSWER_S = 30.0  # the mailbox's longest, before it counts as lost
 
 
@@ -92,7 +97,7 @@ class TuneCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         def failed() -> None:
             self._running.setdefault(trial.config["trial"], _Running(config=trial.config["config"]))
-            self._running[trial.config["trial"]].reason = reason_of(_error_of(trial))
+            self._running[trial.config["trial"]].reason = _reason(trial)
             self._journal(self._mailbox.look(now=True))
             self._end(trial.config["trial"], "failed")
 
@@ -200,11 +205,30 @@ class _MailboxReader:
         return lines
 
 
-def _error_of(trial: TuneTrial) -> BaseException | None:
-    """What Tune kept of the failure, in a file beside this process."""
-    kept = trial.pickled_error_file
-    error: BaseException | None = ray.cloudpickle.loads(Path(kept).read_bytes()) if kept and Path(kept).exists() else None
-    return error
+@contextlib.contextmanager
+def only_the_trial_is_lost() -> Iterator[None]:
+    """While it lasts, a worker that Ray kills because its node runs out of memory costs its trial, not the search.
+
+    Ray reports it as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over.
+    """
+    known = RayActorManager._actor_task_failed
+
+    def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, RayTaskError | RayActorError):
+            exception = RayActorError(error_msg=str(exception))
+        known(self, tracked_actor_task, exception)
+
+    with mock.patch.object(RayActorManager, "_actor_task_failed", failed):
+        yield
+
+
+def _reason(trial: TuneTrial) -> str:
+    """From the files beside this process in which Tune keeps a failure: the error itself, or where it has none only its text."""
+    pickled, text = trial.pickled_error_file, trial.error_file
+    if pickled and Path(pickled).exists():
+        return reason_of(ray.cloudpickle.loads(Path(pickled).read_bytes()))
+    lines = Path(text).read_text().splitlines()[1:] if text and Path(text).exists() else []
+    return next((line.strip() for line in lines if line.strip()), reason_of(None))
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -212,7 +236,9 @@ def reason_of(error: BaseException | None) -> str:
     cause = getattr(error, "cause", None) or error
     if cause is None:
         return "it failed, and Ray does not say why"
-    lines = [line.strip() for line in str(cause).strip().splitlines() if line.strip()]
-    if isinstance(cause, ray.exceptions.RayError):
-        return f"the trial's process is gone: {lines[0] if lines else type(cause).__name__}"
-    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
+    lines = [line.strip() for line in str(cause).strip().splitlines() if line.strip()] or [""]
+    if not isinstance(cause, ray.exceptions.RayError):
+        return f"{type(cause).__name__}: {lines[0]}" if lines[0] else type(cause).__name__
+    raised = [line for line in lines if _RAISED.match(line)]
+    detail = [line.partition("Worker exit detail: ")[2].partition(" Some common causes")[0] for line in lines]
+    return f"the trial's process is gone: {next(iter([*raised[-1:], *filter(None, detail), lines[0]]))}"
