@@ -145,7 +145,7 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """An estimate: that the trials to come are as long as those that ended, and one of full length, were on average."""
-        if self._first_epoch is None or not self.running:
+        if self._first_epoch is None or not self.running or self.epochs < 2:  # one epoch has no duration yet
             return None
         longest = max(trial.planned for trial in self.running.values())
         length = (self._ended_epochs + longest) / (self.ended + 1)
@@ -171,7 +171,7 @@ class Progress:
         return Text(f"[{duration(time.monotonic() - self._began)}] {ended}, {len(self.running)} running, {self.pace()}")
 
     def pace(self) -> str:
-        if self._first_epoch is None:
+        if self.epochs < 2:
             return "starting"
         left = self.seconds_left()
         return f"{self.speed():.1f} epochs/s" + (f", about {duration(left)} left" if left is not None else "")
