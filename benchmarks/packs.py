@@ -178,9 +178,8 @@ def main():
     for name, each in medians.items():
         per_hour = 3600 / (each * STEPS_PER_EPOCH)
         ratios = [f"{medians[base] / each:6.2f} x ({base[0]})" for base in list(medians)[:2]]
-        print(
-            f"  {name:24s} {1e3 * each:8.3f} ms  {per_hour:8.1f} trial-epochs/h  {'  '.join(ratios)}  {flop / each / rate:6.1%} of the matmul rate"
-        )
+        share = f"{flop / each / rate:6.1%} of the matmul rate"
+        print(f"  {name:24s} {1e3 * each:8.3f} ms  {per_hour:8.1f} trial-epochs/h  {'  '.join(ratios)}  {share}")
     if whole is not None:
         best = max(3600 / (each * STEPS_PER_EPOCH) for name, each in medians.items() if name.startswith("d"))
         print(f"  e whole search of {args.search} trials: {whole:.1f} trial-epochs/h, {whole / best:.2f} of the best pack")
