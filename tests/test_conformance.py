@@ -109,11 +109,7 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another(model):
 @EVERY_MODEL
 def test_a_lane_equals_its_solo_run(model):
     rates = {name: p.default / 2 for name, p in model.parameters().items() if name.startswith("lr") and p.kind is float}
-    weights = {
-        name: tiny(model).weights[name.removeprefix("weights.")] * 2
-        for name in model.parameters()
-        if name.startswith("weights.")
-    }
+    weights = {name: tiny(model).weights[name.removeprefix("weights.")] * 2 for name in model.parameters() if name.startswith("weights.")}
     longest = model.phases(short(model))[-1].epochs
     hs = [short(model), short(model, **rates, **weights), short(model, **{longest: 1})]
     runs = packed(model, hs, DATA, seeds=[1, 2, 3], joins=[0, 1, 0])
