@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from blobs import blobs
-from tuner.models.dec import sharpened, student_t
+from tuner.models.ae import place_centers
+from tuner.models.dec import renew_target, sharpened, student_t
 
 from tuner.draws import Draws
 from tuner.engine import Settings, Solo, terms_on
@@ -58,8 +59,8 @@ def test_kl_sums_over_clusters_and_averages_over_the_batch():
     engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=0, owned={})
     values = Settings(MODEL, h, terms_on(MODEL, h), {}).values(DATA.x_ND)
     net = engine.views["training"]
-    engine.put(0, MODEL.place(net, DATA, values, Draws(0, like=DATA.x_ND)))
-    engine.put(0, MODEL.target(net, DATA, values, None))
+    engine.put(0, place_centers(net, DATA, values, Draws(0, like=DATA.x_ND)))
+    engine.put(0, renew_target(net, DATA, values, None))
     rows_B = torch.tensor([3, 17, 5])
     got = MODEL.sharpen(net, Batch(DATA.x_ND[rows_B], rows_B), None, values)["kl"]
     q = q_of(net.encoder(DATA.x_ND).detach().numpy(), net.centers_KZ.numpy(), 1.0)

@@ -1,11 +1,16 @@
-"""k-means as tensor code on the data's device, batched over its starts. scikit-learn's is the oracle in the tests."""
+"""k-means, batched over its starts, and Gaussian mixtures, as tensor code on the data's device. scikit-learn's are the oracle in the
+tests."""
 
 from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .losses import one_hot
+from .nn import by_rows
 
 
 def sq_dist(z_NZ: Tensor, centers_KZ: Tensor) -> Tensor:
@@ -21,7 +26,10 @@ def nearest(z_NZ: Tensor, centers_KZ: Tensor) -> Tensor:
 
 def lloyd(z_NZ: Tensor, centers_KZ: Tensor) -> Tensor:
     """(..., K, Z): each centre moved to the mean of its samples; one without samples stays."""
-    s_NK = nearest(z_NZ, centers_KZ)
+    return _means(z_NZ, nearest(z_NZ, centers_KZ), centers_KZ)
+
+
+def _means(z_NZ: Tensor, s_NK: Tensor, centers_KZ: Tensor) -> Tensor:
     n_K1 = s_NK.sum(-2)[..., None]
     return torch.where(n_K1 > 0, s_NK.mT @ z_NZ / n_K1.clamp(min=1), centers_KZ)
 
@@ -49,16 +57,108 @@ def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
 def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
     """(K, Z) centres: the best of I starts of k-means++, by the sum of squared distances.
 
-    Stops when no sample of any start changes its cluster. `n_iter=0`: the best of the starting sets as they are.
+    A start rests when none of its samples changes its cluster. `n_iter=0`: the best of the starting sets as they are.
     """
     centers_IKZ = k_means_plus_plus(z_NZ, e_IKN)
-    z_INZ = z_NZ.expand(e_IKN.shape[0], *z_NZ.shape)
-    before_IN = None
+    moving = torch.arange(len(centers_IKZ), device=z_NZ.device)
+    before_mN = None
     for _ in range(n_iter):
-        cluster_IN = sq_dist(z_INZ, centers_IKZ).argmin(-1)
-        if before_IN is not None and torch.equal(cluster_IN, before_IN):
-            break
-        before_IN = cluster_IN
-        centers_IKZ = lloyd(z_INZ, centers_IKZ)
-    best = sq_dist(z_INZ, centers_IKZ).amin(-1).sum(-1).argmin()
+        z_mNZ, centers_mKZ = z_NZ.expand(len(moving), *z_NZ.shape), centers_IKZ[moving]
+        cluster_mN = sq_dist(z_mNZ, centers_mKZ).argmin(-1)
+        if before_mN is not None:
+            changed = (cluster_mN != before_mN).any(-1)
+            if not changed.any():
+                break
+            moving, cluster_mN, z_mNZ, centers_mKZ = (t[changed] for t in (moving, cluster_mN, z_mNZ, centers_mKZ))
+        before_mN = cluster_mN
+        centers_IKZ[moving] = _means(z_mNZ, one_hot(cluster_mN, centers_mKZ.shape[-2], z_NZ.dtype), centers_mKZ)
+    best = sq_dist(z_NZ.expand(len(centers_IKZ), *z_NZ.shape), centers_IKZ).amin(-1).sum(-1).argmin()
     return centers_IKZ[best]
+
+
+# --- Gaussian mixtures -------------------------------------------------------------------------------------------------
+
+
+class Mixture(NamedTuple):
+    """K Gaussians. `scale` is a root of the covariances: standard deviations (K, Z), or lower Cholesky factors, (K, Z, Z), or (1, Z, Z)
+    where all share one. It is kept in place of the covariances so that no E-step can fail to factorise a rounded one."""
+
+    log_pi_K: Tensor
+    means_KZ: Tensor
+    scale: Tensor
+
+    @classmethod
+    def blank(cls, n_clusters: int, n_features: int, covariance: str) -> Mixture:
+        """Of the right shapes. `covariance`: diag, full or tied, as scikit-learn has it."""
+        if covariance == "diag":
+            scale = torch.ones(n_clusters, n_features)
+        else:
+            scale = torch.eye(n_features).repeat(1 if covariance == "tied" else n_clusters, 1, 1)
+        return cls(torch.full((n_clusters,), -math.log(n_clusters)), torch.zeros(n_clusters, n_features), scale)
+
+    @classmethod
+    def of(cls, net: Any) -> Mixture:
+        """The one that a model keeps in tensors of these names."""
+        return cls(*(getattr(net, name) for name in cls._fields))
+
+
+def log_gauss(z_NZ: Tensor, means_KZ: Tensor, log_vars_KZ: Tensor) -> Tensor:
+    """(..., N, K) log N(z; m_k, diag s^2_k). Also runs under `vmap`."""
+    gap_NKZ = z_NZ[..., :, None, :] - means_KZ[..., None, :, :]
+    square_NK = (gap_NKZ.square() * (-log_vars_KZ).exp()[..., None, :, :]).sum(-1)
+    return -0.5 * (square_NK + log_vars_KZ.sum(-1)[..., None, :] + z_NZ.shape[-1] * math.log(2 * math.pi))
+
+
+def log_joint(z_NZ: Tensor, mixture: Mixture) -> Tensor:
+    """(N, K) log pi_k N(z; m_k, Sigma_k)."""
+    log_pi_K, means_KZ, scale = mixture
+    if scale.dim() == 2:
+        return log_pi_K + log_gauss(z_NZ, means_KZ, 2 * scale.log())
+    gap_KZN = (z_NZ - means_KZ[:, None]).mT
+    square_KN: Tensor = torch.linalg.solve_triangular(scale, gap_KZN, upper=False).square().sum(-2)
+    log_det_K = 2 * scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return log_pi_K - 0.5 * (square_KN.mT + log_det_K + z_NZ.shape[-1] * math.log(2 * math.pi))
+
+
+def responsibilities(z_NZ: Tensor, mixture: Mixture) -> Tensor:
+    """(N, K) p(k | z): the E-step."""
+    return log_joint(z_NZ, mixture).softmax(-1)
+
+
+def weigh(z_NZ: Tensor, p_NK: Tensor, covariance: str, reg_covar: float | Tensor) -> Mixture:
+    """The M-step: the mixture that makes samples shared out as `p_NK` likeliest, with `reg_covar` added to every variance.
+
+    In float64, because what is left of a small variance after the mean's square is taken off it would be rounding in float32.
+    """
+    dtype, z_NZ, p_NK = z_NZ.dtype, z_NZ.double(), p_NK.double()
+    n_K = p_NK.sum(0) + 10 * torch.finfo(torch.float64).eps  # scikit-learn's guard for a Gaussian without samples
+    means_KZ = p_NK.mT @ z_NZ / n_K[:, None]
+    if covariance == "diag":
+        var_KZ = (p_NK.mT @ z_NZ.square() / n_K[:, None] - means_KZ.square()).clamp(min=0)
+        scale = (var_KZ + reg_covar).sqrt()
+    else:
+        if covariance == "tied":
+            cov = (z_NZ.mT @ z_NZ - (n_K[:, None] * means_KZ).mT @ means_KZ)[None] / n_K.sum()
+        else:
+            gaps = (z_NZ - m_Z for m_Z in means_KZ)  # one Gaussian at a time: (K, N, D) would be ten times the data set
+            cov = torch.stack([(p_N[:, None] * gap_NZ).mT @ gap_NZ / n for p_N, gap_NZ, n in zip(p_NK.mT, gaps, n_K, strict=True)])
+        scale = torch.linalg.cholesky(cov + reg_covar * torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device))
+    return Mixture((n_K / n_K.sum()).log().to(dtype), means_KZ.to(dtype), scale.to(dtype))
+
+
+def em(z_NZ: Tensor, mixture: Mixture, covariance: str, reg_covar: float | Tensor) -> tuple[Mixture, Tensor]:
+    """One pass of expectation and maximisation, and the mean log-likelihood before it."""
+    log_NK = by_rows(lambda z: log_joint(z, mixture), z_NZ, rows=4096)
+    return weigh(z_NZ, log_NK.softmax(-1), covariance, reg_covar), log_NK.logsumexp(-1).mean()
+
+
+def gmm(z_NZ: Tensor, e_IKN: Tensor, covariance: str, reg_covar: float | Tensor, n_iter: int = 100, tol: float = 1e-3) -> Mixture:
+    """A Gaussian mixture by EM from `k_means`, until a pass gains less than `tol` nats a sample. `n_iter=0`: k-means' clusters."""
+    mixture = weigh(z_NZ, nearest(z_NZ, k_means(z_NZ, e_IKN)), covariance, reg_covar)
+    before = -math.inf
+    for _ in range(n_iter):
+        mixture, likelihood = em(z_NZ, mixture, covariance, reg_covar)
+        if float(likelihood) - before < tol:
+            break
+        before = float(likelihood)
+    return mixture

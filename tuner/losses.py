@@ -18,6 +18,12 @@ def mse(x: Tensor, target: Tensor) -> Tensor:
     return (x - target).square().mean()
 
 
+def misfit(output_BD: Tensor, x_BD: Tensor, kind: str) -> Tensor:
+    """(B, D): how badly each feature is rebuilt. `bce`: the output is a logit, the data lie in [0, 1]; `mse`: the squared distance,
+    for any data. Whether features are then averaged or summed decides what a weight means: the sum is D times the mean."""
+    return F.binary_cross_entropy_with_logits(output_BD, x_BD, reduction="none") if kind == "bce" else (output_BD - x_BD).square()
+
+
 def bernoulli(p: Tensor, target: Tensor) -> Tensor:
     """As `bce`, for probabilities, which are kept 1e-6 away from 0 and 1. Scalar."""
     p = p.clamp(_EPS, 1 - _EPS)

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers with a ReLU between each two; the last one is linear."""
-    layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU())]
-    return nn.Sequential(*layers[:-1])
+def mlp(*sizes: int, norm: bool = False) -> nn.Sequential:
+    """Linear layers with a ReLU between each two, behind a BatchNorm if `norm`; the last one is linear."""
+    layers: list[nn.Module] = []
+    for i, o in pairwise(sizes[:-1]):  # no bias in front of a BatchNorm: it has no gradient but rounding noise
+        layers += [nn.Linear(i, o, bias=False), nn.BatchNorm1d(o), nn.ReLU()] if norm else [nn.Linear(i, o), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def by_rows(f: Callable[[Tensor], Tensor], x_ND: Tensor, rows: int = 16384) -> Tensor:

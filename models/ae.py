@@ -1,0 +1,113 @@
+"""Auto-encoder (Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647) with k-means or a Gaussian mixture on its codes.
+
+The two-stage baseline of the deep clustering papers, and the auto-encoder that they pre-train: D-500-500-2000-Z and back, ReLU between,
+codes and output linear. The head is fitted anew after every epoch, on the codes as they now are.
+Shapes: B batch, N data set, D features, Z code, K clusters, I starts of k-means.
+Differs from the paper: no layer-wise pre-training, Adam; dropout of the inputs is the only noise. What is stacked on it is the baseline of
+Xie, Girshick & Farhadi 2016, https://arxiv.org/abs/1511.06335, who train the same network layer by layer.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+
+from tuner.cluster import Mixture, gmm, k_means, nearest, responsibilities
+from tuner.errors import UserError
+from tuner.losses import misfit
+from tuner.model import Descend, Hyper, Model, Phase, Term, hp
+from tuner.nn import by_rows, mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoencoder(Hyper):
+    """The auto-encoder's shape and what it is trained to rebuild."""
+
+    latent_dim: int = hp(10, 1, 256, static=True, doc="Z")
+    hidden: int = hp(500, 8, 8192, static=True, doc="width of the first two hidden layers; the third is four times as wide")
+    batch_size: int = hp(256, 2, 65536, static=True)
+    recon_loss: str = hp("mse", choices=("mse", "bce"), doc="squared error, or cross-entropy of pixels in [0, 1] with a sigmoid output")
+    input_dropout: float = hp(0.0, 0.0, 0.95, doc="share of the inputs hidden while the auto-encoder trains alone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Autoencoder):
+    """For the models that start from a trained auto-encoder: every field here, and no other, decides how it turns out."""
+
+    lr_pretrain: float = hp(1e-3, 0.0, 1.0, log=True, doc="Adam's rate in pre-training")
+    pretrain_epochs: int = hp(100, 0, 100000)
+
+
+MISFIT = "(x - x_hat)^2 or BCE(x_hat, x), whichever `recon_loss` says"
+RECON_AE = Term(None, f"mean over features of {MISFIT}, x_hat rebuilt from the inputs left by `input_dropout`")
+TINY = {"n_clusters": 3, "hidden": 16, "latent_dim": 4, "batch_size": 32, "n_init": 3}
+
+
+def coders(h, data, n_codes=None):
+    """Encoder and decoder. An encoder may emit more than the code: `n_codes` numbers, the code first."""
+    if h.recon_loss == "bce" and not data.unit_range:
+        raise UserError("'recon_loss: bce' rebuilds pixels in [0, 1], but the data have other values: say mse, or 'scale: minmax'.")
+    sizes = (data.n_features, h.hidden, h.hidden, 4 * h.hidden)
+    return {"encoder": mlp(*sizes, n_codes or h.latent_dim), "decoder": mlp(h.latent_dim, *sizes[::-1])}
+
+
+def drop_inputs(g, B, h, data):
+    return {"keep_BD": (g.uniform(B, data.n_features) >= h.input_dropout) / (1 - h.input_dropout)}
+
+
+def autoencode(net, batch, noise, h):
+    z_BZ = net.encoder(batch.x_BD * noise.keep_BD)[:, : h.latent_dim]
+    return {"recon_ae": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()}
+
+
+def pretraining():
+    depends = tuple(f.name for f in fields(Pretrained) if f.metadata)
+    train = Descend(autoencode, trains=("encoder", "decoder"), lr="lr_pretrain")
+    return Phase("pretrain", "pretrain_epochs", clusters=False, depends=depends, noise=drop_inputs, updates=(train,))
+
+
+def place_centers(net, data, h, g):
+    e_IKN = g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)
+    return {"centers_KZ": k_means(by_rows(net.encoder, data.x_ND), e_IKN)}
+
+
+class AE(Model):
+    paper = "https://doi.org/10.1126/science.1127647"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(Autoencoder):
+        n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+        head: str = hp("kmeans", choices=("kmeans", "gmm"))
+        covariance: str = hp("full", choices=("diag", "full", "tied"), doc="head: gmm")
+        reg_covar: float = hp(1e-6, 1e-6, 1.0, log=True, doc="head: gmm; added to every variance")
+        n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means, of which the best is taken; the mixture starts from it")
+        lr: float = hp(1e-3, 0.0, 1.0, log=True)
+        epochs: int = hp(100, 1, 100000)
+
+    terms = {"recon_ae": RECON_AE}
+    tiny = {**TINY, "epochs": 6}
+
+    def networks(self, h, data):
+        return coders(h, data)
+
+    def tensors(self, h, data):
+        if h.head == "kmeans":
+            return {"centers_KZ": torch.zeros(h.n_clusters, h.latent_dim)}
+        return Mixture.blank(h.n_clusters, h.latent_dim, h.covariance)._asdict()
+
+    def fit_head(self, net, data, h, g):
+        if h.head == "kmeans":
+            return place_centers(net, data, h, g)
+        e_IKN = g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)
+        return gmm(by_rows(net.encoder, data.x_ND), e_IKN, h.covariance, h.reg_covar)._asdict()
+
+    def phases(self, h):
+        return (
+            Phase("train", "epochs", noise=drop_inputs, updates=(Descend(autoencode, trains=("encoder", "decoder")),), read=self.fit_head),
+        )
+
+    def assign(self, net, x_BD, h):
+        z_BZ = net.encoder(x_BD)
+        return nearest(z_BZ, net.centers_KZ) if h.head == "kmeans" else responsibilities(z_BZ, Mixture.of(net))
+
+    def embed(self, net, x_BD, h):
+        return net.encoder(x_BD)

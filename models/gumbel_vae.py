@@ -1,0 +1,89 @@
+"""Simple generative clustering (Arias Figueroa & Ramírez Rivera 2017, https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf).
+
+A variational auto-encoder with deterministic features and two codes that are read off them side by side: a Gaussian z for the style and a
+categorical y, made differentiable by Gumbel-softmax, for the cluster. A strong pull of z towards its prior makes the decoder look at y.
+Shapes: B batch, D features, F deterministic features, Z code, K clusters.
+Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from tuner.losses import misfit, one_hot
+from tuner.model import Descend, Hyper, Model, Phase, Term, hp
+from tuner.nn import mlp
+
+
+class GumbelVAE(Model):
+    paper = "https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(Hyper):
+        n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+        latent_dim: int = hp(64, 1, 1024, static=True, doc="Z")
+        feature_dim: int = hp(200, 1, 8192, static=True, doc="F")
+        hidden: int = hp(500, 8, 8192, static=True, doc="width of both hidden layers of encoder and decoder")
+        batch_size: int = hp(200, 2, 65536, static=True)
+        recon_loss: str = hp("bce", choices=("bce", "mse"), doc="cross-entropy of pixels in [0, 1], or squared error of any data")
+        temperature: float = hp(1.0, 0.01, 100.0, log=True, doc="Gumbel-softmax's, in the first epoch")
+        temperature_min: float = hp(0.5, 0.01, 100.0, log=True)
+        temperature_rate: float = hp(0.0139, 0.0, 10.0, doc="by how much its logarithm falls in an epoch")
+        hard: bool = hp(False, doc="the decoder sees a one-hot y, the gradient a soft one")
+        lr: float = hp(1e-3, 0.0, 1.0, log=True)
+        epochs: int = hp(100, 1, 100000)
+
+    terms = {
+        "recon": Term(1.0, "sum over features of (x - x_hat)^2 or BCE(x_hat, x), mean over the batch"),
+        "gaussian": Term(5.0, "KL(q(z | x) || N(0, I))"),
+        "categorical": Term(1.0, "KL(q(y | x) || uniform), of every sample"),
+    }
+    tiny = {"n_clusters": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32, "batch_size": 30, "lr": 1e-2, "epochs": 15}
+
+    def networks(self, h, data):
+        D, H, F, Z, K = data.n_features, h.hidden, h.feature_dim, h.latent_dim, h.n_clusters
+        return {
+            "features": mlp(D, H, H, F, norm=True),
+            "heads": nn.Linear(F, 2 * Z + K),
+            "decoder": mlp(K + Z, F, H, H, D, norm=True),
+        }
+
+    def infer(self, net, x_BD, h):
+        """mu and log sigma^2 of q(z | x), logits of q(y | x): neither code sees the other."""
+        return net.heads(net.features(x_BD)).split((h.latent_dim, h.latent_dim, h.n_clusters), -1)
+
+    def draw(self, g, B, h, data):
+        return {"eps_BZ": g.normal(B, h.latent_dim), "e_BK": g.exponential(B, h.n_clusters)}
+
+    def relax(self, logits_BK, e_BK, h):
+        """A sample of y: Gumbel noise is minus the logarithm of exponential noise."""
+        y_BK = ((logits_BK - e_BK.log()) / h.temperature).softmax(-1)
+        if h.hard:
+            y_BK = one_hot(y_BK.argmax(-1), h.n_clusters, y_BK.dtype) + y_BK - y_BK.detach()
+        return y_BK
+
+    def rebuild(self, net, batch, noise, h):
+        mu_BZ, log_var_BZ, logits_BK = self.infer(net, batch.x_BD, h)
+        z_BZ = mu_BZ + (log_var_BZ / 2).exp() * noise.eps_BZ
+        y_BK = self.relax(logits_BK, noise.e_BK, h)
+        log_pi_BK = logits_BK.log_softmax(-1)
+        return {
+            "recon": misfit(net.decoder(torch.cat([y_BK, z_BZ], -1)), batch.x_BD, h.recon_loss).sum(-1).mean(),
+            "gaussian": -0.5 * (1 + log_var_BZ - mu_BZ.square() - log_var_BZ.exp()).sum(-1).mean(),
+            "categorical": (log_pi_BK.exp() * (log_pi_BK + math.log(h.n_clusters))).sum(-1).mean(),
+        }
+
+    def cool(self, h, epoch):
+        return {"temperature": max(h.temperature * math.exp(-h.temperature_rate * (epoch - 1)), h.temperature_min)}
+
+    def phases(self, h):
+        train = Descend(self.rebuild, trains=("features", "heads", "decoder"))
+        return (Phase("train", "epochs", noise=self.draw, schedule=self.cool, updates=(train,)),)
+
+    def assign(self, net, x_BD, h):
+        return self.infer(net, x_BD, h)[2].softmax(-1)
+
+    def embed(self, net, x_BD, h):
+        return net.features(x_BD)

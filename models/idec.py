@@ -1,0 +1,58 @@
+"""Improved deep embedded clustering (Guo, Gao, Liu & Yin 2017, https://doi.org/10.24963/ijcai.2017/243).
+
+DEC whose auto-encoder goes on rebuilding the data, so that sharpening the clusters does not tear the codes apart.
+Shapes: B batch, N data set, D features, Z code, K clusters.
+Differs from the paper: the auto-encoder is pre-trained end to end with Adam, not layer by layer; Adam on every data set; training runs for
+a number of epochs, not until the labels rest.
+"""
+
+from dataclasses import dataclass
+
+from tuner.losses import misfit
+from tuner.model import Descend, Model, Phase, Term, hp
+
+from .ae import MISFIT, RECON_AE, TINY, coders, place_centers, pretraining
+from .dec import KL, SelfTaught, centers_and_target, kl_to_target, renew_target, soft_assign
+
+
+class IDEC(Model):
+    paper = "https://doi.org/10.24963/ijcai.2017/243"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(SelfTaught):
+        lr: float = hp(1e-3, 0.0, 1.0, log=True, doc="Adam's rate in clustering")
+        epochs: int = hp(50, 1, 100000, doc="clustering epochs")
+
+    terms = {
+        "recon_ae": RECON_AE,
+        "recon": Term(1.0, f"mean over features of {MISFIT}"),
+        "kl": Term(0.1, KL),  # the paper's gamma
+    }
+    tiny = {**TINY, "refresh_every": 4, "pretrain_epochs": 10, "epochs": 4}
+
+    def networks(self, h, data):
+        return coders(h, data)
+
+    def tensors(self, h, data):
+        return centers_and_target(h, data)
+
+    def sharpen(self, net, batch, noise, h):
+        z_BZ = net.encoder(batch.x_BD)
+        return {
+            "recon": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean(),
+            "kl": kl_to_target(net, z_BZ, batch.rows_B, h),
+        }
+
+    def phases(self, h):
+        return (
+            pretraining(),
+            Phase("cluster", "epochs", enter=place_centers, refresh=renew_target, refresh_every="refresh_every", updates=(
+                Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")),
+            )),
+        )  # fmt: skip
+
+    def assign(self, net, x_BD, h):
+        return soft_assign(net, x_BD, h)
+
+    def embed(self, net, x_BD, h):
+        return net.encoder(x_BD)

@@ -1,0 +1,42 @@
+"""One step of a model as its updates see it: fresh networks in float64, a batch, its noise, the hyper-parameters as tensors."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tuner.draws import Draws
+from tuner.engine import Settings, Solo, terms_on
+from tuner.model import Batch, Hyper, Net, Values
+
+
+@dataclass
+class Step:
+    engine: Solo
+    h: Hyper
+    values: Values
+    batch: Batch
+    noise: Net
+
+    @property
+    def networks(self):
+        return self.engine.networks
+
+    @property
+    def net(self):
+        return self.engine.views["training"]
+
+    @property
+    def still(self):
+        """The evaluating view, as `enter`, `refresh` and `read` are given it."""
+        return self.engine.views["eval"]
+
+
+def step_of(model, data, phase=-1, size=12, **more):
+    """A step of one phase of `tiny` with `more` put over it; tensors are as `tensors` declares them, `enter` has not run."""
+    h = model.hyper(dict(model.tiny) | {"batch_size": size} | more)
+    engine = Solo(model, h, data.spec, data.x_ND, seed=3, owned={})
+    values = Settings(model, h, terms_on(model, h), {}).values(data.x_ND)
+    draw = model.phases(h)[phase].noise
+    drawn = draw(Draws(1, like=data.x_ND, lead=(1,)), size, values, data.spec) if draw else {}
+    rows_B = torch.arange(size) * 2
+    return Step(engine, h, values, Batch(data.x_ND[rows_B], rows_B), Net({k: v[0] for k, v in drawn.items()}))
