@@ -89,9 +89,14 @@ def test_refresh_every_counts_batches_from_the_start_of_the_phase():
     model = load_model("dec")
     seen = []
 
-    def target(self, net, data, h, g):
-        seen.append(1)
-        return type(model).target(self, net, data, h, g)
+    def phases(self, h):
+        pretrain, cluster = type(model).phases(self, h)
 
-    run(variant("Counting", model, target=target), pretrain_epochs=0, epochs=3, batch_size=50, refresh_every=4)
+        def refresh(*inputs):
+            seen.append(1)
+            return cluster.refresh(*inputs)
+
+        return pretrain, dataclasses.replace(cluster, refresh=refresh)
+
+    run(variant("Counting", model, phases=phases), pretrain_epochs=0, epochs=3, batch_size=50, refresh_every=4)
     assert len(seen) == 3  # 9 batches: before the 1st, 5th and 9th
