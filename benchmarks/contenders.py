@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from tuner.data import Data
-from tuner.dryrun import owned_terms
 from tuner.engine import Settings, Solo, build, state_of
 from tuner.loop import Hooks, run_batches, start_trial
 from tuner.model import load_model
@@ -99,12 +98,12 @@ def by_engine(x, hidden, n_steps, lanes=None):
     h = model.hyper({"hidden": hidden, "batch_size": B, "n_clusters": K, "latent_dim": Z})
     data = replace(Data(name="random", x_ND=x, y_N=None, shape=(x.shape[1],)), x_ND=x[: n_steps * B])
     trials = [start_trial(model, h, seed=seed) for seed in range(lanes or 1)]
-    phase, owned = model.phases(h)[0], owned_terms(model, h, data.spec)
+    phase = model.phases(h)[0]
     if lanes is None:
-        engine = Solo(model, h, data.spec, x, seed=0, owned=owned)
+        engine = Solo(model, h, data.spec, x, seed=0)
         engine.open(phase)
     else:
-        engine = Pack(model, h, data.spec, x, slots=lanes, owned=owned)
+        engine = Pack(model, h, data.spec, x, slots=lanes)
         for lane in range(lanes):
             engine.open(phase, lane)
             engine.load(lane, state_of(*build(model, h, data.spec, x, seed=lane)))

@@ -34,7 +34,7 @@ class Step:
 def step_of(model, data, phase=-1, size=12, **more):
     """A step of one phase of `tiny` with `more` put over it; tensors are as `tensors` declares them, `enter` has not run."""
     h = model.hyper(dict(model.tiny) | {"batch_size": size} | more)
-    engine = Solo(model, h, data.spec, data.x_ND, seed=3, owned={})
+    engine = Solo(model, h, data.spec, data.x_ND, seed=3)
     values = Settings(model, h, terms_on(model, h), {}).values(data.x_ND)
     draw = model.phases(h)[phase].noise
     drawn = draw(Draws(1, like=data.x_ND, lead=(1,)), size, values, data.spec) if draw else {}

@@ -21,7 +21,7 @@ B, K, Z, H = 12, 4, 2, 10
 def scene(**more):
     """A fresh model in float64, a batch, its noise, and the hyper-parameters as updates see them."""
     h = MODEL.hyper({"n_clusters": K, "latent_dim": Z, "hidden": H, "batch_size": B, "dropout": 0.3, **more})
-    engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=3, owned={})
+    engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=3)
     values = Settings(MODEL, h, terms_on(MODEL, h), {}).values(DATA.x_ND)
     noise = Net({k: v[0] for k, v in MODEL.draw(Draws(1, like=DATA.x_ND, lead=(1,)), B, values, DATA.spec).items()})
     return engine.networks, engine.views["training"], Batch(DATA.x_ND[:B], torch.arange(B)), noise, values

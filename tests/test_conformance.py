@@ -162,7 +162,7 @@ def test_assignments_are_probabilities_and_codes_have_a_row_each(model):
     h = tiny(model)
     from tuner.engine import Settings, Solo, terms_on
 
-    engine = Solo(model, h, DATA.spec, DATA.x_ND, seed=0, owned={})
+    engine = Solo(model, h, DATA.spec, DATA.x_ND, seed=0)
     values = Settings(model, h, terms_on(model, h), {}).values(DATA.x_ND)
     with engine.view() as net:
         p_BK = model.assign(net, DATA.x_ND[:7], values)

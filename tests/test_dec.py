@@ -56,7 +56,7 @@ def test_the_gradients_are_the_papers_equations_4_and_5(alpha):
 
 def test_kl_sums_over_clusters_and_averages_over_the_batch():
     h = MODEL.hyper(dict(MODEL.tiny) | {"n_clusters": 4})
-    engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=0, owned={})
+    engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=0)
     values = Settings(MODEL, h, terms_on(MODEL, h), {}).values(DATA.x_ND)
     net = engine.views["training"]
     engine.put(0, place_centers(net, DATA, values, Draws(0, like=DATA.x_ND)))

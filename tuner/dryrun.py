@@ -10,11 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .engine import Settings, dry_noise, trained, views
-from .model import Batch, DataSpec, Descend, Hyper, Model, Net
-from .nn import Modes
+from .engine import dry_losses, trained
+from .model import DataSpec, Descend, Hyper, Model
 
-_SIZE = 4  # samples in the dry batch
 _DATA = DataSpec(n_samples=64, shape=(8, 8), n_classes=4)
 
 
@@ -87,14 +85,7 @@ def _losses(model: Model, h: Hyper, data: DataSpec) -> Iterator[tuple[Descend, d
     """Every `Descend`, what it trains, and all the terms that it can return."""
     with torch.device("meta"):
         networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
-    modes = {name: Modes(network) for name, network in networks.items()}
-    net = views(lambda name, mode: modes[name].wrap(mode, networks[name]), list(networks), tensors)["training"]
-    settings = Settings(model, h, frozenset(model.terms), {})
-    plain, meta = settings.values(torch.empty(())), settings.values(torch.empty((), device="meta"))
-    batch = Batch(torch.empty(_SIZE, data.n_features, device="meta"), torch.empty(_SIZE, dtype=torch.int64, device="meta"))
-    for phase in model.phases(h):
-        noise = Net({k: v.to("meta") for k, v in dry_noise(phase, plain, data, _SIZE).items()})
-        for update in phase.updates:
-            if isinstance(update, Descend):
-                leaves = {k: p.requires_grad_() for name in update.rates() for k, p in trained(name, networks, tensors).items()}
-                yield update, leaves, update.losses(net, batch, noise, meta)
+    for t in tensors.values():
+        t.requires_grad_(t.is_floating_point())
+    for update, losses in dry_losses(model, h, data, (networks, tensors), torch.empty((), device="meta")):
+        yield update, {k: p for name in update.rates() for k, p in trained(name, networks, tensors).items()}, losses

@@ -1,4 +1,4 @@
-"""One trial: ordinary eager modules and torch's own optimisers, data resident on the device."""
+"""One trial: ordinary eager modules, data resident on the device."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from .draws import Draws
-from .model import SGD, Adam, Batch, DataSpec, Descend, Hyper, Model, Net, Optimizer, Phase, Replace, RMSprop, Values
+from .model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
 from .nn import Modes
+from .optimizers import MOMENTS, move, rate_type
 
+Owned = dict[str, tuple[str, ...]]
 Views = dict[str, Net]
 State = dict[str, Tensor]
-
-# The names under which torch keeps an optimiser's moments: a snapshot uses them, whichever engine wrote it.
-MOMENTS: dict[type, tuple[str, ...]] = {Adam: ("exp_avg", "exp_avg_sq"), SGD: ("momentum_buffer",), RMSprop: ("square_avg",)}
 
 
 def build(model: Model, h: Hyper, data: DataSpec, like: Tensor, seed: int) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
@@ -91,81 +90,97 @@ def terms_on(model: Model, h: Hyper) -> frozenset[str]:
     return frozenset(on)
 
 
-def optimizer_for(optimizer: Optimizer, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """torch's optimiser of that name; its numbers are set at the start of every epoch."""
-    if isinstance(optimizer, Adam):
-        return torch.optim.Adam(groups, lr=1.0, fused=True)
-    if isinstance(optimizer, SGD):
-        return torch.optim.SGD(groups, lr=1.0, fused=True)
-    return torch.optim.RMSprop(groups, lr=1.0, foreach=True)
-
-
 def trained(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parameters of a network, or a tensor, by dotted name."""
     return {f"{name}.{k}": p for k, p in networks[name].named_parameters()} if name in networks else {name: tensors[name]}
 
 
+def dry_losses(
+    model: Model, h: Hyper, data: DataSpec, parts: tuple[Mapping[str, nn.Module], Mapping[str, Tensor]], like: Tensor
+) -> Iterator[tuple[Descend, dict[str, Tensor]]]:
+    """Every `Descend` with all the terms that it can return, on a few zeros; `parts`, networks and tensors, stay as they are."""
+    networks, tensors = parts
+    modes = {name: Modes(network) for name, network in networks.items()}
+    net = views(lambda name, mode: modes[name].wrap("eval", networks[name]), list(networks), tensors)["training"]
+    settings = Settings(model, h, frozenset(model.terms), {})
+    plain, values, size = settings.values(torch.empty(())), settings.values(like), 4
+    batch = Batch(like.new_zeros(size, data.n_features), torch.zeros(size, dtype=torch.int64, device=like.device))
+    for phase in model.phases(h):
+        draws = Draws("dry run", like=torch.empty((), dtype=like.dtype), lead=(1,))
+        noise = phase.noise(draws, size, plain, data) if phase.noise else {}
+        for update in phase.updates:
+            if isinstance(update, Descend):
+                yield update, update.losses(net, batch, Net({k: v[0].to(like.device) for k, v in noise.items()}), values)
+
+
+@torch.no_grad()
+def owned_terms(model: Model, h: Hyper, data: DataSpec, parts: tuple[Mapping[str, nn.Module], Mapping[str, Tensor]], like: Tensor) -> Owned:
+    """The terms of each `Descend`, by the update's name."""
+    return {update.name: tuple(losses) for update, losses in dry_losses(model, h, data, parts, like)}
+
+
 class SoloStep:
-    """One `Descend` of the running phase, with its optimiser."""
+    """One `Descend` of the running phase, with what its optimiser remembers."""
 
     def __init__(self, update: Descend, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
         self.update = update
-        parts = {name: trained(name, networks, tensors) for name in update.rates()}
-        self.params = {k: p for part in parts.values() for k, p in part.items()}
-        self.leaves = list(self.params.values())
-        groups = [{"params": list(parts[name].values()), "rate": rate} for name, rate in update.rates().items()]
-        self.optimizer = optimizer_for(update.optimizer, groups)
+        self.parts = {name: trained(name, networks, tensors) for name in update.rates()}
+        self.leaves = [p for part in self.parts.values() for p in part.values()]
+        self.moments = {m: {k: torch.zeros_like(p) for part in self.parts.values() for k, p in part.items()} for m in self._names}
+        self.count = torch.zeros((), dtype=torch.float32, device=self.leaves[0].device)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return MOMENTS[type(self.update.optimizer)]
 
     def set(self, settings: Settings) -> None:
         o = self.update.optimizer
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.number(group["rate"])
-            if isinstance(o, Adam):
-                group["betas"], group["eps"] = (settings.number(o.beta1), settings.number(o.beta2)), settings.number(o.eps)
-            elif isinstance(o, RMSprop):
-                group["alpha"], group["eps"] = settings.number(o.alpha), settings.number(o.eps)
-            else:
-                group["momentum"] = settings.number(o.momentum)
+        device = self.count.device
+        self.lr = {
+            name: torch.tensor(settings.number(rate), dtype=rate_type(device), device=device) for name, rate in self.update.rates().items()
+        }
+        self.numbers = {field: settings.number(getattr(o, field)) for field in o.__dataclass_fields__}
         self.clip = settings.number(self.update.clip) if self.update.clip else None
 
+    @torch.no_grad()
     def apply(self, grads: Sequence[Tensor]) -> None:
-        for p, grad in zip(self.leaves, grads, strict=True):
-            p.grad = grad
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.leaves, self.clip)
-        self.optimizer.step()
-        for p in self.leaves:
-            p.grad = None
+            scale = (self.clip / (nn.utils.get_total_norm(grads) + 1e-6)).clamp(max=1.0)
+            grads = [grad * scale for grad in grads]
+        self.count += 1
+        left = iter(grads)
+        for name, part in self.parts.items():
+            moments = [[moment[key] for key in part] for moment in self.moments.values()]
+            own = [next(left) for _ in part]
+            move(self.update.optimizer, list(part.values()), own, moments, self.count, lr=self.lr[name], numbers=self.numbers)
 
     def state(self) -> State:
         """Moments and step count, as `optimizer/<update>/<tensor>/<moment>`."""
-        out: State = {}
-        for name, p in self.params.items():
-            kept = self.optimizer.state.get(p, {})
-            at = f"optimizer/{self.update.name}/{name}"
-            out |= {f"{at}/{m}": kept[m].clone() for m in MOMENTS[type(self.update.optimizer)] if kept.get(m) is not None}
-            if "step" in kept:
-                out[f"optimizer/{self.update.name}/step"] = kept["step"].detach().to("cpu", torch.float64)
-        return out
+        if self.count == 0:
+            return {}
+        at = f"optimizer/{self.update.name}"
+        moments = {f"{at}/{key}/{m}": t.clone() for m, moment in self.moments.items() for key, t in moment.items()}
+        return moments | {f"{at}/step": self.count.double().cpu()}
 
     def load(self, state: State) -> None:
         at = f"optimizer/{self.update.name}"
-        for name, p in self.params.items():
-            kept = {m: state[f"{at}/{name}/{m}"].to(p) for m in MOMENTS[type(self.update.optimizer)] if f"{at}/{name}/{m}" in state}
-            if kept and f"{at}/step" in state:
-                kept["step"] = state[f"{at}/step"].to(p.device, torch.float32)
-            if kept:
-                self.optimizer.state[p] = kept
+        if f"{at}/step" in state:
+            self.count.copy_(state[f"{at}/step"])
+        for m, moment in self.moments.items():
+            for key, t in moment.items():
+                if f"{at}/{key}/{m}" in state:
+                    t.copy_(state[f"{at}/{key}/{m}"])
 
 
 class Solo:
-    """An engine with one slot. `owned`: the terms of each update, by the update's name."""
+    """An engine with one slot."""
 
     slots = 1
 
-    def __init__(self, model: Model, h: Hyper, data: DataSpec, like: Tensor, *, seed: int, owned: Mapping[str, tuple[str, ...]]) -> None:
-        self.like, self.owned = like, owned
+    def __init__(self, model: Model, h: Hyper, data: DataSpec, like: Tensor, *, seed: int) -> None:
+        self.like = like
         self.networks, self.tensors = build(model, h, data, like, seed)
+        self.owned = owned_terms(model, h, data, (self.networks, self.tensors), like)
         modes = {name: Modes(network) for name, network in self.networks.items()}
         self.views = views(lambda name, mode: modes[name].wrap(mode, self.networks[name]), list(self.networks), self.tensors)
         self.recording: list[Tensor] = []
@@ -253,11 +268,3 @@ class Solo:
         for step in self.updates:
             if isinstance(step, SoloStep):
                 step.load(state)
-
-
-def dry_noise(phase: Phase, h: Values, data: DataSpec, size: int) -> dict[str, Tensor]:
-    """One step's worth of a phase's noise, for `size` samples on the CPU."""
-    if phase.noise is None:
-        return {}
-    draws = Draws("dry run", like=torch.empty(()), lead=(1,))
-    return {k: v[0] for k, v in phase.noise(draws, size, h, data).items()}

@@ -15,7 +15,6 @@ from torch import Tensor
 from .checkpoint import Snapshot
 from .data import Data
 from .draws import BLOCK, Draws, seed_of
-from .dryrun import owned_terms
 from .engine import Settings, Solo, State, terms_on
 from .errors import UserError
 from .metrics import evaluate
@@ -143,8 +142,7 @@ def train(
     check_fits(model, h, data)
     data, phases = data.to(device), model.phases(h)
     trial = start_trial(model, h, seed=seed, pretrain_seed=pretrain_seed, start=start)
-    owned = owned_terms(model, h, data.spec)
-    engine = Solo(model, h, data.spec, data.x_ND, seed=initial_seed(model, trial), owned=owned)
+    engine = Solo(model, h, data.spec, data.x_ND, seed=initial_seed(model, trial))
     opened = None
     if start is not None:
         opened = trial.phase

@@ -12,9 +12,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import entropy
-from sklearn.metrics import mutual_info_score
 from torch import Tensor
 
 Table = NDArray[np.int64]
@@ -76,6 +73,8 @@ def acc(n_KC: Table) -> float:
 
     Where K > C the samples of the clusters left over count as errors; where K < C whole classes do.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second to import, and who only asks for a metric's goal needs none of it
+
     size = max(n_KC.shape)
     square_MM = np.zeros((size, size), dtype=np.int64)
     square_MM[: n_KC.shape[0], : n_KC.shape[1]] = n_KC
@@ -90,10 +89,10 @@ def acc_vote(n_KC: Table) -> float:
 
 def nmi(n_KC: Table) -> float:
     """Mutual information over the arithmetic mean of the two entropies; 0 where either side has one group only."""
-    h_clusters, h_classes = entropy(n_KC.sum(axis=1)), entropy(n_KC.sum(axis=0))
+    h_clusters, h_classes = _entropy(n_KC.sum(axis=1)), _entropy(n_KC.sum(axis=0))
     if h_clusters == 0 or h_classes == 0:
         return 0.0
-    information = mutual_info_score(None, None, contingency=n_KC)
+    information = h_clusters + h_classes - _entropy(n_KC)
     return float(np.clip(information / ((h_clusters + h_classes) / 2), 0.0, 1.0))
 
 
@@ -106,6 +105,12 @@ def ari(n_KC: Table) -> float:
     if most == expected:  # both have one group, or both have one sample to a group: the partitions are equal
         return 1.0
     return float((both - expected) / (most - expected))
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """In nats, of the shares that the counts are of their sum."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())
 
 
 def _pairs(counts: NDArray[np.int64]) -> NDArray[np.float64]:

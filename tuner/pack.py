@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from .engine import MOMENTS, Settings, State, build, views
-from .model import SGD, Adam, Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
+from .engine import Settings, State, build, owned_terms, views
+from .model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
 from .nn import Modes
+from .optimizers import MOMENTS, move, rate_type
 
 Tree = dict[str, dict[str, Tensor]]  # network -> parameter or buffer -> tensor with a leading axis of lanes
 
@@ -43,9 +44,7 @@ class PackStep:
         device = pack.like.device
         self.count_L = torch.zeros(pack.slots, dtype=torch.float32, device=device)  # torch's own counts are float32
         self.rests_L = torch.zeros(pack.slots, dtype=torch.float32, device=device)  # 1 where nothing may move, for the fused optimisers
-        # The CPU's fused optimisers read a rate as a double, the GPU's as a float.
-        exact = torch.float64 if device.type == "cpu" else torch.float32
-        self.lr_L = {name: torch.zeros(pack.slots, dtype=exact, device=device) for name in self.rates}
+        self.lr_L = {name: torch.zeros(pack.slots, dtype=rate_type(device), device=device) for name in self.rates}
         self.clip_L = torch.full((pack.slots,), torch.inf, dtype=pack.like.dtype, device=device)
 
     def open(self, slot: int) -> None:
@@ -73,30 +72,12 @@ class PackStep:
             scale_L = (self.clip_L / (norm_L + 1e-6)).clamp(max=1.0)
             grads_LP = {name: g * _wide(scale_L, g) for name, g in grads_LP.items()}
         self.count_L += 1 - self.rests_L
+        o, moments_LP = self.update.optimizer, self.moments.values()
         for name, grad_LP in grads_LP.items():
             for lane, numbers in enumerate(self.numbers):
-                self._move(lane, name, grad_LP[lane], numbers)
-
-    def _move(self, lane: int, name: str, grad_P: Tensor, n: Mapping[str, float]) -> None:
-        o, lr, rests = self.update.optimizer, self.lr_L[name][lane], self.rests_L[lane]
-        p_P, moments = self.rows_LP[name][lane], [moment[name][lane] for moment in self.moments.values()]
-        if isinstance(o, Adam):
-            m_P, v_P = moments
-            torch._fused_adam_(
-                [p_P], [grad_P], [m_P], [v_P], [], [self.count_L[lane]],
-                lr=lr, beta1=n["beta1"], beta2=n["beta2"], eps=n["eps"], weight_decay=0.0, amsgrad=False, maximize=False, found_inf=rests,
-            )  # fmt: skip
-        elif isinstance(o, SGD):
-            torch._fused_sgd_(
-                [p_P], [grad_P], moments,
-                lr=lr, momentum=n["momentum"], weight_decay=0.0, dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
-                found_inf=rests,
-            )  # fmt: skip
-        else:
-            (v_P,) = moments
-            new_P = v_P * n["alpha"] + (1 - n["alpha"]) * grad_P.square()
-            v_P.copy_(torch.where(rests == 0, new_P, v_P))
-            p_P.sub_(torch.where(rests == 0, lr.to(grad_P.dtype) * grad_P / (v_P.sqrt() + n["eps"]), 0.0))
+                row, moments, lr = self.rows_LP[name][lane], [[moment[name][lane]] for moment in moments_LP], self.lr_L[name][lane]
+                rests = self.rests_L[lane]
+                move(o, [row], [grad_LP[lane]], moments, self.count_L[lane], lr=lr, numbers=numbers, rests=rests)
 
     def remembered(self) -> list[Tensor]:
         return [self.count_L, *(row_LP for moment in self.moments.values() for row_LP in moment.values())]
@@ -185,9 +166,10 @@ class Recorded:
 class Pack:
     """An engine whose slots hold trials that share the model, the phase, all static values and which terms are on."""
 
-    def __init__(self, model: Model, h: Hyper, data: DataSpec, like: Tensor, *, slots: int, owned: Mapping[str, tuple[str, ...]]) -> None:
-        self.slots, self.like, self.owned = slots, like, owned
+    def __init__(self, model: Model, h: Hyper, data: DataSpec, like: Tensor, *, slots: int) -> None:
+        self.slots, self.like = slots, like
         self.networks, tensors = build(model, h, data, like, seed=0)
+        self.owned = owned_terms(model, h, data, (self.networks, tensors), like)
         self.modes = {name: Modes(network) for name, network in self.networks.items()}
         self.layout = {
             name: Layout({f"{name}.{k}": p.shape for k, p in network.named_parameters()}) for name, network in self.networks.items()

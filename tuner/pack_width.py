@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .data import Data
-from .dryrun import owned_terms
 from .engine import Settings, Solo, build, state_of
 from .loop import Engine, Hooks, run_batches, start_trial
 from .model import Model
@@ -70,9 +69,8 @@ def shapes(spec: Spec) -> int:
 def stretches(model: Model, h: Any, data: Data, width: int) -> Iterator[float]:
     """The seconds of a step of each of `width` trials, in the phase with the most updates; 0 for a model without any."""
     phase = max(model.phases(h), key=lambda phase: len(phase.updates))
-    owned = owned_terms(model, h, data.spec)
     args = (model, h, data.spec, data.x_ND)
-    engine: Engine = Solo(*args, seed=0, owned=owned) if width == 1 else Pack(*args, slots=width, owned=owned)
+    engine: Engine = Solo(*args, seed=0) if width == 1 else Pack(*args, slots=width)
     trials = [start_trial(model, h, seed=lane) for lane in range(width)]
     for lane in range(width):
         engine.open(phase, lane)

@@ -8,7 +8,6 @@ from typing import Any
 
 from .checkpoint import Snapshot
 from .data import Data
-from .dryrun import owned_terms
 from .engine import Solo, State, build, state_of
 from .loop import Engine, Epoch, Trial, check_fits, initial_seed, run_epoch, start_trial
 from .model import Hyper, Model
@@ -170,9 +169,8 @@ class Pool:
                     self._sit_down(who, *free.pop(0))
 
     def _room(self, trial: Trial, width: int) -> Room:
-        owned = owned_terms(self.model, trial.h, self.data.spec)
         args = (self.model, trial.h, self.data.spec, self.data.x_ND)
-        engine: Engine = Solo(*args, seed=0, owned=owned) if width < self.widths.least else Pack(*args, slots=width, owned=owned)
+        engine: Engine = Solo(*args, seed=0) if width < self.widths.least else Pack(*args, slots=width)
         return Room(engine, [None] * width)
 
     def _sit_down(self, who: Hashable, room: Room, slot: int) -> None:
