@@ -232,15 +232,17 @@ class Winner:
         self._best: TrialEnd | None = None
 
     def trial_ended(self, end: TrialEnd) -> None:
-        from .trial import weights_file
+        from .trial import checkpoint_file, weights_file
 
-        weights = weights_file(self._run.folder, end.trial)
+        weights, state = weights_file(self._run.folder, end.trial), checkpoint_file(self._run.folder, end.trial)
         if end.state == "complete" and self._beats(end):
             self._best = end
             weights.replace(self._run.folder / BEST_WEIGHTS)
             write_atomically(self._run.folder / BEST, best_yaml(self._run, end))
         elif end.state != "stopped":  # what was stopped may go on one day
             weights.unlink(missing_ok=True)
+        if end.state != "stopped":
+            state.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             weights.parent.rmdir()  # while it is empty
 
