@@ -51,7 +51,7 @@ class PackHost:
     # --- what guests ask for ---
 
     def join(self, trial: int, config: Mapping[str, Any], done: int) -> None:
-        """Takes a trial in, at its beginning. `done`: the last of its epochs that was fetched before, from whichever host."""
+        """Takes a trial in, at its beginning or its checkpoint. `done`: the last of its epochs that was fetched, from whichever host."""
         with self._turn:
             self._guests[trial] = Guest(config, done)
             self._changed = time.monotonic()
@@ -61,6 +61,8 @@ class PackHost:
         """The trial's next epoch; waits for it."""
         with self._turn:
             guest = self._guests[trial]
+            if guest.reports is not None:
+                guest.reports.settle(guest.done)
             self._turn.wait_for(lambda: guest.unfetched or guest.failure)
             if not guest.unfetched:
                 assert guest.failure is not None
@@ -159,14 +161,16 @@ class PackHost:
                 self._pool.leave(member)
 
     def _enter(self, trial: int) -> None:
-        """Puts a guest into the pool, at its beginning: the same seed gives the same epochs, and those fetched are not given again."""
+        """Puts a guest into the pool, at its last checkpoint or its beginning: the same seed gives the same epochs, and those fetched
+        are not given again."""
         guest, spec = self._guests[trial], self._trainer.spec
         if trial in self._pool.members:
             self._pool.leave(trial)
         guest.unfetched.clear()
         try:
             guest.reports, seed = self._trainer.reports(trial), int(guest.config["seed"])
-            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, alone=guest.alone)
+            start = guest.reports.start
+            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, start=start, alone=guest.alone)
         except Exception as error:  # this trial's, whatever it is
             guest.failure = error
             self._turn.notify_all()
