@@ -5,9 +5,8 @@ other code is in it; the auto-encoder wants it to guess none. Clusters are k-mea
 Shapes: B batch, N data set, D features, Z code, K clusters.
 Differs from the paper: the auto-encoder of DEC for vectors, and a critic of the shape of its encoder; data in their own range (theirs:
 [-1, 1], where squared errors are four times as large, so that their weight of `interp`, 0.5, is 0.125 here); Adam's rate is 1e-3 (theirs:
-1e-4, for 262,144 steps); k-means++ in place of random starts, 20 of them, not 1000. `mix` is that of Lutscher, el Hassouni, Stol &
-Hoogendoorn 2020, https://arxiv.org/abs/2011.01977, who let a sample keep the larger share of its own code: here the other one's share is
-the larger, as in the authors' code, and so the other one is the target.
+1e-4, for 262,144 steps); k-means++ in place of random starts, 20 of them, not 1000. `mix` is that of acai_idec's paper, where a mixture
+counts under the sample whose share is the larger; here, as in ACAI's code, it counts under the other one, which is the same.
 """
 
 from dataclasses import dataclass
@@ -23,6 +22,10 @@ INTERP = "mean d(x_mix)^2, x_mix decoded from a z_i + (1 - a) z_j, a in [0, 1/2]
 MIX = f"mean over features of {MISFIT}, x_mix against x_j"
 CRITIC_MIX = Term(1.0, "mean (d(x_mix) - a)^2")
 CRITIC_DATA = Term(1.0, "mean d(x_hat + `blend` (x - x_hat))^2")
+
+
+def coders_and_critic(h, data):
+    return coders(h, data) | {"critic": encoder(h, data)}
 
 
 def draw_shares(g, B, h, data):
@@ -43,13 +46,17 @@ def score(net, x_BD):
     return net.critic(x_BD).mean(-1)
 
 
-def interpolate(net, z_BZ, x_BD, noise, h):
+def interpolate(net, z_BZ, batch, noise, h, names=("interp", "mix")):
     """The two terms of an auto-encoder that ask for good mixtures."""
-    mixed_BD = mixed(net, z_BZ, noise.share_B1)
-    return {
-        "interp": score(net, pixels(mixed_BD, h)).square().mean(),
-        "mix": misfit(mixed_BD, x_BD.flip(0), h.recon_loss).mean(),
-    }
+    interp, mix = names
+    if not h.uses(*names):
+        return {}
+    terms, mixed_BD = {}, mixed(net, z_BZ, noise.share_B1)
+    if h.uses(interp):
+        terms[interp] = score(net, pixels(mixed_BD, h)).square().mean()
+    if h.uses(mix):
+        terms[mix] = misfit(mixed_BD, batch.x_BD.flip(0), h.recon_loss).mean()
+    return terms
 
 
 def criticise(net, batch, noise, h):
@@ -77,7 +84,7 @@ class ACAI(Model):
     tiny = {**TINY, "lr": 3e-3, "lr_critic": 3e-3, "epochs": 10}
 
     def networks(self, h, data):
-        return coders(h, data) | {"critic": encoder(h, data)}
+        return coders_and_critic(h, data)
 
     def tensors(self, h, data):
         return blank_head(h)
@@ -85,7 +92,7 @@ class ACAI(Model):
     def reconstruct(self, net, batch, noise, h):
         z_BZ = net.encoder(batch.x_BD)
         recon = misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()
-        return {"recon": recon} | interpolate(net, z_BZ, batch.x_BD, noise, h)
+        return {"recon": recon} | interpolate(net, z_BZ, batch, noise, h)
 
     def read(self, net, data, h, g):
         return fit_head(by_rows(net.encoder, data.x_ND), h, g)

@@ -83,10 +83,13 @@ def autoencode(net, batch, noise, h):
     return {"recon_ae": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()}
 
 
-def pretraining():
-    depends = tuple(f.name for f in fields(Pretrained) if f.metadata)
-    train = Descend(autoencode, trains=("encoder", "decoder"), lr="lr_pretrain")
-    return Phase("pretrain", "pretrain_epochs", clusters=False, depends=depends, noise=drop_inputs, updates=(train,))
+ALONE = Descend(autoencode, trains=("encoder", "decoder"), lr="lr_pretrain")
+
+
+def pretraining(updates=(ALONE,), noise=drop_inputs, depends=()):
+    """The phase before clustering. `depends`: what its outcome depends on beside the fields of `Pretrained`."""
+    shared = tuple(f.name for f in fields(Pretrained) if f.metadata)
+    return Phase("pretrain", "pretrain_epochs", clusters=False, depends=shared + depends, noise=noise, updates=updates)
 
 
 def place_centers(net, data, h, g):

@@ -55,7 +55,7 @@ def test_recon_is_the_mean_squared_error_over_all_features():
 
 
 def test_a_mixture_is_compared_with_the_sample_whose_share_is_the_larger():
-    step = step_of(MODEL, DATA)
+    step = step_of(MODEL, DATA, **{"weights.mix": 1.0})
     x = step.batch.x_BD.numpy()
     zs, share = mixtures(step)
     assert (share < 0.5).all()
