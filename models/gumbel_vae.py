@@ -16,6 +16,8 @@ from tuner.losses import misfit, one_hot
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp
 from tuner.nn import mlp
 
+from .vae import RECON, draw_code, kl_to_normal, sampled
+
 
 class GumbelVAE(Model):
     paper = "https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf"
@@ -36,7 +38,7 @@ class GumbelVAE(Model):
         epochs: int = hp(100, 1, 100000)
 
     terms = {
-        "recon": Term(1.0, "sum over features of (x - x_hat)^2 or BCE(x_hat, x), mean over the batch"),
+        "recon": RECON,
         "gaussian": Term(5.0, "KL(q(z | x) || N(0, I))"),
         "categorical": Term(1.0, "KL(q(y | x) || uniform), of every sample"),
     }
@@ -55,7 +57,7 @@ class GumbelVAE(Model):
         return net.heads(net.features(x_BD)).split((h.latent_dim, h.latent_dim, h.n_clusters), -1)
 
     def draw(self, g, B, h, data):
-        return {"eps_BZ": g.normal(B, h.latent_dim), "e_BK": g.exponential(B, h.n_clusters)}
+        return draw_code(g, B, h, data) | {"e_BK": g.exponential(B, h.n_clusters)}
 
     def relax(self, logits_BK, e_BK, h):
         """A sample of y: Gumbel noise is minus the logarithm of exponential noise."""
@@ -66,12 +68,12 @@ class GumbelVAE(Model):
 
     def rebuild(self, net, batch, noise, h):
         mu_BZ, log_var_BZ, logits_BK = self.infer(net, batch.x_BD, h)
-        z_BZ = mu_BZ + (log_var_BZ / 2).exp() * noise.eps_BZ
+        z_BZ = sampled(mu_BZ, log_var_BZ, noise.eps_BZ)
         y_BK = self.relax(logits_BK, noise.e_BK, h)
         log_pi_BK = logits_BK.log_softmax(-1)
         return {
             "recon": misfit(net.decoder(torch.cat([y_BK, z_BZ], -1)), batch.x_BD, h.recon_loss).sum(-1).mean(),
-            "gaussian": -0.5 * (1 + log_var_BZ - mu_BZ.square() - log_var_BZ.exp()).sum(-1).mean(),
+            "gaussian": kl_to_normal(mu_BZ, log_var_BZ),
             "categorical": (log_pi_BK.exp() * (log_pi_BK + math.log(h.n_clusters))).sum(-1).mean(),
         }
 
