@@ -27,6 +27,13 @@ def log_gamma(net, z_BZ):
     return (net.logits_K.log_softmax(-1) + log_gauss(z_BZ, net.means_KZ, net.log_vars_KZ)).log_softmax(-1)
 
 
+def kl_to_each(mu_BZ, log_var_BZ, means_KZ, log_vars_KZ):
+    """(B, K) KL(N(mu, sigma^2) || N(m_k, s_k^2)); every sample may have Gaussians of its own, (B, K, Z)."""
+    gap_BKZ = mu_BZ[:, None] - means_KZ
+    log_ratio_BKZ = log_vars_KZ - log_var_BZ[:, None]  # log s^2 / sigma^2
+    return 0.5 * (log_ratio_BKZ + (-log_ratio_BKZ).exp() + gap_BKZ.square() * (-log_vars_KZ).exp() - 1).sum(-1)
+
+
 class VaDE(Model):
     paper = "https://arxiv.org/abs/1611.05148"
 
@@ -74,9 +81,7 @@ class VaDE(Model):
         z_BZ = sampled(mu_BZ, log_var_BZ, noise.eps_BZ)
         log_gamma_BK = log_gamma(net, z_BZ)
         gamma_BK = log_gamma_BK.exp()
-        gap_BKZ = mu_BZ[:, None] - net.means_KZ
-        log_ratio_BKZ = net.log_vars_KZ - log_var_BZ[:, None]  # log s^2 / sigma^2
-        kl_BK = 0.5 * (log_ratio_BKZ + (-log_ratio_BKZ).exp() + gap_BKZ.square() * (-net.log_vars_KZ).exp() - 1).sum(-1)
+        kl_BK = kl_to_each(mu_BZ, log_var_BZ, net.means_KZ, net.log_vars_KZ)
         return {
             "recon": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).sum(-1).mean(),
             "kl_z": (gamma_BK * kl_BK).sum(-1).mean(),

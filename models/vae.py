@@ -9,7 +9,7 @@ Differs from the paper: the networks of DEC, Adam; the divergence warms up (`war
 
 from dataclasses import dataclass
 
-from tuner.losses import misfit
+from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import by_rows
 
@@ -21,11 +21,6 @@ RECON = Term(1.0, f"sum over features of {MISFIT}, mean over the batch")
 def sampled(mu_BZ, log_var_BZ, eps_BZ):
     """z ~ N(mu, sigma^2) from standard normal draws, so that its gradient reaches mu and sigma."""
     return mu_BZ + (log_var_BZ / 2).exp() * eps_BZ
-
-
-def kl_to_normal(mu_BZ, log_var_BZ):
-    """KL(N(mu, sigma^2) || N(0, I)), mean over the batch."""
-    return -0.5 * (1 + log_var_BZ - mu_BZ.square() - log_var_BZ.exp()).sum(-1).mean()
 
 
 def draw_code(g, B, h, data):
@@ -61,7 +56,7 @@ class VAE(Model):
         """Minus the ELBO, of one sample of z."""
         mu_BZ, log_var_BZ = net.encoder(batch.x_BD).chunk(2, -1)
         output_BD = net.decoder(sampled(mu_BZ, log_var_BZ, noise.eps_BZ))
-        return {"recon": misfit(output_BD, batch.x_BD, h.recon_loss).sum(-1).mean(), "kl": kl_to_normal(mu_BZ, log_var_BZ)}
+        return {"recon": misfit(output_BD, batch.x_BD, h.recon_loss).sum(-1).mean(), "kl": kl_normal(mu_BZ, log_var_BZ).mean()}
 
     def warm(self, h, epoch):
         return {"weights.kl": h.weights["kl"] * risen(h, epoch)}
