@@ -17,7 +17,8 @@ from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Replace, Term, hp
 from tuner.nn import by_rows
 
-from .ae import MISFIT, RECON_AE, TINY, Pretrained, coders, place_centers, pretraining
+from .ae import RECON_AE, TINY, Pretrained, coders, place_centers, pretraining
+from .vae import RECON
 
 
 class DCN(Model):
@@ -33,7 +34,7 @@ class DCN(Model):
 
     terms = {
         "recon_ae": RECON_AE,
-        "recon": Term(1.0, f"sum over features of {MISFIT}, mean over the batch"),
+        "recon": RECON,
         "kmeans": Term(1.0, "1/2 |z - m|^2, m the centre of the sample's cluster; its weight is the paper's lambda"),
     }
     tiny = {**TINY, "lr_pretrain": 1e-2, "pretrain_epochs": 10, "epochs": 4}

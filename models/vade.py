@@ -18,12 +18,20 @@ from tuner.losses import misfit
 from tuner.model import Adam, Descend, Model, Phase, Term, hp
 from tuner.nn import by_rows
 
-from .ae import MISFIT, RECON_AE, TINY, Pretrained, coders, pretraining
+from .ae import RECON_AE, TINY, Pretrained, coders, pretraining
+from .vae import RECON, draw_code, risen, sampled
 
 
 def log_gamma(net, z_BZ):
     """(B, K) log p(c | z)."""
     return (net.logits_K.log_softmax(-1) + log_gauss(z_BZ, net.means_KZ, net.log_vars_KZ)).log_softmax(-1)
+
+
+def kl_to_each(mu_BZ, log_var_BZ, means_KZ, log_vars_KZ):
+    """(B, K) KL(N(mu, sigma^2) || N(m_k, s_k^2)); every sample may have Gaussians of its own, (B, K, Z)."""
+    gap_BKZ = mu_BZ[:, None] - means_KZ
+    log_ratio_BKZ = log_vars_KZ - log_var_BZ[:, None]  # log s^2 / sigma^2
+    return 0.5 * (log_ratio_BKZ + (-log_ratio_BKZ).exp() + gap_BKZ.square() * (-log_vars_KZ).exp() - 1).sum(-1)
 
 
 class VaDE(Model):
@@ -46,7 +54,7 @@ class VaDE(Model):
 
     terms = {
         "recon_ae": RECON_AE,
-        "recon": Term(1.0, f"sum over features of {MISFIT}, mean over the batch"),
+        "recon": RECON,
         "kl_z": Term(1.0, "sum_c gamma_c KL(q(z | x) || N(m_c, s_c^2)), gamma_c = p(c | z)"),
         "kl_c": Term(1.0, "KL(gamma || pi)"),
     }
@@ -59,9 +67,6 @@ class VaDE(Model):
         K, Z = h.n_clusters, h.latent_dim
         return {"logits_K": torch.zeros(K), "means_KZ": torch.zeros(K, Z), "log_vars_KZ": torch.zeros(K, Z), "shift_Z": torch.zeros(Z)}
 
-    def draw(self, g, B, h, data):
-        return {"eps_BZ": g.normal(B, h.latent_dim)}
-
     def place(self, net, data, h, g):
         mu_NZ = by_rows(lambda x_BD: self.embed(net, x_BD, h), data.x_ND)
         e_IKN = g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)
@@ -73,12 +78,10 @@ class VaDE(Model):
         """Minus the ELBO, of one sample of z."""
         mu_BZ, raw_BZ = net.encoder(batch.x_BD).chunk(2, -1)
         log_var_BZ = raw_BZ + net.shift_Z
-        z_BZ = mu_BZ + (log_var_BZ / 2).exp() * noise.eps_BZ
+        z_BZ = sampled(mu_BZ, log_var_BZ, noise.eps_BZ)
         log_gamma_BK = log_gamma(net, z_BZ)
         gamma_BK = log_gamma_BK.exp()
-        gap_BKZ = mu_BZ[:, None] - net.means_KZ
-        log_ratio_BKZ = net.log_vars_KZ - log_var_BZ[:, None]  # log s^2 / sigma^2
-        kl_BK = 0.5 * (log_ratio_BKZ + (-log_ratio_BKZ).exp() + gap_BKZ.square() * (-net.log_vars_KZ).exp() - 1).sum(-1)
+        kl_BK = kl_to_each(mu_BZ, log_var_BZ, net.means_KZ, net.log_vars_KZ)
         return {
             "recon": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).sum(-1).mean(),
             "kl_z": (gamma_BK * kl_BK).sum(-1).mean(),
@@ -87,14 +90,14 @@ class VaDE(Model):
 
     def cool(self, h, epoch):
         left = max(h.decay ** ((epoch - 1) // h.decay_every), h.decay_floor)
-        risen = min((epoch - 1) / h.warm_up, 1.0) if h.warm_up else 1.0
-        return {"lr": h.lr * left, "lr_gmm": h.lr_gmm * left} | {f"weights.{kl}": h.weights[kl] * risen for kl in ("kl_z", "kl_c")}
+        warm = {f"weights.{kl}": h.weights[kl] * risen(h, epoch) for kl in ("kl_z", "kl_c")}
+        return {"lr": h.lr * left, "lr_gmm": h.lr_gmm * left} | warm
 
     def phases(self, h):
         rates = {"encoder": "lr", "decoder": "lr", "logits_K": "lr_gmm", "means_KZ": "lr_gmm", "log_vars_KZ": "lr_gmm"}
         return (
             pretraining(),
-            Phase("cluster", "epochs", enter=self.place, noise=self.draw, schedule=self.cool, updates=(
+            Phase("cluster", "epochs", enter=self.place, noise=draw_code, schedule=self.cool, updates=(
                 Descend(self.bound, trains=rates, optimizer=Adam(eps=1e-4)),
             )),
         )  # fmt: skip

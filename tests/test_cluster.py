@@ -1,12 +1,15 @@
 """k-means as tensor code against scikit-learn's."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 
-from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, sq_dist
+from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, sq_dist, whitening
 from tuner.draws import Draws
 
 X_ND = torch.as_tensor(load_digits().data / 16)
@@ -58,3 +61,21 @@ def test_starting_centres_are_samples_drawn_by_squared_distance():
 def test_more_clusters_than_distinct_samples_leave_no_nan():
     z_NZ = torch.zeros(6, 2, dtype=torch.float64)
     assert k_means(z_NZ, draws(2, 4, 6)).isfinite().all()
+
+
+def apart(z_NZ):
+    return (z_NZ[:, None] - z_NZ).square().sum(-1).numpy()
+
+
+def test_whitened_codes_lie_as_far_apart_as_scikit_learns_and_dead_directions_vanish():
+    g = torch.Generator().manual_seed(0)
+    z_NZ = torch.randn(50, 4, generator=g, dtype=torch.float64) @ torch.diag(torch.tensor([10.0, 1.0, 1e-2, 1.0]).double())
+    mean_Z, whiten_ZZ = whitening(z_NZ)
+    ours = (z_NZ - mean_Z) @ whiten_ZZ
+    theirs = PCA(whiten=True).fit_transform(z_NZ.numpy()) * math.sqrt(50 / 49)
+    assert np.allclose(np.cov(ours.numpy().T, bias=True), np.eye(4), atol=1e-9)
+    assert np.allclose(apart(ours), apart(torch.as_tensor(theirs)), atol=1e-9)
+    flat_NZ = torch.cat([z_NZ, z_NZ[:, :1] * 2], -1)
+    mean_Z, whiten_ZZ = whitening(flat_NZ)
+    again = (flat_NZ - mean_Z) @ whiten_ZZ
+    assert np.allclose(apart(again), apart(ours), atol=1e-6)

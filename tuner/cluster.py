@@ -76,6 +76,19 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
     return centers_IKZ[best]
 
 
+def whitening(z_NZ: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (Z,) and symmetric (Z, Z) that give codes covariance I: (z - mean) @ matrix; directions without variance vanish.
+
+    The symmetric root is one of many, all a rotation apart, which distances do not see; unlike PCA's it has no signs to choose.
+    """
+    mean_Z = z_NZ.mean(0)
+    gap_NZ = (z_NZ - mean_Z).double()  # variances may differ by more than float32 can hold
+    values_Z, vectors_ZZ = torch.linalg.eigh(gap_NZ.mT @ gap_NZ / len(z_NZ))
+    alive_Z = values_Z > 1e-10 * values_Z[-1]
+    root_Z = torch.where(alive_Z, values_Z.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
+    return mean_Z, ((vectors_ZZ * root_Z) @ vectors_ZZ.mT).to(z_NZ.dtype)
+
+
 # --- Gaussian mixtures -------------------------------------------------------------------------------------------------
 
 
