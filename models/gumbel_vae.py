@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tuner.losses import misfit, one_hot
+from tuner.losses import kl_normal, misfit, one_hot
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp
 from tuner.nn import mlp
 
@@ -71,7 +71,7 @@ class GumbelVAE(Model):
         log_pi_BK = logits_BK.log_softmax(-1)
         return {
             "recon": misfit(net.decoder(torch.cat([y_BK, z_BZ], -1)), batch.x_BD, h.recon_loss).sum(-1).mean(),
-            "gaussian": -0.5 * (1 + log_var_BZ - mu_BZ.square() - log_var_BZ.exp()).sum(-1).mean(),
+            "gaussian": kl_normal(mu_BZ, log_var_BZ).mean(),
             "categorical": (log_pi_BK.exp() * (log_pi_BK + math.log(h.n_clusters))).sum(-1).mean(),
         }
 

@@ -40,6 +40,11 @@ def tell_apart(real_B1: Tensor, fake_B1: Tensor) -> Tensor:
     return F.softplus(-real_B1).mean() + F.softplus(fake_B1).mean()
 
 
+def kl_normal(mu_BZ: Tensor, log_var_BZ: Tensor) -> Tensor:
+    """(B,): KL(N(mu, sigma^2) || N(0, I)), in nats."""
+    return -0.5 * (1 + log_var_BZ - mu_BZ.square() - log_var_BZ.exp()).sum(-1)
+
+
 def one_hot(index: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     """(..., n) from (...): `F.one_hot` counts its classes on the host and fails under `vmap`."""
     return (index[..., None] == torch.arange(n, device=index.device)).to(dtype)
