@@ -45,8 +45,14 @@ def bounds(net, x_BD, labelled, noise, nll):
     }
 
 
-def draw_styles(g, B, h, data):
-    return {"eps_KBZ": g.normal(h.n_clusters, B, h.latent_dim), "eps_LZ": g.normal(h.labelled_batch, h.latent_dim)}
+def draw_styles(g, B, h, style_dim):
+    return {"eps_KBZ": g.normal(h.n_clusters, B, style_dim), "eps_LZ": g.normal(h.labelled_batch, style_dim)}
+
+
+def style_networks(n_features, n_outputs, h, style_dim):
+    """The classifier, and the two that share the style; the decoder emits `n_outputs` numbers."""
+    D, H, K, Z = n_features, h.hidden, h.n_clusters, style_dim
+    return {"classifier": mlp(D, H, K), "encoder": mlp(D + K, H, 2 * Z), "decoder": mlp(K + Z, H, n_outputs)}
 
 
 class M2(Model):
@@ -67,15 +73,17 @@ class M2(Model):
     tiny = {"n_clusters": 3, "n_labels": 12, "labelled_batch": 12, "latent_dim": 2, "hidden": 32, "batch_size": 30, "lr": 3e-3, "epochs": 8}
 
     def networks(self, h, data):
-        D, H, K, Z = data.n_features, h.hidden, h.n_clusters, h.latent_dim
-        return {"classifier": mlp(D, H, K), "encoder": mlp(D + K, H, 2 * Z), "decoder": mlp(K + Z, H, D)}
+        return style_networks(data.n_features, data.n_features, h, h.latent_dim)
+
+    def draw(self, g, B, h, data):
+        return draw_styles(g, B, h, h.latent_dim)
 
     def infer(self, net, batch, noise, h):
         return bounds(net, batch.x_BD, batch.labelled, noise, lambda out_BD, x_BD: misfit(out_BD, x_BD, h.recon_loss))
 
     def phases(self, h):
         train = Descend(self.infer, trains=("classifier", "encoder", "decoder"))
-        return (Phase("train", "epochs", noise=draw_styles, updates=(train,)),)
+        return (Phase("train", "epochs", noise=self.draw, updates=(train,)),)
 
     def assign(self, net, x_BD, h):
         return net.classifier(x_BD).softmax(-1)
