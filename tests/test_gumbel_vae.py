@@ -8,6 +8,7 @@ import torch
 from blobs import blobs
 from steps import step_of
 from torch.distributions import Categorical, Normal, kl_divergence
+from tuner.models.gumbel_vae import cool, infer, relax
 
 from tuner.loop import train
 from tuner.losses import misfit
@@ -61,7 +62,7 @@ def test_the_likeliest_class_of_a_sample_follows_pi_whatever_the_temperature(har
     step = step_of(MODEL, DATA, hard=hard, temperature=5.0)
     pi_K = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     e_SK = torch.empty(100_000, K, dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(0))
-    y_SK = MODEL.relax(pi_K.log().expand(100_000, K), e_SK, step.values)
+    y_SK = relax(pi_K.log().expand(100_000, K), e_SK, step.values)
     assert torch.allclose(torch.bincount(y_SK.argmax(-1), minlength=K) / 1e5, pi_K.float(), atol=0.006)
 
 
@@ -70,7 +71,7 @@ def test_a_hard_sample_is_one_hot_and_has_the_soft_ones_gradient():
     grads = []
     for step in (soft, hard):
         logits_BK = codes(step)[2].requires_grad_()
-        y_BK = MODEL.relax(logits_BK, step.noise.e_BK, step.values)
+        y_BK = relax(logits_BK, step.noise.e_BK, step.values)
         grads += torch.autograd.grad((y_BK * torch.arange(K)).sum(), logits_BK)
         last = y_BK.detach()
     assert torch.allclose(last.sort(-1).values, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), atol=1e-12)
@@ -79,19 +80,19 @@ def test_a_hard_sample_is_one_hot_and_has_the_soft_ones_gradient():
 
 def test_the_temperature_falls_from_one_to_a_half_in_fifty_epochs():
     h = MODEL.hyper()
-    assert MODEL.cool(h, 1) == {"temperature": 1.0}
-    assert MODEL.cool(h, 26)["temperature"] == pytest.approx(math.exp(-0.0139 * 25))
-    assert MODEL.cool(h, 51) == {"temperature": 0.5}
+    assert cool(h, 1) == {"temperature": 1.0}
+    assert cool(h, 26)["temperature"] == pytest.approx(math.exp(-0.0139 * 25))
+    assert cool(h, 51) == {"temperature": 0.5}
 
 
 def test_neither_code_sees_the_other():
     step = step_of(MODEL, DATA)
     x_BD = step.batch.x_BD
-    before = MODEL.infer(step.still, x_BD, step.values)
+    before = infer(step.still, step.still.features(x_BD), step.values)
     weight = step.networks["heads"].weight
     with torch.no_grad():
         weight[: 2 * Z] += 1.0
-    after = MODEL.infer(step.still, x_BD, step.values)
+    after = infer(step.still, step.still.features(x_BD), step.values)
     assert torch.equal(before[2], after[2])
     assert not torch.equal(before[0], after[0])
 
