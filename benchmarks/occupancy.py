@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--hidden", type=int, default=100)
-    parser.add_argument("--cpu", type=float, default=1.5, help="cores of a host; 1.5 of two: one host with one thread, as on a machine with one GPU")
+    parser.add_argument("--cpu", type=float, default=1.5, help="cores of a host; 1.5 of two: one host with one thread")
     parser.add_argument("--packs", nargs="+", default=["8", "off"], help="a width, off or auto, for each search")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     given = parser.parse_args()
