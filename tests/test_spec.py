@@ -71,7 +71,7 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_lines_and_options_las
     assert lines == [
         "space.yaml:3: 'acc' is better the higher: its goal is maximize.",
         "space.yaml:4: a search space has no key 'trails'. Did you mean 'trials'? Known are name, model, dataset, metric, score, method, "
-        "trials, epochs, seed, early_terminate, resources, parameters.",
+        "trials, epochs, seed, pretrain_seed, precision, early_terminate, resources, parameters.",
         "space.yaml:5: 'seed' must be a whole number from 0 to 4294967295, but got -1.",
         "space.yaml:7: 'n_clusters' must stay within [2, 256], but the file searches [1, 64].",
         "space.yaml:8: aae_unsup has no 'weights.cylic'. Did you mean 'weights.cyclic'?",
@@ -133,6 +133,8 @@ def test_one_missing_key_is_one_problem(folder, missing):
         ("early_terminate: {type: asha, reduction: 1}", "'reduction' must be a whole number of 2 or more, but got 1."),
         ("early_terminate: {type: asha, grac: 2}",
          "'early_terminate' has no key 'grac'. Did you mean 'grace'? Known are type, grace, reduction."),
+        ("precision: bf16", "'precision' must be one of fp32 | tf32, but got 'bf16'."),
+        ("pretrain_seed: -1", "'pretrain_seed' must be a whole number from 0 to 4294967295, but got -1."),
         ("resources: 2", "'resources' must be a mapping such as {cpu: 1, gpu: auto}, but got 2."),
         ("resources: {cpu: 0}", "'cpu' must be a number above 0, the cores of one trial, but got 0."),
         ("resources: {cpu: -1}", "'cpu' must be a number above 0, the cores of one trial, but got -1."),
@@ -997,7 +999,7 @@ def test_a_shipped_space_opens_with_command_cost_and_result_and_has_no_problem(n
     assert opening == ["# Command", "# Cost", "# Result"]
     assert spec.name == name
     assert not [note for note in spec.notes if not note.startswith("--dataset")]
-    assert not {key for key in spec.filled if not key.startswith("parameters.")}
+    assert not {key for key in spec.filled if not key.startswith("parameters.")} - {"pretrain_seed", "precision"}
 
 
 def test_a_space_is_found_by_its_path_or_its_name_with_or_without_yaml(folder, monkeypatch):

@@ -252,6 +252,7 @@ def train(
     from dataclasses import replace
 
     from . import data
+    from .engine import set_precision
     from .loop import check_fits
     from .loop import train as run
     from .model import load_model
@@ -271,6 +272,7 @@ def train(
     console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
     epoch: Epoch | None = None
     with _interruptible("Interrupted. Nothing was written."):
+        set_precision(recipe.precision, _device())
         for epoch in run(model, h, loaded, seed=own_seed, pretrain_seed=pretrain_seed, device=_device()):
             line = _epoch_line(epoch, h, model)
             if console.is_terminal:
@@ -286,6 +288,7 @@ class _Recipe:
 
     def __init__(self, model: str, source: Mapping[str, Any]) -> None:
         from .data import DatasetSpec
+        from .engine import PRECISIONS
 
         self.model = model
         named = source.get("dataset", "digits")
@@ -296,6 +299,9 @@ class _Recipe:
         self.seed = int(source.get("seed", 0))
         pretrain_seed = source.get("pretrain_seed")
         self.pretrain_seed = None if pretrain_seed is None else int(pretrain_seed)
+        self.precision = str(source.get("precision", PRECISIONS[0]))
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"'precision' must be one of {' | '.join(PRECISIONS)}, but got {self.precision!r}")
 
 
 def _recipe(what: str) -> _Recipe:

@@ -266,6 +266,7 @@ def best_yaml(run: Run, end: TrialEnd) -> str:
         "epochs": end.config["epochs"],
         "seed": end.config["seed"],
         "pretrain_seed": spec.pretrain_seed,
+        "precision": spec.precision,
         "weights": BEST_WEIGHTS,
         "search": run.name,
         "trial": end.trial,

@@ -95,6 +95,14 @@ def trained(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, 
     return {f"{name}.{k}": p for k, p in networks[name].named_parameters()} if name in networks else {name: tensors[name]}
 
 
+PRECISIONS = ("fp32", "tf32")
+
+
+def set_precision(precision: str, device: str) -> None:
+    """What matrix products are computed in, by the whole process from now on; a CPU has no TF32."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" and device == "cuda" else "highest")
+
+
 def dry_losses(
     model: Model, h: Hyper, data: DataSpec, parts: tuple[Mapping[str, nn.Module], Mapping[str, Tensor]], like: Tensor
 ) -> Iterator[tuple[Descend, dict[str, Tensor]]]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from .data import SCALES, DatasetSpec
+from .engine import PRECISIONS
 from .errors import UserError, did_you_mean
 from .metrics import GOALS
 from .model import Model, load_model
@@ -25,6 +26,7 @@ KEYS = (
     "epochs",
     "seed",
     "pretrain_seed",
+    "precision",
     "early_terminate",
     "resources",
     "parameters",
@@ -118,6 +120,9 @@ class Keys:
     def pretrain_seed(self, seed: int) -> int:
         """Of what trials may share; by default the search's, `seed`."""
         return self.whole("pretrain_seed", 0, _MOST_SEED, seed)
+
+    def precision(self) -> str:
+        return self._word("precision", PRECISIONS, "fp32")
 
     def dataset(self) -> DatasetSpec:
         node = self.said.get("dataset")

@@ -36,6 +36,7 @@ class PretrainingCache:
     """
 
     folder: Path
+    precision: str = "fp32"
 
     def start(self, model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int) -> Snapshot | None:
         """A trial right behind its first phase, or None where nobody has kept that phase's outcome."""
@@ -79,6 +80,7 @@ class PretrainingCache:
             "initial": digest(_moved(phase, initial)),
             "data": data.fingerprint,
             "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules),
+            "precision": self.precision,
             "torch": torch.__version__,
             "device": data.x_ND.device.type,
         }

@@ -59,6 +59,7 @@ class Spec:
     epochs: int
     seed: int
     pretrain_seed: int
+    precision: str
     early_terminate: Asha | None
     resources: Resources
     parameters: tuple[Range, ...]
@@ -177,6 +178,7 @@ class Spec:
             "epochs": self.epochs,
             "seed": self.seed,
             "pretrain_seed": self.pretrain_seed,
+            "precision": self.precision,
             "early_terminate": asha or "none",
             "resources": asdict(self.resources),
             "parameters": {found.name: found.entry() for found in self.parameters},

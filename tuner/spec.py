@@ -116,6 +116,7 @@ class _Reader:
             epochs=epochs,
             seed=seed,
             pretrain_seed=keys.pretrain_seed(seed),
+            precision=keys.precision(),
             early_terminate=keys.early_terminate(epochs),
             resources=keys.resources(),
             parameters=parameters,

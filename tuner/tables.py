@@ -211,6 +211,8 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
             ("trials", said(str(spec.trials), "trials")),
             ("epochs", said(str(spec.epochs), "epochs")),
             ("seed", said(str(spec.seed), "seed")),
+            ("pre-training seed", said(str(spec.pretrain_seed), "pretrain_seed")),
+            ("precision", said(spec.precision, "precision")),
             ("stopped early", said(early, "early_terminate.grace", "early_terminate.reduction")),
             ("each trial has", said(f"{spec.resources.cpu:g} CPU, {gpu}", "resources.cpu", "resources.gpu")),
             ("trials train", said(packs, "resources.pack")),

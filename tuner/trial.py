@@ -106,7 +106,12 @@ class Trainer:
         spec, seed = self.spec, int(config["seed"])
         self.reset_process(seed)
         reports = self.reports(trial, config)
-        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": reports.start, "device": self.device}
+        how: dict[str, Any] = {
+            "seed": seed,
+            "pretrain_seed": spec.pretrain_seed,
+            "start": reports.start,
+            "device": self.device,
+        }
         for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
             reports.settle(epoch.index)
@@ -130,13 +135,15 @@ class Trainer:
         import numpy as np
         import torch
 
+        from .engine import set_precision
+
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
-        torch.set_float32_matmul_precision("highest")
+        set_precision(self.spec.precision, self.device)
         torch.backends.cudnn.benchmark = False
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
@@ -151,7 +158,7 @@ class Reports:
         from .pretraining_cache import PretrainingCache
 
         self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
-        self._cache = PretrainingCache(folder=trainer.folder.parent / PRETRAINED)
+        self._cache = PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
         self._known = load_model(trainer.spec.model), trainer.spec.hyper(config), trainer.data()
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written = time.monotonic()
