@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -475,6 +475,63 @@ def _shown(results: Results) -> Iterator[Any]:
     yield Text.assemble((f"{results.name}: {results.status}", "bold"), f", {about}")
     yield Text()
     yield from tables.outcome(results)
+
+
+# --- several machines --------------------------------------------------------------------------------------------------
+
+cluster = typer.Typer(
+    help="Start, look at and end Ray on several machines, with the tool that reads the file.",
+    epilog=_examples(
+        "tuner cluster up local --nodes 3   several nodes on this machine",
+        "tuner cluster copy ssh.yaml   then fill in what is marked",
+        "tuner cluster up ssh.yaml",
+        "tuner cluster down ssh.yaml --yes",
+    ),
+    no_args_is_help=True,
+)
+app.add_typer(cluster, name="cluster")
+ClusterFile = Annotated[str, typer.Argument(help="For ray up, kubectl, docker compose or sbatch; or `local`.", metavar="FILE")]
+_TO_THE_TOOL = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@cluster.command("up", context_settings=_TO_THE_TOOL)
+def cluster_up(file: ClusterFile, context: typer.Context) -> None:
+    """Start it. What follows FILE goes to the tool."""
+    _launch("up", file, context)
+
+
+@cluster.command("down", context_settings=_TO_THE_TOOL)
+def cluster_down(file: ClusterFile, context: typer.Context) -> None:
+    """End it. What follows FILE goes to the tool."""
+    _launch("down", file, context)
+
+
+@cluster.command("status", context_settings=_TO_THE_TOOL)
+def cluster_status(file: ClusterFile, context: typer.Context) -> None:
+    """Say how it stands. What follows FILE goes to the tool."""
+    _launch("status", file, context)
+
+
+def _launch(action: Literal["up", "down", "status"], file: str, context: typer.Context) -> None:
+    from . import launch
+
+    code = launch.run(action, file, context.args)
+    if code:
+        raise typer.Exit(code if 0 < code < 128 else OURS)  # the tool's own; it has said why
+
+
+@cluster.command("copy")
+def cluster_copy(name: Annotated[str | None, typer.Argument(help="Without it, all are listed.", metavar="NAME")] = None) -> None:
+    """Copy a file that comes with tuner into this folder, to be filled in."""
+    from . import launch
+
+    console = _console()
+    if name is None:
+        console.print("\n".join(launch.shipped()))
+        return
+    path = launch.copy(name)
+    left = path.read_text(encoding="utf-8").count(launch.PLACEHOLDER)
+    _say(console, f"{path} is here." + (f" Fill in what is marked {launch.PLACEHOLDER}." if left else ""))
 
 
 # --- the program -------------------------------------------------------------------------------------------------------
