@@ -534,6 +534,35 @@ def cluster_copy(name: Annotated[str | None, typer.Argument(help="Without it, al
     _say(console, f"{path} is here." + (f" Fill in what is marked {launch.PLACEHOLDER}." if left else ""))
 
 
+@app.command(
+    epilog=_examples(
+        "tuner doctor   this machine",
+        "tuner doctor --address 10.0.0.1:6379 --out /shared/runs --dataset mnist --data-root /shared/data",
+    )
+)
+def doctor(
+    address: Annotated[str | None, typer.Option(help="The Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
+    nodes: Annotated[int | None, typer.Option(help="Wait for so many nodes.", metavar="N", min=1)] = None,
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Check before a search that it will work, here or on every node of a cluster: storage, data, versions, GPUs, Ray's token, W&B.
+
+    Exit code 0: nothing stands in the way; 1: there are problems, each with what to do.
+    """
+    from . import tables
+    from .doctor import Checkup, examine, ready
+
+    console = _console()
+    what = Checkup(address=address, nodes=nodes, out=out, dataset=dataset, data_root=data_root, wandb=_wandb_mode(None))
+    with _interruptible("Interrupted. Nothing was changed."), console.status("Asking the nodes"):
+        checks = examine(what)
+    console.print(tables.checks(checks))
+    if not ready(checks):
+        raise typer.Exit(OURS)
+
+
 # --- the program -------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from .doctor import Check
     from .model import DataSpec, Descend, Hyper, Model, Phase, Replace
     from .record import Results
     from .spec import Range, Spec
@@ -330,6 +331,20 @@ def _step(update: Descend | Replace, terms: Sequence[str]) -> Text:
         by_rate.setdefault(rate, []).append(name)
     moves = "; ".join(f"{', '.join(names)} at {rate}" for rate, names in by_rate.items())
     return Text.assemble(f"{update.name}: {' + '.join(terms)}", (f"\ntrains {moves} ({type(update.optimizer).__name__})", "dim"))
+
+
+def checks(found: Sequence[Check]) -> Table:
+    """`tuner doctor`: what was found, and below it what to do."""
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in found:
+        said = Text(one.said)
+        if one.todo:
+            said.append(f"\n→ {one.todo}", style="dim")
+        table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), said)
+    return table
 
 
 def names_table(rows: Iterable[tuple[str, str]]) -> Table:
