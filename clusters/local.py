@@ -74,7 +74,10 @@ def _start(port: int, number: int, options: list[str]) -> None:
     # Two nodes in one folder would clean up each other's files.
     home = folder(port) / str(number)
     home.mkdir()
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    options = [*options, f"--dashboard-agent-listen-port={_free_port()}"]  # else 52365 on every node, and only one of them takes jobs
+    # Jobs are commands, and run the first Python on PATH: let it be this one.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
             [*_RAY, "start", *options, f"--temp-dir={home}", "--object-store-memory=200000000", "--disable-usage-stats", "--block"],

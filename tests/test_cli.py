@@ -82,7 +82,22 @@ def test_the_version_is_printed(tuner: Any) -> None:
 def test_help_names_every_command_and_search_help_every_option(tuner: Any) -> None:
     code, out, _ = tuner("--help")
     assert code == DONE
-    for command in ("search", "train", "check", "models", "describe", "spaces", "ls", "show", "cluster", "doctor"):
+    for command in (
+        "search",
+        "train",
+        "check",
+        "models",
+        "describe",
+        "spaces",
+        "ls",
+        "show",
+        "cluster",
+        "doctor",
+        "submit",
+        "logs",
+        "status",
+        "stop",
+    ):
         assert re.search(rf"^│ {command} ", out, re.M), command
     _, out, _ = tuner("search", "--help")
     words = "space dataset scale limit trials epochs name seed address wandb data-root out set"

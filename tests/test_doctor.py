@@ -170,7 +170,7 @@ def test_a_data_file_that_is_another_one_on_a_node_is_found(tmp_path: Path) -> N
 
 def test_images_that_are_not_there_are_found_without_fetching_them(tmp_path: Path) -> None:
     what = Checkup(dataset="mnist", data_root=tmp_path)
-    files = doctor._data_files(what)
+    files = doctor.data_files(what)
     check = doctor._data([node(files=dict.fromkeys(files))], what, files)
     assert check.state == "problem" and "MNIST/raw/train-images-idx3-ubyte is not on this machine" in check.said
     assert list(tmp_path.iterdir()) == []

@@ -563,6 +563,99 @@ def doctor(
         raise typer.Exit(OURS)
 
 
+# --- searches on a cluster, through Ray's jobs ----------------------------------------------------------------------------
+
+JobsAddress = Annotated[
+    str,
+    typer.Option(
+        help="The cluster's dashboard.", metavar="http://HOST:PORT", envvar="RAY_API_SERVER_ADDRESS", show_envvar=True, show_default=True
+    ),
+]
+JobName = Annotated[str, typer.Argument(help="The name that `tuner submit` gave.", metavar="RUN")]
+_LOCAL_DASHBOARD = "http://127.0.0.1:8265"
+
+
+@app.command(
+    epilog=_examples(
+        "tuner submit --space my.yaml --address http://127.0.0.1:8265 --out /shared/runs",
+        "tuner logs my-1121-194502 --follow",
+        "tuner stop my-1121-194502",
+    )
+)
+def submit(
+    space: Annotated[str, typer.Option(help=_SPACE, metavar="SPACE", autocompletion=_complete_space)],
+    address: JobsAddress = _LOCAL_DASHBOARD,
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    name: Annotated[str | None, typer.Option(help="Without it, the space's name and the time.", metavar="NAME")] = None,
+    seed: Seed = None,
+    wandb: Annotated[Wandb | None, typer.Option(help="As for `tuner search`; the login is the cluster's.", metavar="MODE")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Where data files live on the cluster.", metavar="FOLDER")] = None,
+    out: Annotated[str, typer.Option(help="The folder on the cluster that holds the runs; all its nodes must see it.")] = "~/runs",
+    set_: Set = None,
+) -> None:
+    """Run a search on a cluster and let go: it goes on when this machine sleeps. Prints the run's name once the search has begun."""
+    from . import jobs
+
+    options = _options(
+        dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
+        data_root=data_root and Path(data_root), set=set_,
+    )  # fmt: skip
+    words = jobs.search_words(
+        {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}
+    )
+    what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
+    with _interruptible("Interrupted. `tuner status` says whether it was submitted."), _console(stderr=True).status("Submitting"):
+        run = jobs.submit(what, address)
+    console = _console()
+    console.print(run)  # alone on stdout's first line, for scripts
+    at = "" if address == _LOCAL_DASHBOARD else f" --address {address}"
+    _say(console, f"It runs in {out}/{run} on the cluster. tuner logs {run}{at} | tuner status{at} | tuner stop {run}{at}")
+
+
+@app.command(epilog="Example:  [bold]tuner logs my-1121-194502 --follow[/bold]")
+def logs(
+    run: JobName,
+    address: JobsAddress = _LOCAL_DASHBOARD,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends. Ctrl-C ends this, not the search.")] = False,
+) -> None:
+    """Print what a submitted search has printed."""
+    from . import jobs
+
+    with _interruptible("The search goes on."):
+        for text in jobs.logs(run, address, follow=follow):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+@app.command(epilog="Example:  [bold]tuner status --address http://127.0.0.1:8265[/bold]")
+def status(address: JobsAddress = _LOCAL_DASHBOARD) -> None:
+    """List the submitted searches of a cluster: how each stands, and what it said last."""
+    from . import jobs, tables
+
+    console = _console()
+    found = jobs.jobs(address)
+    if not found:
+        _say(console, f"No search was submitted to {address} yet. Start with: tuner submit --space aae_unsup --address {address}")
+        return
+    console.print(tables.jobs_table([(job, jobs.last_words(job.name, address)) for job in found]))
+
+
+@app.command(epilog="Example:  [bold]tuner stop my-1121-194502[/bold]")
+def stop(run: JobName, address: JobsAddress = _LOCAL_DASHBOARD) -> None:
+    """Stop a submitted search. Everything finished is kept."""
+    from . import jobs
+
+    with _interruptible("The search was asked to stop."):
+        job = jobs.stop(run, address)
+    _say(_console(), f"{job.name} is {job.state}.")
+    if job.state in ("waiting", "running"):
+        raise typer.Exit(OURS)
+
+
 # --- the program -------------------------------------------------------------------------------------------------------
 
 

@@ -63,7 +63,7 @@ def examine(what: Checkup) -> list[Check]:
     Raises:
         UserError: the cluster cannot be joined, or the data set cannot be (a name that there is none of).
     """
-    files = _data_files(what)
+    files = data_files(what)
     cluster = join(what.address)
     try:
         return _examine(what, cluster, files)
@@ -302,7 +302,7 @@ def _storage(nodes: Sequence[Node], what: Checkup, storage: Storage | None) -> C
     return Check(name="storage", state="ok", said=f"{out} is read and written" + (" from every node" if len(nodes) > 1 else ""))
 
 
-def _data_files(what: Checkup) -> list[str]:
+def data_files(what: Checkup) -> list[str]:
     """The files of the data set, by the absolute paths that trials use."""
     if what.dataset is None:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from .doctor import Check
+    from .jobs import Job
     from .model import DataSpec, Descend, Hyper, Model, Phase, Replace
     from .record import Results
     from .spec import Range, Spec
@@ -344,6 +346,18 @@ def checks(found: Sequence[Check]) -> Table:
         if one.todo:
             said.append(f"\n→ {one.todo}", style="dim")
         table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), said)
+    return table
+
+
+def jobs_table(found: Sequence[tuple[Job, str]]) -> Table:
+    """`tuner status`: one line per submitted search, with what it said last."""
+    table = _table()
+    for name in ("run", "state", "for", "last words"):
+        table.add_column(name, no_wrap=name != "last words", overflow="fold")
+    for job, words in found:
+        since = duration((job.ended or time.time()) - job.began) if job.began else "–"
+        style = {"done": "green", "running": "cyan", "failed": "red", "stopped": "magenta"}.get(job.state, "")
+        table.add_row(job.name, Text(job.state, style=style), since, Text(words))
     return table
 
 
