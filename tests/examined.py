@@ -16,6 +16,7 @@ from ray.cluster_utils import Cluster
 
 from tuner import doctor
 from tuner.doctor import Checkup, examine
+from tuner.errors import UserError
 from tuner.ray_cluster import protect_token
 
 
@@ -42,12 +43,17 @@ def main(folder: Path) -> None:
             found[name] = {check.name: asdict(check) for check in examine(what)}
 
         checkup("healthy", dataset=f"csv:{files}/my.csv")
+        doctor.check_nodes(out)
         doctor.WAIT_S = 0
         checkup("too few", nodes=2)
         path = os.environ.get("PYTHONPATH", "")
         cluster.add_node(**room, num_gpus=1, env_vars={"PYTHONPATH": f"{packages.parent}{os.pathsep}{path}"})
         (folder / "token").chmod(0o644)
         checkup("planted", nodes=2, dataset="csv:my.csv", data_root=Path(mine), out=Path(mine) / "runs")
+        try:
+            doctor.check_nodes(out)
+        except UserError as error:
+            found["refused"] = str(error)
         doctor.ANSWER_S = 0
         checkup("silent")
         found["left"] = sorted(path.name for path in (*folder.iterdir(), *files.iterdir()))

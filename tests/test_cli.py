@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -371,7 +372,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(driver, "search", search)
     monkeypatch.setattr(ray_cluster, "start_ray_early", lambda address: how.update(started=address))
-    monkeypatch.setattr(ray_cluster, "join", lambda address: None)
+    monkeypatch.setattr(ray_cluster, "join", lambda address: SimpleNamespace(address=None))
     return how
 
 

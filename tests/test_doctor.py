@@ -87,6 +87,13 @@ def test_a_node_that_does_not_answer_is_named_and_nothing_is_said_of_it(examined
     assert set(checks) == {"nodes", "dashboard", "wandb"}
 
 
+def test_a_search_on_nodes_of_other_versions_is_refused(examined: dict[str, str]) -> None:
+    first, versions, last = examined["refused"].splitlines()
+    assert first == "The cluster cannot run this search:"
+    assert versions.startswith("  versions: ") and "has optuna 1.2.3, here " in versions  # and not: the GPU, which takes seconds to try
+    assert "tuner doctor" in last
+
+
 def test_nothing_is_left_behind(examined: dict[str, Any]) -> None:
     assert examined["left"] == ["files", "my.csv", "packages", "token"]  # all of them the test's own
 

@@ -168,7 +168,10 @@ def search(
             from .spec import read_space
 
             spec = read_space(space, options=options)
-            join(address)
+            if join(address).address is not None:
+                from .doctor import check_nodes
+
+                check_nodes(out)
         for note in spec.notes:
             _say(console, Text.assemble(("Note: ", "yellow"), note))
         outcome = _search(spec, _where(name, out, address, data_root), console, wandb)

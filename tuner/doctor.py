@@ -71,6 +71,24 @@ def examine(what: Checkup) -> list[Check]:
         cluster.close()
 
 
+def check_nodes(out: Path) -> None:
+    """The quick part, before a search on a cluster that was joined: every node answers, has this code, and writes where the run will be.
+
+    Raises:
+        UserError: one does not.
+    """
+    alive = _wait_for_nodes(None)
+    with _left_in(out) as storage:
+        asked = _look([node | {"Resources": {}} for node in alive], storage, [])  # trying GPUs takes seconds
+        nodes = [node for node in asked if node.error is None]
+        checks = [_joined(asked, None), _versions(nodes), _storage(nodes, Checkup(out=out), storage)]
+    wrong = [f"  {check.name}: {check.said}. {check.todo}" for check in checks if check.state == "problem"]
+    if wrong:
+        raise UserError(
+            "\n".join(["The cluster cannot run this search:", *wrong, "`tuner doctor` with the same --address and --out says more."])
+        )
+
+
 def _examine(what: Checkup, cluster: Cluster, files: list[str]) -> list[Check]:
     alive = _wait_for_nodes(what.nodes)
     with _left_in(what.out) as storage:
