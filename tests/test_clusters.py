@@ -257,11 +257,12 @@ def test_docker_compose_accepts_the_file_and_publishes_on_the_loopback_only() ->
 
 def test_the_image_takes_every_file_that_the_wheel_is_built_from() -> None:
     text = (CLUSTERS / "Dockerfile").read_text()
-    copied = {source for line in re.findall(r"^COPY --chown=tuner (.*) source\S*$", text, re.M) for source in line.split()}
+    copied = {word for line in re.findall(r"^COPY (.*) \./\S*$", text, re.M) for word in line.split()}
     folders = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"].values())
     assert copied == {"pyproject.toml", "README.md", "LICENSE", "tuner", *folders}
     assert all((ROOT / source).exists() for source in copied)
     assert re.search(r"^USER tuner$", text, re.M)  # not root
+    assert not re.search(r"\bPATH=", text)  # a login shell would forget it
     defaults = dict(re.findall(r"^ARG (\w+)=(.*)$", text, re.M))
     assert defaults == {name: VERSIONS[name] for name in ("PYTHON", "RAY")}
 
