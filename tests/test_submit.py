@@ -177,10 +177,24 @@ def test_without_the_token_rest_is_refused(path: str, head: dict[str, str]) -> N
     refused.value.close()
 
 
+def tuner_process(*words: str, token: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as Ray reads its mode when it is imported."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN_PATH": token}
+    return subprocess.run([sys.executable, "-m", "tuner.cli", *words], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_with_the_token_a_cluster_is_joined_though_nobody_said_that_there_are_tokens(head: dict[str, str], here: Path) -> None:
+    assert "RAY_AUTH_MODE" not in os.environ
+    done = tuner_process("doctor", "--address", head["gcs"], "--nodes", "2", "--out", str(here), token=head["token"])
+    assert done.returncode == DONE, done.stdout + done.stderr
+    states = {words[0]: words[1] for line in done.stdout.splitlines() if (words := line.split()) and not line.startswith(" ")}
+    assert states == dict.fromkeys(("nodes", "token", "dashboard", "ports", "versions", "storage", "wandb"), "ok") | {"gpu": "note"}
+    assert f"{head['url']}, on the loopback only" in done.stdout
+
+
 def test_without_the_token_no_search_joins(head: dict[str, str], here: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN_PATH": str(here / "no token")}
     words = ["search", "--space", "space.yaml", "--address", head["gcs"], "--wandb", "disabled"]
-    done = subprocess.run([sys.executable, "-m", "tuner.cli", *words], env=environment, capture_output=True, text=True, check=False)
+    done = tuner_process(*words, token=str(here / "no token"))
     assert done.returncode == THEIRS
     assert "refuses: it asks for a token, and this machine's is another or absent." in done.stderr
     assert not (here / "runs").exists()

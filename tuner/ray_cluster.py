@@ -79,6 +79,8 @@ class Cluster:
             protect_token()
         else:
             _knock(self.address)
+            if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
+                os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray shows a token only where it is told that there are tokens
             os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, with a line each: it answered the knock
         import ray
 
