@@ -17,7 +17,7 @@ class Stubs:
         # bash, awk and the like, but not the tools in question, wherever this machine has them.
         system = folder / "system"
         system.mkdir()
-        for name in ("bash", "sh", "env", "awk", "head", "seq", "sleep", "cat", "kill", "ps", "dirname", "printenv"):
+        for name in ("bash", "sh", "env", "awk", "head", "seq", "sleep", "cat", "kill", "ps", "rm", "chmod"):
             found = next((path for path in ("/bin", "/usr/bin") if (Path(path) / name).exists()), None)
             if found:
                 (system / name).symlink_to(Path(found) / name)

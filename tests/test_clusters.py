@@ -279,7 +279,7 @@ def slurm(stubs: Stubs, *words: str, nodes: int = 2) -> subprocess.CompletedProc
     job = {"SLURM_JOB_NODELIST": "node[1-3]", "SLURM_JOB_ID": "123456", "SLURM_JOB_NUM_NODES": str(nodes), "SLURM_CPUS_PER_TASK": "8"}
     return subprocess.run(
         ["bash", str(CLUSTERS / "slurm.sbatch"), *words],
-        env={**os.environ, **job, "SLURM_GPUS_ON_NODE": "2", "PATH": stubs.path},
+        env={"RAY_AUTH_TOKEN_PATH": str(stubs.folder / "no token"), **os.environ, **job, "SLURM_GPUS_ON_NODE": "2", "PATH": stubs.path},
         capture_output=True,
         text=True,
         check=False,
@@ -302,15 +302,24 @@ def test_bash_accepts_the_batch_script_and_slurm_its_directives() -> None:
     assert all(lines.index(line) < first_command for line in directives)  # SLURM reads none after that
 
 
-def test_the_batch_script_starts_a_head_and_workers_checks_them_and_searches(stubs: Stubs) -> None:
+def test_the_batch_script_starts_a_head_and_workers_checks_them_and_searches(
+    stubs: Stubs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.touch(0o644)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     done = slurm(stubs, "--space", "a space.yaml", nodes=3)
     assert done.returncode == 0, done.stderr
     starts = [call for call in stubs.calls if call.startswith("srun") and "ray start" in call]
     head = next(call for call in starts if "--head" in call)
     (worker,) = (call for call in starts if "--head" not in call)
-    assert "--nodelist=node1" in head and "--node-ip-address=10.0.0.7 --port=23456 --dashboard-host=127.0.0.1" in head
+    assert (
+        "--nodelist=node1" in head
+        and "--node-ip-address=10.0.0.7 --port=23456 --ray-client-server-port=29456 --dashboard-host=127.0.0.1" in head
+    )
     assert "--nodes=2 --ntasks=2 --exclude=node1" in worker and "--address=10.0.0.7:23456 --num-cpus=8 --num-gpus=2" in worker
     assert "ray get-auth-token --generate" in stubs.calls  # there was none
+    assert token.stat().st_mode & 0o777 == 0o600
     asked = [call for call in stubs.calls if call.startswith("tuner")]
     assert asked == [
         "tuner doctor --address 10.0.0.7:23456 --nodes 3",

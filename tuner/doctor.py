@@ -227,7 +227,10 @@ def _dashboard(cluster: Cluster) -> Check:
     at = _dashboard_url(cluster)
     if at is None:
         return Check(
-            name="dashboard", state="note", said="there is none", todo="`tuner submit` needs it: pip install 'ray[default]' on the head."
+            name="dashboard",
+            state="note",
+            said="there is none, or not yet",
+            todo="`tuner submit` needs it, and so ray[default] on the head.",
         )
     host = at.removeprefix("http://").rpartition(":")[0]
     if host in _LOOPBACK:
