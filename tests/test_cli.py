@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,22 @@ def test_the_version_is_printed(tuner: Any) -> None:
 def test_help_names_every_command_and_search_help_every_option(tuner: Any) -> None:
     code, out, _ = tuner("--help")
     assert code == DONE
-    for command in ("search", "train", "check", "models", "describe", "spaces", "ls", "show"):
+    for command in (
+        "search",
+        "train",
+        "check",
+        "models",
+        "describe",
+        "spaces",
+        "ls",
+        "show",
+        "cluster",
+        "doctor",
+        "submit",
+        "logs",
+        "status",
+        "stop",
+    ):
         assert re.search(rf"^│ {command} ", out, re.M), command
     _, out, _ = tuner("search", "--help")
     words = "space dataset scale limit trials epochs name seed address wandb data-root out set"
@@ -92,7 +108,7 @@ def test_help_names_every_command_and_search_help_every_option(tuner: Any) -> No
 
 def test_what_lists_and_helps_does_not_wait_for_torch_ray_or_wandb() -> None:
     """Each of them costs a second or more."""
-    for words in (["--help"], ["models"], ["spaces"], ["ls"], ["--version"]):
+    for words in (["--help"], ["models"], ["spaces"], ["ls"], ["--version"], ["cluster", "copy"]):
         program = (
             f"import sys; from tuner.cli import main; main({words!r}); print({{'torch', 'ray', 'wandb', 'optuna'}} & set(sys.modules))"
         )
@@ -356,7 +372,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(driver, "search", search)
     monkeypatch.setattr(ray_cluster, "start_ray_early", lambda address: how.update(started=address))
-    monkeypatch.setattr(ray_cluster, "join", lambda address: None)
+    monkeypatch.setattr(ray_cluster, "join", lambda address: SimpleNamespace(address=None))
     return how
 
 

@@ -21,7 +21,7 @@ ENGINE = {
 }
 # Who may import what the engine does without.
 MAY = {
-    "ray": {"driver", "packed", "ray_cluster", "searcher", "trial", "tune_callback"},
+    "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "searcher", "trial", "tune_callback"},
     "optuna": {"driver", "searcher"},
     "wandb": {"wandb_runs"},
     "typer": {"cli"},

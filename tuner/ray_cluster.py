@@ -79,6 +79,9 @@ class Cluster:
             protect_token()
         else:
             _knock(self.address)
+            if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
+                os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray shows a token only where it is told that there are tokens
+            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, with a line each: it answered the knock
         import ray
 
         if ray.is_initialized():  # by whoever runs this process: theirs to stop, and to say where its dashboard is
@@ -107,6 +110,11 @@ class Cluster:
         self.close()
         if self.address is None or isinstance(self._error, UserError):
             raise self._error
+        if _is_refusal(self._error):
+            raise UserError(
+                f"The Ray cluster at {self.address} refuses: it asks for a token, and this machine's is another or absent. "
+                "Copy the file ~/.ray/auth_token of its head here, readable to you alone, or set RAY_AUTH_TOKEN."
+            ) from self._error
         if isinstance(self._error, OSError | RuntimeError | ValueError):
             reason = getattr(self._error, "strerror", None) or str(self._error).strip().splitlines()[0]
             raise UserError(f"The Ray cluster at {self.address} cannot be joined: {reason}") from self._error
@@ -182,6 +190,15 @@ def _knock(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether a token was the matter. Ray says so in words only, of the first of several errors."""
+    while error is not None:
+        if "AuthenticationError" in f"{type(error).__name__} {error}":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _room(node: Mapping[str, float], cpu: float, gpu: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from .doctor import Check
+    from .jobs import Job
     from .model import DataSpec, Descend, Hyper, Model, Phase, Replace
     from .record import Results
     from .spec import Range, Spec
@@ -334,6 +337,32 @@ def _step(update: Descend | Replace, terms: Sequence[str]) -> Text:
         by_rate.setdefault(rate, []).append(name)
     moves = "; ".join(f"{', '.join(names)} at {rate}" for rate, names in by_rate.items())
     return Text.assemble(f"{update.name}: {' + '.join(terms)}", (f"\ntrains {moves} ({type(update.optimizer).__name__})", "dim"))
+
+
+def checks(found: Sequence[Check]) -> Table:
+    """`tuner doctor`: what was found, and below it what to do."""
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in found:
+        said = Text(one.said)
+        if one.todo:
+            said.append(f"\n→ {one.todo}", style="dim")
+        table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), said)
+    return table
+
+
+def jobs_table(found: Sequence[tuple[Job, str]]) -> Table:
+    """`tuner status`: one line per submitted search, with what it said last."""
+    table = _table()
+    for name in ("run", "state", "for", "last words"):
+        table.add_column(name, no_wrap=name != "last words", overflow="fold")
+    for job, words in found:
+        since = duration((job.ended or time.time()) - job.began) if job.began else "–"
+        style = {"done": "green", "running": "cyan", "failed": "red", "stopped": "magenta"}.get(job.state, "")
+        table.add_row(job.name, Text(job.state, style=style), since, Text(words))
+    return table
 
 
 def names_table(rows: Iterable[tuple[str, str]]) -> Table:

@@ -251,14 +251,20 @@ def _one_line(error: BaseException) -> str:
 # --- login, network and sweep, in a process of its own: there W&B may print, retry and hang as it likes -------------------
 
 
-def _ask_the_cloud(sweep: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"id", "url"}` of the newly registered sweep, or `{"why"}` there is none."""
+def why_offline() -> str | None:
+    """Why a search that starts now would be recorded offline; None where it would be online."""
+    answer = _ask_the_cloud(None)
+    return answer.get("why")
+
+
+def _ask_the_cloud(sweep: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`{"id", "url"}` of the newly registered sweep, or `{"why"}` there is none. Without a sweep nothing is registered."""
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "tuner.wandb_runs"],
-            input=json.dumps(dict(sweep)),
+            input=json.dumps(sweep and dict(sweep)),
             capture_output=True,
             text=True,
             timeout=REGISTER_S,
@@ -274,7 +280,7 @@ def _ask_the_cloud(sweep: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _register_sweep(sweep: dict[str, Any]) -> dict[str, Any]:
+def _register_sweep(sweep: dict[str, Any] | None) -> dict[str, Any]:
     import wandb
 
     host = wandb.setup(settings=wandb.Settings(silent=True)).settings.base_url
@@ -290,6 +296,8 @@ def _register_sweep(sweep: dict[str, Any]) -> dict[str, Any]:
         wandb.login(prompt=False, verify=True)
     except wandb.errors.AuthenticationError:
         return {"why": f"{host} does not accept the login"}
+    if sweep is None:
+        return {}
     project, entity = os.environ.get("WANDB_PROJECT") or PROJECT, os.environ.get("WANDB_ENTITY")
     sweep_id = wandb.sweep(sweep, project=project, entity=entity)
     api = wandb.Api()
