@@ -48,7 +48,6 @@ class GumbelVAESemi(Model):
         n_neighbours: int = hp(7, 1, 255, static=True, doc="labelled neighbours that vote for a sample's class")
         margin: float = hp(0.5, 0.0, 100.0, doc="how far apart classes are to lie, in the features' own units")
         temperature_rate: float = hp(0.00693, 0.0, 10.0, doc="by how much its logarithm falls in an epoch")
-        lr: float = hp(1e-2, 0.0, 1.0, log=True)
         halve_every: int = hp(30, 1, 100000, doc="epochs after which the rate is halved, again and again")
 
     terms = {

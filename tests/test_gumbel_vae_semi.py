@@ -97,5 +97,5 @@ def test_the_terms_are_of_the_batch_and_the_labelled_samples_together():
 
 def test_the_rate_is_halved_every_thirty_epochs():
     h = MODEL.hyper()
-    assert [MODEL.cool(h, epoch)["lr"] for epoch in (1, 30, 31, 61)] == [0.01, 0.01, 0.005, 0.0025]
+    assert [MODEL.cool(h, epoch)["lr"] for epoch in (1, 30, 31, 61)] == [0.001, 0.001, 0.0005, 0.00025]
     assert MODEL.cool(h, 11)["temperature"] == pytest.approx(math.exp(-0.0693))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from .data import SCALES, DatasetSpec
 from .engine import PRECISIONS
 from .errors import UserError, did_you_mean
-from .metrics import GOALS
+from .metrics import ERRORS, GOALS
 from .model import Model, load_model
 from .space import Asha, Metric, Resources
 from .yaml_lines import Lined, Problems
@@ -252,7 +252,8 @@ class Keys:
         if name.text == "samples_per_s":
             self.problems.at(name, "'samples_per_s' tells how fast a trial runs, not how well it clusters: a search cannot choose by it.")
         else:
-            known = [*GOALS, *losses]
+            partial = model is not None and model.labels == "partial"
+            known = [*(goal for goal in GOALS if partial or goal not in ERRORS), *losses]
             self.problems.at(name, f"there is no metric {name.shown}.{did_you_mean(name.text, known)} Known are {', '.join(known)}.")
         return None
 
