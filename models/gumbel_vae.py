@@ -3,7 +3,8 @@
 A variational auto-encoder with deterministic features and two codes that are read off them side by side: a Gaussian z for the style and a
 categorical y, made differentiable by Gumbel-softmax, for the cluster. A strong pull of z towards its prior makes the decoder look at y.
 Shapes: B batch, D features, F deterministic features, Z code, K clusters.
-Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels.
+Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels; `network: conv` halves images
+by strides down to 4 x 4 (theirs: five layers of 3 to 5 pixels).
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import nn
 
 from tuner.losses import kl_normal, misfit, one_hot
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp
-from tuner.nn import mlp
+from tuner.nn import Network, decoder, encoder
 
 from .vae import RECON, draw_code, sampled
 
@@ -50,7 +51,7 @@ class GumbelVAE(Model):
     paper = "https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Relaxed):
+    class Hyper(Relaxed, Network):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K")
         latent_dim: int = hp(64, 1, 1024, static=True, doc="Z")
         feature_dim: int = hp(200, 1, 8192, static=True, doc="F")
@@ -65,14 +66,14 @@ class GumbelVAE(Model):
         "gaussian": Term(5.0, "KL(q(z | x) || N(0, I))"),
         "categorical": Term(1.0, "KL(q(y | x) || uniform), of every sample"),
     }
-    tiny = {"n_clusters": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32, "batch_size": 30, "lr": 1e-2, "epochs": 15}
+    tiny = {"n_clusters": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32, "channels": 4, "batch_size": 30, "lr": 1e-2, "epochs": 15}
 
     def networks(self, h, data):
-        D, H, F, Z, K = data.n_features, h.hidden, h.feature_dim, h.latent_dim, h.n_clusters
+        H, F, Z, K = h.hidden, h.feature_dim, h.latent_dim, h.n_clusters
         return {
-            "features": mlp(D, H, H, F, norm=True),
+            "features": encoder(h, data, H, H, F, norm=True),
             "heads": nn.Linear(F, 2 * Z + K),
-            "decoder": mlp(K + Z, F, H, H, D, norm=True),
+            "decoder": decoder(h, data, K + Z, F, H, H, norm=True),
         }
 
     def infer(self, net, x_BD, h):
