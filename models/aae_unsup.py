@@ -38,6 +38,22 @@ class Encoder(nn.Module):
         return self.norm_y(self.y(a_BH)).softmax(-1), self.norm_z(self.z(a_BH))
 
 
+def adversaries(h):
+    """The critics of y and z."""
+    H = h.hidden
+    return {"critic_y": mlp(h.n_clusters, H, H, 1), "critic_z": mlp(h.latent_dim, H, H, 1)}
+
+
+def fooled(net, y_BK, z_BZ):
+    return {"adv_y": fool(net.critic_y(y_BK)), "adv_z": fool(net.critic_z(z_BZ))}
+
+
+def told_apart(net, real, fake):
+    """`real`, `fake`: a pair (y, z) each."""
+    critics = (("critic_y", net.critic_y), ("critic_z", net.critic_z))
+    return {name: tell_apart(critic(a), critic(b)) for (name, critic), a, b in zip(critics, real, fake, strict=True)}
+
+
 def apart(modes_KD, original):
     """The pairwise loss of the modes' logits: minus their mean absolute distance, or the original's unbounded, one-sided BCE."""
     n = len(modes_KD)
@@ -100,8 +116,7 @@ class AAEUnsup(Model):
             "encoder": Encoder(D, H, K, Z),
             "decoder": mlp(K + Z, H, H, D),
             "mode_decoder": mlp(K, H, H, D),
-            "critic_y": mlp(K, H, H, 1),
-            "critic_z": mlp(Z, H, H, 1),
+            **adversaries(h),
         }
 
     def draw(self, g, B, h, data):
@@ -150,15 +165,12 @@ class AAEUnsup(Model):
     def deceive(self, net, batch, noise, h):
         y_BK, z_BZ = net.still.encoder(batch.x_BD, noise.fool_BH)
         l2 = z_BZ.square().sum(-1).mean() if h.l2 == "mean" else z_BZ.square().sum().sqrt()
-        return {"adv_y": fool(net.critic_y(y_BK)), "adv_z": fool(net.critic_z(z_BZ)), "l2_z": l2}
+        return {**fooled(net, y_BK, z_BZ), "l2_z": l2}
 
     def discriminate(self, net, batch, noise, h):
         y_BK, z_BZ = net.eval.encoder(batch.x_BD)
         real_BK = self._balancing(y_BK, noise.e_BK, h) if h.categorical_prior == "balancing" else noise.y_BK
-        return {
-            "critic_y": tell_apart(net.critic_y(real_BK), net.critic_y(y_BK)),
-            "critic_z": tell_apart(net.critic_z(noise.z_BZ), net.critic_z(z_BZ)),
-        }
+        return told_apart(net, (real_BK, noise.z_BZ), (y_BK, z_BZ))
 
     def _noisy(self, net, batch, mask_BH, noise, h):
         return net.encoder(batch.x_BD + h.input_noise * noise.eps_BD, mask_BH)

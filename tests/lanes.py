@@ -41,6 +41,22 @@ def packed(model, hs, data, seeds, joins=None):
     return runs
 
 
+def crowded(model, crowd, data, width):
+    """Packs of one width in which trials come and go. `crowd`: for each trial (h, seed, the round it joins in, the round it is taken
+    out in or None). One list of epochs for each trial."""
+    pool, runs, round_ = Pool(model, data, Widths(most=width, least=1, exact=False)), [[] for _ in crowd], 0
+    while pool.members or round_ <= max(join for _, _, join, _ in crowd):
+        for i, (h, seed, join, leave) in enumerate(crowd):
+            if round_ == join:
+                pool.join(i, h, seed=seed)
+            elif round_ == leave and i in pool.members:
+                pool.leave(i)
+        for i, epoch in pool.round():
+            runs[i].append(record(epoch))
+        round_ += 1
+    return runs
+
+
 def distance(a, b):
     """The largest difference; infinite where only one side is NaN."""
     assert a.keys() == b.keys(), a.keys() ^ b.keys()

@@ -6,6 +6,7 @@ import torch
 
 from tuner.draws import Draws
 from tuner.engine import Settings, Solo, terms_on
+from tuner.labelled import labelled_of
 from tuner.model import Batch, Hyper, Net, Values
 
 
@@ -39,4 +40,7 @@ def step_of(model, data, phase=-1, size=12, **more):
     draw = model.phases(h)[phase].noise
     drawn = draw(Draws(1, like=data.x_ND, lead=(1,)), size, values, data.spec) if draw else {}
     rows_B = torch.arange(size) * 2
-    return Step(engine, h, values, Batch(data.x_ND[rows_B], rows_B), Net({k: v[0] for k, v in drawn.items()}))
+    labelled = ()
+    if model.labels == "partial":
+        labelled = tuple(t[0] for t in labelled_of(data, h).draw(Draws(2, like=data.x_ND, lead=(1,)), h.labelled_batch))
+    return Step(engine, h, values, Batch(data.x_ND[rows_B], rows_B, labelled), Net({k: v[0] for k, v in drawn.items()}))

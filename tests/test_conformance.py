@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from blobs import blobs
-from lanes import apart, packed, solo
+from lanes import apart, crowded, packed, solo
 
 from tuner import layout
 from tuner.dryrun import dead_weights, owned_terms
@@ -115,6 +115,32 @@ def test_a_lane_equals_its_solo_run(model):
     runs = packed(model, hs, DATA, seeds=[1, 2, 3], joins=[0, 1, 0])
     for h, seed, run in zip(hs, [1, 2, 3], runs, strict=True):
         assert apart(solo(model, h, DATA, seed), run) <= max(1e-10, 100 * yardstick(model, h, DATA, seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1, 3, 16])
+@EVERY_MODEL
+def test_a_lane_equals_its_solo_run_whoever_comes_and_goes(model, width):
+    """More trials than slots; they join late, refill slots, have phases of other lengths; one diverges and one is taken out."""
+    lengths = sorted({phase.epochs for phase in model.phases(short(model))})
+    rates = [name for name, p in model.parameters().items() if name.startswith("lr") and p.kind is float]
+
+    def trial(i):
+        more = {length: 1 + (i + k) % 3 for k, length in enumerate(lengths)}
+        more |= {rate: model.parameters()[rate].default / (1 + i % 4) for rate in rates}
+        return short(model, **more), 10 + i, i % 3, None
+
+    crowd = [trial(i) for i in range(width + 3)]
+    crowd[-1] = (*crowd[-1][:2], 0, 1)
+    h, *rest = crowd[0]
+    crowd[0] = (dataclasses.replace(h, **dict.fromkeys(rates, 1e300)), *rest)
+    runs = crowded(model, crowd, DATA, width)
+    if rates:
+        assert runs[0][-1].ended == "diverged"
+        crowd, runs = crowd[1:], runs[1:]
+    for (h, seed, _, leave), run in zip(crowd, runs, strict=True):
+        alone = solo(model, h, DATA, seed)[:leave]
+        assert apart(alone, run) <= max(1e-10, 100 * yardstick(model, h, DATA, seed)), (h, seed)
 
 
 @EVERY_MODEL

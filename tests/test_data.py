@@ -65,7 +65,7 @@ def test_digits_are_1797_images_in_the_unit_range() -> None:
 @needs_images
 def test_mnist_is_both_splits_with_the_test_rows_kept() -> None:
     mnist = load(spec("mnist"))
-    assert mnist.spec == DataSpec(70_000, (28, 28), 10, unit_range=True)
+    assert mnist.spec == DataSpec(70_000, (28, 28), 10, unit_range=True, n_test=10_000)
     assert mnist.test == slice(60_000, 70_000)
     assert mnist.y_N is not None
     assert mnist.y_N.bincount().tolist() == [6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958]
@@ -77,7 +77,7 @@ def test_mnist_is_both_splits_with_the_test_rows_kept() -> None:
 @needs_images
 def test_usps_is_both_splits_in_the_unit_range() -> None:
     usps = load(spec("usps"))
-    assert usps.spec == DataSpec(9298, (16, 16), 10, unit_range=True)
+    assert usps.spec == DataSpec(9298, (16, 16), 10, unit_range=True, n_test=2007)
     assert usps.test == slice(7291, 9298)
     assert usps.y_N is not None
     assert int(usps.y_N.bincount()[0]) == 1553

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from tuner import metrics
-from tuner.metrics import GOALS, LABEL_FREE, LABELLED, WORST, contingency, evaluate
+from tuner.metrics import ERRORS, GOALS, LABEL_FREE, LABELLED, WORST, contingency, errors, evaluate
 
 SIZES = [(2, 2), (3, 3), (6, 6), (5, 2), (6, 3), (2, 5), (3, 6), (1, 4), (4, 1)]  # K, C
 
@@ -169,9 +169,18 @@ def test_equal_probabilities_put_every_sample_into_the_first_cluster() -> None:
 
 def test_every_metric_has_a_goal_and_a_worst_value_that_is_no_better_than_what_it_can_be() -> None:
     p_NK, y_N = torch.full((8, 4), 0.25), torch.arange(8) % 4
-    assert set(GOALS) == set(WORST) == {*LABELLED, *LABEL_FREE}
+    assert set(GOALS) == set(WORST) == {*LABELLED, *ERRORS, *LABEL_FREE}
     for name, value in evaluate(p_NK, y_N).items():
         assert WORST[name] <= value if GOALS[name] == "maximize" else WORST[name] >= value
+
+
+def test_errors_count_the_rows_whose_labels_the_model_was_not_given_and_the_test_split_apart() -> None:
+    p_NK = torch.eye(3)[torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])]
+    y_N = torch.tensor([1, 1, 2, 0, 0, 1, 0, 2])  # wrong: rows 0, 4, 5, 7
+    known = torch.tensor([0, 1])
+    assert errors(p_NK, y_N, known, None) == {"error": 3 / 6}
+    assert errors(p_NK, y_N, known, slice(5, 8)) == {"error": pytest.approx(1 / 3), "error_test": pytest.approx(2 / 3)}
+    assert errors(p_NK, y_N, known, slice(8, 8)) == {"error": 3 / 6}
 
 
 @pytest.mark.gpu

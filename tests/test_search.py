@@ -29,7 +29,7 @@ from tuner.record import read_lines
 from tuner.searcher import STUDY, StudySearch, open_storage, trial_seed, worst
 from tuner.space import Resources, Spec
 from tuner.spec import Options, read_space
-from tuner.trial import Report, Trainer, weights_file
+from tuner.trial import Report, Trainer, checkpoint_file, weights_file
 from tuner.tune_callback import only_the_trial_is_lost, reason_of
 
 SPACE = """
@@ -378,10 +378,37 @@ def test_a_running_trial_is_checkpointed_once_a_minute_at_most(tmp_path: Path, m
     spec = space(tmp_path)
     reports = trainer(spec, tmp_path)(0, config(spec, n_clusters=20))
     next(reports)
-    assert not weights_file(tmp_path, 0).exists()
     monkeypatch.setattr("tuner.trial.CHECKPOINT_EVERY_S", 0.0)
     next(reports)
-    assert checkpoint.load(weights_file(tmp_path, 0)).index == 2
+    assert not checkpoint_file(tmp_path, 0).exists()  # who has not asked for the third may not have journalled the second
+    next(reports)
+    assert checkpoint.load(checkpoint_file(tmp_path, 0)).index == 2
+
+
+@pytest.mark.parametrize("score", ["last", "max", "mean_last_5"])
+def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: str) -> None:
+    text = SPACE.replace("kmeans", "dec").replace(
+        "parameters:", "parameters:\n  pretrain_epochs: {value: 2}\n  hidden: {value: 16}\n  batch_size: {value: 50}"
+    )
+    spec = space(tmp_path, text.replace("n_clusters: {min: 2, max: 200}", "n_clusters: {values: [10, 11]}") + f"score: {score}\n")
+    (tmp_path / "through").mkdir()
+    through = list(trainer(spec, tmp_path / "through")(0, config(spec)))
+    monkeypatch.setattr("tuner.trial.CHECKPOINT_EVERY_S", 0.0)
+    seen = []
+    for report in trainer(spec, tmp_path)(0, config(spec)):
+        seen.append(report)
+        if report.line["epoch"] == 6:
+            break
+    again = list(trainer(spec, tmp_path)(0, config(spec)))
+    assert [report.line["epoch"] for report in again] == list(range(6, 12))  # 5 was settled when 6 was asked for
+
+    def plain(reports: list[Report]) -> list[Any]:
+        unlike = {"samples_per_s"}
+        return [({**r.line, "metrics": {k: v for k, v in r.line["metrics"].items() if k not in unlike}}, r.score) for r in reports]
+
+    assert plain(seen[:5] + again) == plain(through)
+    one, other = (checkpoint.load(weights_file(folder, 0)) for folder in (tmp_path, tmp_path / "through"))
+    assert one.index == other.index and all(bool((one.tensors[k] == other.tensors[k]).all()) for k in other.tensors)
 
 
 def test_a_trial_does_not_feel_who_had_its_process_before(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Snapshot:
     cluster_epoch: int  # finished clustering epochs
     lonely: int  # how many of the last clustering epochs used one cluster only
     tensors: dict[str, Tensor]
+    values: list[float] = field(default_factory=list)  # in a search: its metric at all clustering epochs so far
 
     def weights(self) -> dict[str, Tensor]:
         """Without the optimisers' moments: all that using the model needs."""

@@ -342,7 +342,8 @@ def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
 
     total = planned_epochs(model, h)[0]
     m = epoch.metrics
-    shown = [f"{name} {number(m[name], name)}" for name in ("acc", "nmi", "ari", "n_used") if name in m]  # none where it diverged
+    names = ("acc", "nmi", "ari", "error", "error_test", "n_used")
+    shown = [f"{name} {number(m[name], name)}" for name in names if name in m]  # none where it diverged
     losses = [f"{name.removeprefix('loss/')} {number(value)}" for name, value in m.items() if name.startswith("loss/")]
     return Text.assemble(
         (f"epoch {epoch.index:>{len(str(total))}}/{total} ", "bold"),

@@ -3,7 +3,8 @@
 npz     an array `x` of shape (N, D), or (N, h, w) for images, and optionally `y` of shape (N,).
 csv     comma-separated numbers. A first row that is not all numbers is a header; its column `label`, or else `y`, holds the
         labels, every other column is a feature. Without a header every column is a feature.
-labels  whole numbers or words, numbered 0..C-1 in sorted order. They are never trained on, only scored against.
+labels  whole numbers or words, numbered 0..C-1 in sorted order. They are only scored against; the semi-supervised models train on
+        `n_labels` of them, and then on no row of the published test split.
 limit   the same rows whatever the seed: the first of one fixed permutation, in the file's order. A larger subset holds the
         smaller one, classes keep about their shares, and the test rows are those of the published test split that were drawn.
 scale   after `limit`. minmax: one minimum and one maximum for all values, so that images keep their contrast. standard: mean 0
@@ -48,7 +49,11 @@ FILES = {
     ),
     "usps": ("usps.bz2", "usps.t.bz2"),
 }
-_PUBLISHED = {"digits": DataSpec(1797, (8, 8), 10), "mnist": DataSpec(70_000, (28, 28), 10), "usps": DataSpec(9298, (16, 16), 10)}
+_PUBLISHED = {
+    "digits": DataSpec(1797, (8, 8), 10),
+    "mnist": DataSpec(70_000, (28, 28), 10, n_test=10_000),
+    "usps": DataSpec(9298, (16, 16), 10, n_test=2007),
+}
 _KNOWN = "Known are digits, mnist, usps, npz:PATH and csv:PATH."
 
 
@@ -89,7 +94,13 @@ class Data:
         n_classes = self.n_classes
         if n_classes is None and self.y_N is not None:
             n_classes = int(self.y_N.max()) + 1
-        return DataSpec(len(self.x_ND), self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1))
+        n_test = len(self.x_ND) - self.n_train
+        return DataSpec(len(self.x_ND), self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
+
+    @property
+    def n_train(self) -> int:
+        """The rows that come before the published test split; all where there is none."""
+        return len(self.x_ND[: self.test.start]) if self.test else len(self.x_ND)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Data:
         """The same with `x_ND` on a device and in a precision."""
@@ -118,7 +129,8 @@ def describe(dataset: DatasetSpec, root: Path | None = None) -> DataSpec:
     spec = _PUBLISHED[dataset.name]
     n_samples = _checked_limit(dataset, spec.n_samples)
     _fetch(dataset.name, data_root(root))
-    return replace(spec, n_samples=n_samples, unit_range=dataset.scale != "standard")
+    n_test = int((_subset(spec.n_samples, n_samples) >= spec.n_samples - spec.n_test).sum())
+    return replace(spec, n_samples=n_samples, unit_range=dataset.scale != "standard", n_test=n_test)
 
 
 def load(dataset: DatasetSpec, root: Path | None = None) -> Data:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import UserError
+from .lock import RunLock
 from .ray_cluster import Cluster, Share, join, start_ray_early
 from .record import SPEC, Journal, Listener, Listeners, Results, Run, TrialEnd, read_run, write_atomically
 
@@ -79,7 +80,8 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         trainer = _trainer(spec, share, options.data_root)
         width = chosen_width(spec, trainer, share)
         run = _open_run(spec, options, _info(cluster, share) | {"pack": width})
-        status = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners)
+        with RunLock(run.folder):
+            status = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners)
     finally:
         cluster.close()
     return Outcome(run=run, status=status, folder=run.folder, results=read_run(run.folder))
@@ -230,15 +232,17 @@ class Winner:
         self._best: TrialEnd | None = None
 
     def trial_ended(self, end: TrialEnd) -> None:
-        from .trial import weights_file
+        from .trial import checkpoint_file, weights_file
 
-        weights = weights_file(self._run.folder, end.trial)
+        weights, state = weights_file(self._run.folder, end.trial), checkpoint_file(self._run.folder, end.trial)
         if end.state == "complete" and self._beats(end):
             self._best = end
             weights.replace(self._run.folder / BEST_WEIGHTS)
             write_atomically(self._run.folder / BEST, best_yaml(self._run, end))
         elif end.state != "stopped":  # what was stopped may go on one day
             weights.unlink(missing_ok=True)
+        if end.state != "stopped":
+            state.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             weights.parent.rmdir()  # while it is empty
 

@@ -104,7 +104,12 @@ def dry_losses(
     net = views(lambda name, mode: modes[name].wrap("eval", networks[name]), list(networks), tensors)["training"]
     settings = Settings(model, h, frozenset(model.terms), {})
     plain, values, size = settings.values(torch.empty(())), settings.values(like), 4
-    batch = Batch(like.new_zeros(size, data.n_features), torch.zeros(size, dtype=torch.int64, device=like.device))
+    rows_B = torch.zeros(size, dtype=torch.int64, device=like.device)
+    labelled: tuple[Tensor, ...] = ()
+    if model.labels == "partial":
+        L = settings.static["labelled_batch"]  # what else a model draws for its labelled samples has that many
+        labelled = (like.new_zeros(L, data.n_features), rows_B.new_zeros(L))
+    batch = Batch(like.new_zeros(size, data.n_features), rows_B, labelled)
     for phase in model.phases(h):
         draws = Draws("dry run", like=torch.empty((), dtype=like.dtype), lead=(1,))
         noise = phase.noise(draws, size, plain, data) if phase.noise else {}
@@ -201,9 +206,10 @@ class Solo:
             if isinstance(step, SoloStep):
                 step.set(only)
 
-    def step(self, x_LBD: Tensor, rows_LB: Tensor, noise: Mapping[str, Tensor]) -> None:
+    def step(self, batch: Batch, noise: Mapping[str, Tensor]) -> None:
         """All updates on one batch. Every tensor has a leading axis of slots."""
-        batch, draws, net = Batch(x_LBD[0], rows_LB[0]), Net({k: v[0] for k, v in noise.items()}), self.views["training"]
+        batch = Batch(batch.x_BD[0], batch.rows_B[0], tuple(t[0] for t in batch.labelled))
+        draws, net = Net({k: v[0] for k, v in noise.items()}), self.views["training"]
         weights = self.settings.weights
         for step in self.updates:
             if isinstance(step, Replace):

@@ -17,8 +17,9 @@ from .data import Data
 from .draws import BLOCK, Draws, seed_of
 from .engine import Settings, Solo, State, terms_on
 from .errors import UserError
-from .metrics import evaluate
-from .model import Hyper, Model, Net, Phase, Values
+from .labelled import Labelled, labelled_of
+from .metrics import errors, evaluate
+from .model import Batch, Hyper, Model, Net, Phase, Values
 from .nn import by_rows
 
 COLLAPSED_AFTER = 3  # clustering epochs in a row that use one cluster only
@@ -31,7 +32,7 @@ class Engine(Protocol):
 
     def open(self, phase: Phase, slot: int = 0) -> None: ...
     def begin(self, settings: Sequence[Settings | None]) -> None: ...
-    def step(self, x_LBD: Tensor, rows_LB: Tensor, noise: Mapping[str, Tensor]) -> None: ...
+    def step(self, batch: Batch, noise: Mapping[str, Tensor]) -> None: ...
     def measured(self, slot: int = 0) -> dict[str, float]: ...
     def view(self, slot: int = 0) -> AbstractContextManager[Net]: ...
     def put(self, slot: int, values: Mapping[str, Any]) -> None: ...
@@ -72,9 +73,9 @@ class Epoch:
     """What one epoch of one trial came to.
 
     `index` counts from 1 through all phases, `cluster_epoch` from 1 through the clustering ones (None in pre-training).
-    `metrics` are finite: acc, acc_vote, nmi, ari where there are labels, n_used, largest_share, confidence, `loss/<term>` as the
-    epoch's unweighted mean, samples_per_s. `ended` is None while the trial goes on, else `complete`, `collapsed` or `diverged`,
-    with the `reason` of the latter two.
+    `metrics` are finite: acc, acc_vote, nmi, ari where there are labels, error and error_test of models that are given some labels,
+    n_used, largest_share, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s. `ended` is None while the trial
+    goes on, else `complete`, `collapsed` or `diverged`, with the `reason` of the latter two.
     """
 
     index: int
@@ -121,10 +122,13 @@ def planned_epochs(model: Model, h: Hyper) -> tuple[int, int]:
 
 def check_fits(model: Model, h: Hyper, data: Data) -> None:
     """Raises UserError where this configuration cannot be trained on this data set."""
+    part = " before its test split" if model.labels == "partial" and data.test else ""
     for name in ("batch_size", "n_clusters"):
-        size, n_samples = getattr(h, name, 1), data.spec.n_samples
+        size, n_samples = getattr(h, name, 1), data.n_train if model.labels == "partial" else data.spec.n_samples
         if size > n_samples:
-            raise UserError(f"'{name}' is {size}, but {data.name} has {n_samples} samples. Set {name}={n_samples} or less.")
+            raise UserError(f"'{name}' is {size}, but {data.name} has {n_samples} samples{part}. Set {name}={n_samples} or less.")
+    if model.labels == "partial":
+        labelled_of(data, h)
     if model.rebuilds_pixels and not data.spec.unit_range:
         raise UserError(
             f"{model.name} rebuilds its input as pixels in [0, 1], but {data.name} has other values. Use the data set's 'scale: minmax'."
@@ -166,6 +170,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
     phase = model.phases(some.h)[some.phase]
     settings = [Settings(model, t.h, t.on, phase.schedule(t.h, t.epoch + 1) if phase.schedule else {}) if t else None for t in trials]
     values = {slot: s.values(data.x_ND) for slot, s in enumerate(settings) if s}
+    labelled = {slot: labelled_of(data, trial.h) for slot, trial in busy.items()} if model.labels == "partial" else {}
 
     def whole(hook: Callable[..., dict[str, Any]], slot: int, purpose: str) -> None:
         """Runs a hook on the whole data set and overwrites what it returns."""
@@ -181,7 +186,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
         if phase.refresh and not phase.refresh_every:
             whole(phase.refresh, slot, "refresh")
     if phase.updates:
-        run_batches(engine, phase, trials, data, Hooks(settings, values, whole))
+        run_batches(engine, phase, trials, data, Hooks(settings, values, whole, labelled))
     epochs = {}
     for slot, trial in busy.items():
         if phase.read:
@@ -200,16 +205,20 @@ class Hooks:
     settings: Sequence[Settings | None]
     values: Mapping[int, Values]
     whole: Callable[[Callable[..., dict[str, Any]], int, str], None]
+    labelled: Mapping[int, Labelled] = field(default_factory=dict)  # empty for a model that sees no label
 
 
 def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], data: Data, hooks: Hooks) -> None:
-    """Every trial's batches of one epoch, in its own order; an incomplete last batch is dropped."""
+    """Every trial's batches of one epoch, in its own order; an incomplete last batch is dropped. A model that sees labels sees no
+    row of the test split: its error there is of samples that it never met."""
     busy = {slot: trial for slot, trial in enumerate(trials) if trial}
     some = next(iter(busy))
     size: int = busy[some].h.batch_size  # type: ignore[attr-defined]
-    steps = data.spec.n_samples // size
-    order = {slot: t.draws(phase, "order", data.x_ND).permutation(data.spec.n_samples) for slot, t in busy.items()}
+    n_samples = data.n_train if hooks.labelled else len(data.x_ND)
+    steps = n_samples // size
+    order = {slot: t.draws(phase, "order", data.x_ND).permutation(n_samples) for slot, t in busy.items()}
     noise = {slot: t.draws(phase, "noise", data.x_ND) for slot, t in busy.items()}
+    labels = {slot: busy[slot].draws(phase, "labelled", data.x_ND) for slot in hooks.labelled}
 
     def lanes(per_slot: Mapping[int, Tensor], axis: int) -> Tensor:
         """Stacks the busy slots' tensors; idle slots repeat a busy one."""
@@ -217,6 +226,7 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
 
     order_LN = lanes(order, 0)
     block: dict[str, Tensor] = {}
+    known: list[Tensor] = []
     for step in range(steps):
         if phase.refresh_every and phase.refresh:
             for slot, trial in busy.items():
@@ -229,8 +239,15 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
                 draws.lead = (min(BLOCK, steps - step),)
             drawn = {slot: phase.noise(draws, size, hooks.values[slot], data.spec) for slot, draws in noise.items()}
             block = {name: lanes({slot: d[name] for slot, d in drawn.items()}, 1) for name in drawn[some]}
+        if labels and step % BLOCK == 0:
+            for draws in labels.values():
+                draws.lead = (min(BLOCK, steps - step),)
+            n_labelled: int = busy[some].h.labelled_batch  # type: ignore[attr-defined]
+            picked = {slot: hooks.labelled[slot].draw(draws, n_labelled) for slot, draws in labels.items()}
+            known = [lanes({slot: pair[i] for slot, pair in picked.items()}, 1) for i in range(2)]
         rows_LB = order_LN[:, step * size : (step + 1) * size]
-        engine.step(data.x_ND[rows_LB], rows_LB, {name: t[step % BLOCK] for name, t in block.items()})
+        batch = Batch(data.x_ND[rows_LB], rows_LB, tuple(t[step % BLOCK] for t in known))
+        engine.step(batch, {name: t[step % BLOCK] for name, t in block.items()})
         for trial in busy.values():
             trial.batches += 1
 
@@ -252,6 +269,9 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[D
         with engine.view(slot) as net:
             p_NK = by_rows(lambda x_BD: model.assign(net, x_BD, values), data.x_ND)
         metrics |= evaluate(p_NK, data.y_N)
+        if model.labels == "partial":
+            assert data.y_N is not None
+            metrics |= errors(p_NK, data.y_N, labelled_of(data, trial.h).rows_M, data.test)
         trial.lonely = trial.lonely + 1 if metrics["n_used"] <= 1 else 0
     last = _is_last(trial, phases)
     if ended is None and (trial.lonely >= COLLAPSED_AFTER or (last and trial.lonely)):

@@ -63,6 +63,15 @@ class Hyper:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartlyLabelled(Hyper):
+    """For the models with `labels = "partial"`: which samples are labelled, and how many of those a step sees."""
+
+    n_labels: int = hp(100, 2, 1_000_000, log=True, doc="labelled samples, equally many of each class, none of the test split")
+    labelled_batch: int = hp(100, 2, 65536, static=True, doc="L: labelled samples in a step, equally many of each class")
+    label_seed: int = hp(0, 0, 1_000_000, doc="which samples are labelled: the same ones in all trials, so that trials compare")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parameter:
     """One name that a user may set: a hyper-parameter, or the weight of a loss term."""
 
@@ -203,12 +212,14 @@ class Phase:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model may know of a data set before it sees it. `shape` is one sample's; `unit_range`: all values in [0, 1]."""
+    """What a model may know of a data set before it sees it. `shape` is one sample's; `unit_range`: all values in [0, 1];
+    `n_test`: samples in the published test split."""
 
     n_samples: int
     shape: tuple[int, ...]
     n_classes: int | None = None
     unit_range: bool = True
+    n_test: int = 0
 
     @property
     def n_features(self) -> int:
@@ -217,10 +228,14 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """`x_BD`, and `rows_B`: where its samples stand in the data set, for targets kept per sample."""
+    """`x_BD`, and `rows_B`: where its samples stand in the data set, for targets kept per sample.
+
+    `labelled`: `(x_LD, y_L)` where the model has `labels = "partial"`, else empty: labelled samples, equally many of each class.
+    """
 
     x_BD: Tensor
     rows_B: Tensor
+    labelled: tuple[Tensor, ...] = ()
 
 
 class Values:
@@ -259,7 +274,7 @@ class Model(ABC):
     paper: ClassVar[str]
     Hyper: ClassVar[type[Hyper]]
     terms: ClassVar[Mapping[str, Term]] = {}
-    labels: ClassVar[str] = "none"
+    labels: ClassVar[str] = "none"  # "partial": trains on labelled samples, too, and cluster k is class k; Hyper is `PartlyLabelled`
     rebuilds_pixels: ClassVar[bool] = False  # needs inputs in [0, 1]
     tiny: ClassVar[Mapping[str, object]]  # hyper-parameters with which it trains in a second, for tests
 

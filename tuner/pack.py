@@ -220,10 +220,11 @@ class Pack:
         for sum_L in self.sums.values():
             sum_L.zero_()
 
-    def step(self, x_LBD: Tensor, rows_LB: Tensor, noise: Mapping[str, Tensor]) -> None:
+    def step(self, batch: Batch, noise: Mapping[str, Tensor]) -> None:
         """All updates on one batch of each lane. On a GPU they are recorded once for each kind of epoch, and then replayed."""
         self.steps += 1
-        inputs = {"x": x_LBD, "rows": rows_LB} | {f"noise.{name}": t for name, t in noise.items()}
+        inputs = {"x": batch.x_BD, "rows": batch.rows_B} | {f"noise.{name}": t for name, t in noise.items()}
+        inputs |= dict(zip(("labelled.x", "labelled.y"), batch.labelled, strict=False))  # empty for a model that sees no label
         if not self.graphs:
             return self._step(inputs)
         resting = [step.resting for step in self.updates if isinstance(step, PackStep)]
@@ -245,7 +246,8 @@ class Pack:
 
     def _step(self, inputs: Mapping[str, Tensor]) -> None:
         noise = {name.removeprefix("noise."): t for name, t in inputs.items() if name.startswith("noise.")}
-        batch, taken = (inputs["x"], inputs["rows"], noise), iter(self.taken)
+        labelled = tuple(inputs[name] for name in ("labelled.x", "labelled.y") if name in inputs)
+        batch, taken = (inputs["x"], inputs["rows"], labelled, noise), iter(self.taken)
         for step in self.updates:
             if isinstance(step, Replace):
                 with torch.no_grad():
@@ -253,7 +255,7 @@ class Pack:
             elif next(taken):
                 self._descend(step, batch)
 
-    def _descend(self, step: PackStep, batch: tuple[Tensor, Tensor, dict[str, Tensor]]) -> None:
+    def _descend(self, step: PackStep, batch: tuple[Any, ...]) -> None:
         buffers = [(b, b.clone()) for bs in self.buffers.values() for b in bs.values()] if step.resting else []
         leaves = {name: row_LP.detach().requires_grad_() for name, row_LP in step.rows_LP.items()}
 
@@ -293,8 +295,8 @@ class Pack:
 
     def _vmap(self, f: Callable[..., Any], rows_LP: Mapping[str, Tensor], batch: tuple[Any, ...]) -> dict[str, Any]:
         def one(parts: dict[str, Tensor], buffers: Tree, batch: tuple[Any, ...], numbers: dict[str, Tensor]) -> Any:
-            x_BD, rows_B, noise = batch
-            return f(self._bind(parts, buffers)["training"], Batch(x_BD, rows_B), Net(noise), Values(self.static, numbers, self.on))
+            *seen, noise = batch
+            return f(self._bind(parts, buffers)["training"], Batch(*seen), Net(noise), Values(self.static, numbers, self.on))
 
         # Split outside vmap: the gradient of the pieces is then put together by one concatenation.
         parts = {key: t for name, row_LP in rows_LP.items() for key, t in self.layout[name].parts(row_LP).items()}

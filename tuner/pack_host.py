@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .pool import Pool, RoomError
     from .trial import Report, Reports, Trainer
 
-STRAGGLERS_S = 0.25  # how long a round waits for trials whose last epoch has not been fetched, at most
+STRAGGLERS_S = 0.25  # how long a round waits for trials whose last epoch has not been fetched, and for one to take a free seat
+ARRIVAL_S = 2.0  # how long the first round waits for one more trial: their processes start one after another
 
 
 @dataclass(eq=False)
@@ -44,21 +45,24 @@ class PackHost:
         self._trainer, self._model = trainer, load_model(trainer.spec.model)
         self._guests: dict[int, Guest] = {}
         self._pool = self._empty_pool(width)
-        self._turn = threading.Condition()
+        self._turn, self._changed = threading.Condition(), 0.0
         threading.Thread(target=self._train, name="packs", daemon=True).start()
 
     # --- what guests ask for ---
 
     def join(self, trial: int, config: Mapping[str, Any], done: int) -> None:
-        """Takes a trial in, at its beginning. `done`: the last of its epochs that was fetched before, from whichever host."""
+        """Takes a trial in, at its beginning or its checkpoint. `done`: the last of its epochs that was fetched, from whichever host."""
         with self._turn:
             self._guests[trial] = Guest(config, done)
+            self._changed = time.monotonic()
             self._turn.notify_all()
 
     def next(self, trial: int) -> Report:
         """The trial's next epoch; waits for it."""
         with self._turn:
             guest = self._guests[trial]
+            if guest.reports is not None:
+                guest.reports.settle(guest.done)
             self._turn.wait_for(lambda: guest.unfetched or guest.failure)
             if not guest.unfetched:
                 assert guest.failure is not None
@@ -72,21 +76,27 @@ class PackHost:
         """The trial is not wanted any more."""
         with self._turn:
             self._guests.pop(trial, None)
+            self._changed = time.monotonic()
 
     def load(self) -> int:
         """How many trials are here."""
         return len(self._guests)
 
-    def occupancy(self) -> tuple[int, int]:
-        """Epochs that trials were trained for, and epochs that slots were run for."""
-        return self._pool.lane_epochs, self._pool.slot_epochs
+    def occupancy(self) -> tuple[int, int, int]:
+        """Epochs that trials were trained for, that slots and that packs were run for."""
+        return self._pool.lane_epochs, self._pool.slot_epochs, self._pool.pack_epochs
 
     # --- the thread that trains ---
 
     def _train(self) -> None:
+        patience = ARRIVAL_S
         while True:
             with self._turn:
                 self._turn.wait_for(self._ready)
+                # A seat that is free is taken soon, if at all; a pack that grows is built anew.
+                while len(self._guests) < self._pool.widths.most and (left := self._changed + patience - time.monotonic()) > 0:
+                    self._turn.wait(left)
+                patience = STRAGGLERS_S
                 deadline = time.monotonic() + STRAGGLERS_S
                 while len(self._ready()) < len(self._training()) and (left := deadline - time.monotonic()) > 0:
                     self._turn.wait(left)
@@ -151,14 +161,16 @@ class PackHost:
                 self._pool.leave(member)
 
     def _enter(self, trial: int) -> None:
-        """Puts a guest into the pool, at its beginning: the same seed gives the same epochs, and those fetched are not given again."""
+        """Puts a guest into the pool, at its last checkpoint or its beginning: the same seed gives the same epochs, and those fetched
+        are not given again."""
         guest, spec = self._guests[trial], self._trainer.spec
         if trial in self._pool.members:
             self._pool.leave(trial)
         guest.unfetched.clear()
         try:
             guest.reports, seed = self._trainer.reports(trial), int(guest.config["seed"])
-            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, alone=guest.alone)
+            start = guest.reports.start
+            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, start=start, alone=guest.alone)
         except Exception as error:  # this trial's, whatever it is
             guest.failure = error
             self._turn.notify_all()

@@ -11,6 +11,7 @@ import torch
 
 from .data import Data
 from .engine import Settings, Solo, build, state_of
+from .labelled import labelled_of
 from .loop import Engine, Hooks, run_batches, start_trial
 from .model import Model
 from .pack import Pack
@@ -76,10 +77,11 @@ def stretches(model: Model, h: Any, data: Data, width: int) -> Iterator[float]:
         engine.open(phase, lane)
         engine.load(lane, state_of(*build(*args, seed=lane)))
     settings = [Settings(model, h, trial.on, {}) for trial in trials]
-    hooks = Hooks(settings, {lane: s.values(data.x_ND) for lane, s in enumerate(settings)}, whole=_nothing)
+    labelled = dict.fromkeys(range(width), labelled_of(data, h)) if model.labels == "partial" else {}
+    hooks = Hooks(settings, {lane: s.values(data.x_ND) for lane, s in enumerate(settings)}, _nothing, labelled)
     while not phase.updates:
         yield 0.0
-    few = replace(data, x_ND=data.x_ND[: STEPS * h.batch_size], y_N=None)
+    few = replace(data, x_ND=data.x_ND[: STEPS * h.batch_size], y_N=None, test=None)
     while True:
         began = time.perf_counter()
         engine.begin(settings)

@@ -74,12 +74,15 @@ class Hosts:
 
     def occupancy(self) -> dict[str, int | float]:
         """How well the slots were used, in epochs."""
-        lanes, slots = (sum(column) for column in zip(*ray.get([actor.occupancy.remote() for actor in self.actors]), strict=True))
+        counts = ray.get([actor.occupancy.remote() for actor in self.actors])
+        lanes, slots, packs = (sum(column) for column in zip(*counts, strict=True))
         return {
             "hosts": len(self.actors),
             "width": self.width,
             "lane_epochs": lanes,
             "slot_epochs": slots,
+            "pack_epochs": packs,
+            "mean_lanes": lanes / max(packs, 1),
             "occupancy": lanes / max(slots, 1),
         }
 

@@ -83,6 +83,7 @@ class Pool:
     rooms: dict[PackKey, list[Room]] = field(default_factory=dict)
     lane_epochs: int = 0  # epochs that trials were trained for
     slot_epochs: int = 0  # epochs that slots were run for, idle ones too: the ratio is the occupancy
+    pack_epochs: int = 0  # epochs that packs, and trials alone, were run for
 
     def join(
         self,
@@ -132,6 +133,7 @@ class Pool:
                 raise RoomError([who for who in seated if who is not None]) from error
             self.lane_epochs += len(epochs)
             self.slot_epochs += len(trials)
+            self.pack_epochs += 1
             for slot, epoch in epochs.items():
                 who = seated[slot]
                 if epoch.ended:

@@ -87,6 +87,11 @@ class Range:
         """The largest value of a number."""
         return self.max if self.max is not None else max(self.options or ())
 
+    @property
+    def lowest(self) -> Any:
+        """The smallest value of a number."""
+        return self.min if self.min is not None else min(self.options or ())
+
     def nonzero(self) -> int:
         """How many values other than 0 there are, where 2 stands for many."""
         return 2 if self.max is not None else len([value for value in self.options or () if value != 0][:2])

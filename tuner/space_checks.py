@@ -14,7 +14,7 @@ from .data import describe
 from .dryrun import dead_weights, owned_terms, redundant_weights
 from .engine import terms_on
 from .errors import UserError
-from .metrics import LABEL_FREE, LABELLED
+from .metrics import ERRORS, LABEL_FREE, LABELLED
 from .model import DataSpec, Descend, Hyper, Model, Parameter, load_model
 from .ranges import Range, show
 from .space import Spec
@@ -74,14 +74,44 @@ class _About:
             if self.spec.dataset.scale == "standard":
                 why = f"'scale: standard' puts values outside [0, 1], and {self.model.name} rebuilds pixels"
             self.problems.at(said.get("scale", said["name"]), f"{why}: say 'scale: minmax'.")
+        partial, n_samples = self.model.labels == "partial", data.n_samples
+        samples = f"{n_samples} samples"
+        if partial:  # the test split is kept for the error on it
+            n_samples -= data.n_test
+            samples = f"{n_samples} samples before its test split" if data.n_test else samples
         for name, what in (("batch_size", "a batch"), ("n_clusters", "the clusters")):
-            p, found = self.spec.known.get(name), self.spec.ranges.get(name)
-            most = found.highest if found is not None else p.default if p is not None else 0
-            if most > data.n_samples:
-                where = self.entries[name] if found is not None else node
-                is_most = f"is {most} by default" if found is None else f"goes up to {most}" if found.searched else f"is {most}"
-                self.problems.at(where, f"'{name}' {is_most}, but {what} cannot be more than the data's {data.n_samples} samples.")
+            _, most, said_most = self._reach(name)
+            if most > n_samples:
+                rule = f"{what} cannot be more than the data's {samples}."
+                self.problems.at(self.entries.get(name, node), f"'{name}' {said_most}, but {rule}")
+        if partial:
+            self._labels(data, said["name"], samples)
         return data
+
+    def _labels(self, data: DataSpec, name: Lined, samples: str) -> None:
+        """What a model that learns from some labels asks of the data."""
+        if data.n_classes is None:
+            self.problems.at(name, f"{self.model.name} learns from some labels, and {self.spec.dataset.name} has none.")
+            return
+        low, high, said_high = self._reach("n_clusters")
+        if not low == high == data.n_classes:
+            rule = f"cluster k is class k: give it one value, {data.n_classes}, the classes of {self.spec.dataset.name}."
+            self.problems.at(self.entries.get("n_clusters", name), f"'n_clusters' {said_high}, but {rule}")
+        low, high, said_high = self._reach("n_labels")
+        if low < data.n_classes:
+            rule = f"every one of the {data.n_classes} classes of {self.spec.dataset.name} needs a label."
+            self.problems.at(self.entries.get("n_labels", name), f"'n_labels' may be {low}, but {rule}")
+        elif high >= data.n_samples - data.n_test:
+            rule = f"fewer must be labelled than the data's {samples}."
+            self.problems.at(self.entries.get("n_labels", name), f"'n_labels' {said_high}, but {rule}")
+
+    def _reach(self, name: str) -> tuple[Any, Any, str]:
+        """The least and the most that a number can be, and how to say the latter; 0 where the model has no such parameter."""
+        p, found = self.spec.known.get(name), self.spec.ranges.get(name)
+        if found is None:
+            default = p.default if p is not None else 0
+            return default, default, f"is {default} by default"
+        return found.lowest, found.highest, f"goes up to {found.highest}" if found.searched else f"is {found.highest}"
 
     def metric(self, data: DataSpec | None) -> None:
         node = self.keys.get("metric")
@@ -92,6 +122,11 @@ class _About:
         if name in LABELLED and data is not None and data.n_classes is None:
             others = ", ".join([*LABEL_FREE, *(f"loss/{term}" for term in self.model.terms)])
             self.problems.at(at, f"'{name}' needs labels, and {self.spec.dataset.name} has none. Without labels there are {others}.")
+        if name in ERRORS and self.model.labels != "partial":
+            self.problems.at(at, f"'{name}' needs a model that is given some labels, and {self.model.name} is given none. Use acc.")
+        elif name == "error_test" and data is not None and not data.n_test:
+            why = f"the published test split, and {self.spec.dataset.name} has none"
+            self.problems.at(at, f"'error_test' is of {why}. Use error, which is of the samples whose labels the model is not given.")
         n_clusters = self.spec.ranges.get("n_clusters")
         if name in _BY_K and n_clusters is not None and n_clusters.searched:
             instead = "Give it one value." if data is not None and data.n_classes is None else "Use acc, nmi or ari."
@@ -99,7 +134,9 @@ class _About:
 
     def choice(self) -> Iterator[str]:
         """Notes on what the lines of the file mean."""
-        if self.spec.score == "max" and self.spec.metric.name in LABELLED:
+        if self.spec.metric.name == "error_test":
+            yield "'error_test' chooses on the test split, and looks better than it is. Choose by error, and report error_test."
+        if self.spec.score == "max" and self.spec.metric.name in (*LABELLED, *ERRORS):
             yield f"With score: max the labels choose each trial's best epoch, too: '{self.spec.metric.name}' looks better than it is."
         for found in self.spec.searched():
             p = self.spec.known.get(found.name)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .spec import Range, Spec
 
 BEST = 5  # trials in the table of the best
-LABELLED = ("acc", "acc_vote", "nmi", "ari")  # the metrics that look at the labels
+LABELLED = ("acc", "acc_vote", "nmi", "ari", "error", "error_test")  # the metrics that look at the labels
 RULES = {"last": "of the last epoch", "max": "of the best epoch", "mean_last_5": "as the mean of the last five epochs"}
 COLOURS = {"complete": "green", "pruned": "cyan", "collapsed": "yellow", "diverged": "yellow", "stopped": "magenta", "failed": "red"}
 
@@ -114,7 +114,7 @@ def best_table(results: Results, n: int = BEST) -> Table:
         table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
     word = {"max": "best", "mean_last_5": "mean"}.get(results.score)
     table.add_row(f"{results.metric} ({word})" if word else results.metric, *(number(trial.score, results.metric) for trial in best))
-    for name in ("acc", "nmi", "ari", "n_used"):
+    for name in ("acc", "nmi", "ari", "error", "error_test", "n_used"):
         if name != results.metric and any(name in trial.metrics for trial in best):
             table.add_row(name, *(number(trial.metrics.get(name), name) for trial in best))
     table.add_row("epochs", *(str(trial.epochs) for trial in best), end_section=True)
@@ -276,6 +276,8 @@ def model(model: Model, h: Hyper, owned: Mapping[str, Sequence[str]]) -> Iterato
         if not p.name.startswith("weights."):
             table.add_row(p.name, "s" if p.static else "", setting(p.default), p.range, p.doc)
     yield table
+    if model.labels == "partial":
+        yield Text("Learns from some labels: beside the clustering metrics it has error and, where there is a test split, error_test.")
     if model.terms:
         yield Text()
         yield _terms(model, owned)

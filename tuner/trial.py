@@ -6,6 +6,7 @@ imports no torch, for the training side may be another process.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import random
 import time
@@ -18,11 +19,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ray
 from ray import tune
 
+from .errors import UserError
+
 if TYPE_CHECKING:
     from .checkpoint import Snapshot
     from .data import Data, DatasetSpec
     from .loop import Epoch
     from .space import Spec
+
+logger = logging.getLogger("tuner")
 
 CHECKPOINT_EVERY_S = 60.0
 
@@ -52,8 +57,13 @@ class Report:
 
 
 def weights_file(folder: Path, trial: int) -> Path:
-    """Where a trial's weights lie: while it runs, those to go on from; once it is complete, those that its score is of."""
+    """Where the weights lie that a complete trial's score is of; with `score: max`, before that, the best ones up to its checkpoint."""
     return folder / "checkpoints" / f"{trial:03d}.safetensors"
+
+
+def checkpoint_file(folder: Path, trial: int) -> Path:
+    """Where the state lies that a trial goes on from when it, or the search, was interrupted."""
+    return folder / "checkpoints" / f"{trial:03d}.resume.safetensors"
 
 
 class Mailbox:
@@ -87,18 +97,21 @@ class Trainer:
     worst: float  # the score of a trial that collapsed or diverged
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
-        """The trial's epochs, as they end."""
+        """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
+        one before."""
         from .loop import train
         from .model import load_model
 
         spec, seed = self.spec, int(config["seed"])
         self.reset_process(seed)
-        reports, data = self.reports(trial), self.data()
-        for epoch in train(load_model(spec.model), spec.hyper(config), data, seed=seed, pretrain_seed=spec.seed, device=self.device):
+        reports, data, model = self.reports(trial), self.data(), load_model(spec.model)
+        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.seed, "start": reports.start, "device": self.device}
+        for epoch in train(model, spec.hyper(config), data, **how):
             yield reports.of(epoch)
+            reports.settle(epoch.index)
 
     def reports(self, trial: int) -> Reports:
-        """For one trial's epochs from its first one on.
+        """For one trial's epochs from its last checkpoint on, or its beginning.
 
         Raises:
             RuntimeError: the run's folder cannot be seen from here.
@@ -129,15 +142,19 @@ class Trainer:
 
 
 class Reports:
-    """Makes reports of a trial's epochs, and keeps its weights: at most once a minute while it runs, to go on from; when it is
-    complete, those that its score is of."""
+    """Makes reports of a trial's epochs, and keeps its state: at most once a minute while it runs, to go on from; when it is
+    complete, the weights that its score is of. `start`: where it goes on; None at its beginning."""
 
     def __init__(self, trainer: Trainer, trial: int) -> None:
         self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
-        self._values: list[float] = []  # the metric at the epochs that count
-        self._weights = weights_file(trainer.folder, trial)
+        self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written = time.monotonic()
-        self._best: Snapshot | None = None
+        self.start = _stored(self._checkpoint)
+        self._values = list(self.start.values) if self.start else []  # the metric at the epochs that count
+        best = _stored(self._weights) if self.start and self._spec.score == "max" else None
+        # One that is newer than the checkpoint comes again.
+        self._best = best if best and self.start and best.index <= self.start.index else None
+        self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
 
     def of(self, epoch: Epoch) -> Report:
         """To be called for every epoch, before the next one is trained."""
@@ -163,16 +180,40 @@ class Reports:
         return Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason)
 
     def _keep(self, epoch: Epoch) -> None:
-        from . import checkpoint
-
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
-            self._weights.parent.mkdir(exist_ok=True)
-            checkpoint.save(replace(final, tensors=final.weights()), self._weights)
+            _store(replace(final, tensors=final.weights()), self._weights)
         elif epoch.ended is None and time.monotonic() - self._written >= CHECKPOINT_EVERY_S:
-            self._weights.parent.mkdir(exist_ok=True)
-            checkpoint.save(epoch.snapshot(), self._weights)
+            self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
             self._written = time.monotonic()
+
+    def settle(self, done: int) -> None:
+        """Epochs up to `done` have been journalled: only then may a checkpoint say that they need not be trained again."""
+        if self._unsettled is None or self._unsettled[0].index > done:
+            return
+        (state, best), self._unsettled = self._unsettled, None
+        if best is not None:
+            _store(replace(best, tensors=best.weights()), self._weights)
+        _store(state, self._checkpoint)
+
+
+def _store(snapshot: Snapshot, path: Path) -> None:
+    from . import checkpoint
+
+    path.parent.mkdir(exist_ok=True)
+    checkpoint.save(snapshot, path)
+
+
+def _stored(path: Path) -> Snapshot | None:
+    from . import checkpoint
+
+    if not path.exists():
+        return None
+    try:
+        return checkpoint.load(path)
+    except UserError as error:
+        logger.warning("%s The trial begins anew.", error)
+        return None
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,95 @@
+"""Semi-supervised simple generative model (Arias Figueroa & Ramírez Rivera 2017, https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf).
+
+The model of `gumbel_vae` with two losses for a few labels: each unlabelled sample takes the class that most of its nearest labelled
+neighbours in the batch have, nearness judged by the features. The classifier learns these classes, and the features learn to lie close
+together within a class and apart between classes.
+Shapes: B batch, L labelled samples, N = B + L, D features of the data, F deterministic features, Z code, K classes.
+Differs from its authors' code: the metric is the lifted structure loss (Oh Song, Xiang, Jegelka & Savarese 2016,
+https://arxiv.org/abs/1511.06452) and no triplets; a tie of votes goes to the nearer neighbours; no pre-training, no annealed metric.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from tuner.cluster import sq_dist
+from tuner.losses import one_hot
+from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
+
+from .gumbel_vae import BOUND, PARTS, Codes, bound, cluster_of, code_networks, cool, draw_codes
+
+
+def vote(f_BF, f_LF, y_L, n_neighbours, n_classes):
+    """(B,) the class that most of the nearest labelled samples have."""
+    k = min(n_neighbours, len(y_L))
+    near_Bk = sq_dist(f_BF, f_LF).topk(k, largest=False).indices
+    nearer_k = 1 + torch.arange(k, 0, -1, device=y_L.device) / (k + 1) ** 2  # all that is above 1 is no vote together
+    return (one_hot(y_L, n_classes, f_BF.dtype)[near_Bk] * nearer_k[:, None].to(f_BF.dtype)).sum(-2).argmax(-1)
+
+
+def lifted(f_NF, y_N, margin):
+    """Every pair of a class is pulled together, against all samples of other classes that come within `margin` of either."""
+    d_NN = sq_dist(f_NF, f_NF).clamp(min=1e-12).sqrt()  # the root of 0 has no gradient
+    same_NN = y_N[:, None] == y_N
+    others_N = torch.where(same_NN, -1e9, margin - d_NN).logsumexp(-1)  # no infinity: its gradient is NaN where there are no others
+    cost_NN = (torch.logaddexp(others_N[:, None], others_N[None]) + d_NN).relu().square()
+    pair_NN = same_NN & ~torch.eye(len(y_N), dtype=torch.bool, device=y_N.device)
+    return torch.where(pair_NN, cost_NN, 0.0).sum() / (2 * pair_NN.sum().clamp(min=1))
+
+
+class GumbelVAESemi(Model):
+    paper = "https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf"
+    labels = "partial"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(Codes, PartlyLabelled):
+        batch_size: int = hp(100, 2, 65536, static=True, doc="B, the labelled samples not counted")
+        n_neighbours: int = hp(7, 1, 255, static=True, doc="labelled neighbours that vote for a sample's class")
+        margin: float = hp(0.5, 0.0, 100.0, doc="how far apart classes are to lie, in the features' own units")
+        temperature_rate: float = hp(0.00693, 0.0, 10.0, doc="by how much its logarithm falls in an epoch")
+        lr: float = hp(1e-2, 0.0, 1.0, log=True)
+        halve_every: int = hp(30, 1, 100000, doc="epochs after which the rate is halved, again and again")
+
+    terms = {
+        "recon": BOUND["recon"],
+        "gaussian": Term(1.1, BOUND["gaussian"].doc),
+        "categorical": Term(1.2, BOUND["categorical"].doc),
+        "assign": Term(4.7, "-log q(y | x), y the label or the neighbours' vote, mean over batch and labelled samples"),
+        "metric": Term(0.85, "lifted structure loss of the features, the same y"),
+    }
+    tiny = {
+        "n_clusters": 3, "n_labels": 12, "labelled_batch": 12, "n_neighbours": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32,
+        "batch_size": 30, "lr": 1e-2, "epochs": 8,
+    }  # fmt: skip
+
+    def networks(self, h, data):
+        return code_networks(h, data)
+
+    def draw(self, g, B, h, data):
+        return draw_codes(g, B + h.labelled_batch, h, data)
+
+    def learn(self, net, batch, noise, h):
+        x_LD, y_L = batch.labelled
+        x_ND = torch.cat([batch.x_BD, x_LD])
+        f_NF = net.features(x_ND)
+        terms, logits_NK = bound(net, x_ND, f_NF, noise, h)
+        if h.uses("assign", "metric"):
+            f_BF, f_LF = f_NF.detach().split((len(batch.x_BD), len(x_LD)))
+            y_N = torch.cat([vote(f_BF, f_LF, y_L, h.n_neighbours, h.n_clusters), y_L])
+            terms["assign"] = F.cross_entropy(logits_NK, y_N)
+            terms["metric"] = lifted(f_NF, y_N, h.margin)
+        return terms
+
+    def cool(self, h, epoch):
+        return cool(h, epoch) | {"lr": h.lr * 0.5 ** ((epoch - 1) // h.halve_every)}
+
+    def phases(self, h):
+        train = Descend(self.learn, trains=PARTS)
+        return (Phase("train", "epochs", noise=self.draw, schedule=self.cool, updates=(train,)),)
+
+    def assign(self, net, x_BD, h):
+        return cluster_of(net, x_BD, h)
+
+    def embed(self, net, x_BD, h):
+        return net.features(x_BD)

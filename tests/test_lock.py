@@ -1,0 +1,89 @@
+"""One driver for a run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tuner import lock
+from tuner.errors import UserError
+from tuner.lock import LOCK, RunLock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tuner.lock import RunLock
+RunLock(Path(sys.argv[1])).acquire()
+print('held', flush=True)
+time.sleep(60)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock."""
+    root = str(Path(lock.__file__).parent.parent)
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root})
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def test_two_drivers_on_one_run_are_refused_and_a_dead_ones_lock_is_taken_over(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    try:
+        with pytest.raises(UserError) as error:
+            RunLock(tmp_path).acquire()
+        host = json.loads((tmp_path / LOCK).read_text())["host"]
+        assert str(error.value) == (
+            f"{tmp_path.name} has a driver already, process {process.pid} on {host}: one run has one driver. "
+            "Stop that one with Ctrl-C, or wait for its end."
+        )
+        process.send_signal(signal.SIGKILL)
+        while process.poll() is None:
+            time.sleep(0.01)
+        with RunLock(tmp_path):
+            assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        assert not (tmp_path / LOCK).exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_process_that_has_a_dead_drivers_number_is_not_taken_for_it(tmp_path: Path) -> None:
+    with RunLock(tmp_path):
+        before = json.loads((tmp_path / LOCK).read_text())
+    (tmp_path / LOCK).write_text(json.dumps(before | {"process_started": "1"}))
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_driver_on_another_machine_lives_as_long_as_it_gives_a_sign_of_life(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text(json.dumps({"host": "elsewhere", "boot": "b", "pid": 1, "process_started": "1"}))
+    with pytest.raises(UserError, match=r"process 1 on elsewhere: .* it is given up 60 s after its last sign of life, which was 0 s ago\."):
+        RunLock(tmp_path).acquire()
+    os.utime(tmp_path / LOCK, (0, time.time() - 61))
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_held_lock_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT_S", 0.01)
+    with RunLock(tmp_path):
+        os.utime(tmp_path / LOCK, (0, 0))
+        deadline = time.monotonic() + 10
+        while (tmp_path / LOCK).stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (tmp_path / LOCK).stat().st_mtime > 0
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"pid": "x"}', "\0\0"])
+def test_a_lock_that_nobody_wrote_is_taken_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / LOCK).write_text(content)
+    os.utime(tmp_path / LOCK, (0, 0))
+    with RunLock(tmp_path):
+        pass
