@@ -65,10 +65,14 @@ def coder(h, data, n_codes):
     return encoder(h, data, h.hidden, h.hidden, 4 * h.hidden, n_codes)
 
 
-def coders(h, data, n_codes=None):
-    """Encoder and decoder. An encoder may emit more than the code: `n_codes` numbers, the code first."""
+def check_pixels(h, data):
     if h.recon_loss == "bce" and not data.unit_range:
         raise UserError("'recon_loss: bce' rebuilds pixels in [0, 1], but the data have other values: say mse, or 'scale: minmax'.")
+
+
+def coders(h, data, n_codes=None):
+    """Encoder and decoder. An encoder may emit more than the code: `n_codes` numbers, the code first."""
+    check_pixels(h, data)
     return {
         "encoder": coder(h, data, n_codes or h.latent_dim),
         "decoder": decoder(h, data, h.latent_dim, 4 * h.hidden, h.hidden, h.hidden),

@@ -19,6 +19,7 @@ from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network, decoder, encoder
 
+from .ae import check_pixels
 from .gumbel_vae import Relaxed, cool, kl_to_uniform, relax
 from .vade import kl_to_each
 from .vae import RECON, sampled
@@ -57,6 +58,7 @@ class GMVAE(Model):
 
     def networks(self, h, data):
         H, Z, W, K = h.hidden, h.latent_dim, h.style_dim, h.n_clusters
+        check_pixels(h, data)
         rebuild = decoder(h, data, Z, H, H, norm=True)
         if h.form == "simple":
             return {

@@ -17,6 +17,7 @@ from tuner.losses import kl_normal, misfit, one_hot
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp
 from tuner.nn import Network, decoder, encoder
 
+from .ae import check_pixels
 from .vae import RECON, draw_code, sampled
 
 
@@ -71,6 +72,7 @@ PARTS = ("features", "heads", "decoder")
 
 def code_networks(h, data):
     H, F, Z, K = h.hidden, h.feature_dim, h.latent_dim, h.n_clusters
+    check_pixels(h, data)
     return {
         "features": encoder(h, data, H, H, F, norm=True),
         "heads": nn.Linear(F, 2 * Z + K),

@@ -1,11 +1,14 @@
 """The convolutional networks that models share."""
 
+import dataclasses
 from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from blobs import blobs
+from lanes import apart, packed, solo
 from torch.func import functional_call, stack_module_state, vmap
 
 from tuner.data import Data
@@ -80,6 +83,20 @@ def test_stacked_networks_give_and_learn_what_each_gives_and_learns(norm):
         assert torch.allclose(own, out_LBD[lane], rtol=1e-10)
         for mine, stacked in zip(torch.autograd.grad(own.square().sum(), list(pair.parameters())), grads, strict=True):
             assert torch.allclose(mine, stacked[lane], rtol=1e-8, atol=1e-10)
+
+
+def test_convolutions_that_see_a_cluster_beside_the_image_train_alike_alone_and_in_a_pack():
+    model = load_model("gmvae")
+    h = model.hyper(dict(model.tiny) | {"network": "conv", "form": "simple", "n_draws": 2, "epochs": 2})
+    assert apart(solo(model, h, blobs(), 1), packed(model, [h], blobs(), seeds=[1])[0]) < 1e-8
+
+
+@pytest.mark.parametrize("name", ["gmvae", "gumbel_vae", "acai"])
+def test_cross_entropy_of_data_that_are_no_pixels_is_refused(name):
+    model = load_model(name)
+    data = dataclasses.replace(blobs(), x_ND=3 * blobs().x_ND)
+    with pytest.raises(UserError, match="say mse"):
+        next(train(model, model.hyper(dict(model.tiny) | {"recon_loss": "bce"}), data, seed=0))
 
 
 @pytest.mark.parametrize("name", ["acai", "gmvae", "gumbel_vae"])
