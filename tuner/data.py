@@ -17,6 +17,7 @@ TUNER_DATA, or ~/.cache/tuner.
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 import os
 import shutil
@@ -24,7 +25,7 @@ import socket
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -97,6 +98,11 @@ class Data:
         n_test = len(self.x_ND) - self.n_train
         return DataSpec(len(self.x_ND), self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the samples, and of which of them are the test split's."""
+        return digest({"x_ND": self.x_ND, "n_train": torch.tensor(self.n_train)})
+
     @property
     def n_train(self) -> int:
         """The rows that come before the published test split; all where there is none."""
@@ -105,6 +111,15 @@ class Data:
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Data:
         """The same with `x_ND` on a device and in a precision."""
         return replace(self, x_ND=self.x_ND.to(device=device, dtype=dtype))
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of names, types, shapes and values."""
+    found = hashlib.sha256()
+    for name, t in sorted(tensors.items()):
+        found.update(f"{name} {t.dtype} {tuple(t.shape)} ".encode())
+        found.update(np.ascontiguousarray(t.detach().cpu().numpy()).tobytes())
+    return found.hexdigest()
 
 
 class MissingData(UserError):

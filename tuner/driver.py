@@ -265,7 +265,7 @@ def best_yaml(run: Run, end: TrialEnd) -> str:
         "dataset": {key: value for key, value in vars(spec.dataset).items() if value is not None},
         "epochs": end.config["epochs"],
         "seed": end.config["seed"],
-        "pretrain_seed": spec.seed,
+        "pretrain_seed": spec.pretrain_seed,
         "weights": BEST_WEIGHTS,
         "search": run.name,
         "trial": end.trial,

@@ -14,7 +14,21 @@ from .model import Model, load_model
 from .space import Asha, Metric, Resources
 from .yaml_lines import Lined, Problems
 
-KEYS = ("name", "model", "dataset", "metric", "score", "method", "trials", "epochs", "seed", "early_terminate", "resources", "parameters")
+KEYS = (
+    "name",
+    "model",
+    "dataset",
+    "metric",
+    "score",
+    "method",
+    "trials",
+    "epochs",
+    "seed",
+    "pretrain_seed",
+    "early_terminate",
+    "resources",
+    "parameters",
+)
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
     "random": "every trial by itself",
@@ -100,6 +114,10 @@ class Keys:
 
     def seed(self) -> int:
         return self.whole("seed", 0, _MOST_SEED, 0)
+
+    def pretrain_seed(self, seed: int) -> int:
+        """Of what trials may share; by default the search's, `seed`."""
+        return self.whole("pretrain_seed", 0, _MOST_SEED, seed)
 
     def dataset(self) -> DatasetSpec:
         node = self.said.get("dataset")

@@ -168,9 +168,9 @@ class PackHost:
             self._pool.leave(trial)
         guest.unfetched.clear()
         try:
-            guest.reports, seed = self._trainer.reports(trial), int(guest.config["seed"])
+            guest.reports, seed = self._trainer.reports(trial, guest.config), int(guest.config["seed"])
             start = guest.reports.start
-            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.seed, start=start, alone=guest.alone)
+            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.pretrain_seed, start=start, alone=guest.alone)
         except Exception as error:  # this trial's, whatever it is
             guest.failure = error
             self._turn.notify_all()

@@ -58,6 +58,7 @@ class Spec:
     trials: int
     epochs: int
     seed: int
+    pretrain_seed: int
     early_terminate: Asha | None
     resources: Resources
     parameters: tuple[Range, ...]
@@ -175,6 +176,7 @@ class Spec:
             "trials": self.trials,
             "epochs": self.epochs,
             "seed": self.seed,
+            "pretrain_seed": self.pretrain_seed,
             "early_terminate": asha or "none",
             "resources": asdict(self.resources),
             "parameters": {found.name: found.entry() for found in self.parameters},

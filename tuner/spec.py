@@ -104,7 +104,7 @@ class _Reader:
         keys = self.keys
         model = keys.model()
         parameters, switches = self._parameters(model) if model else ((), frozenset[str]())
-        epochs = self._epochs(model, parameters)
+        epochs, seed = self._epochs(model, parameters), keys.seed()
         spec = Spec(
             name=keys.name(),
             model=model.name if model else "",
@@ -114,7 +114,8 @@ class _Reader:
             method=keys.method(),
             trials=1,
             epochs=epochs,
-            seed=keys.seed(),
+            seed=seed,
+            pretrain_seed=keys.pretrain_seed(seed),
             early_terminate=keys.early_terminate(epochs),
             resources=keys.resources(),
             parameters=parameters,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tuner")
 
 CHECKPOINT_EVERY_S = 60.0
+PRETRAINED = ".pretrained"  # beside the runs' folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,21 +105,21 @@ class Trainer:
 
         spec, seed = self.spec, int(config["seed"])
         self.reset_process(seed)
-        reports, data, model = self.reports(trial), self.data(), load_model(spec.model)
-        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.seed, "start": reports.start, "device": self.device}
-        for epoch in train(model, spec.hyper(config), data, **how):
+        reports = self.reports(trial, config)
+        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": reports.start, "device": self.device}
+        for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
             reports.settle(epoch.index)
 
-    def reports(self, trial: int) -> Reports:
-        """For one trial's epochs from its last checkpoint on, or its beginning.
+    def reports(self, trial: int, config: Mapping[str, Any]) -> Reports:
+        """For one trial's epochs from its last checkpoint on, from the end of a pre-training that is known, or its beginning.
 
         Raises:
             RuntimeError: the run's folder cannot be seen from here.
         """
         if not self.folder.is_dir():
             raise RuntimeError(f"this node does not see the run's folder {self.folder}: --out must lie where all nodes can write")
-        return Reports(self, trial)
+        return Reports(self, trial, config)
 
     def data(self) -> Data:
         """On the device; loaded once per process."""
@@ -145,8 +146,13 @@ class Reports:
     """Makes reports of a trial's epochs, and keeps its state: at most once a minute while it runs, to go on from; when it is
     complete, the weights that its score is of. `start`: where it goes on; None at its beginning."""
 
-    def __init__(self, trainer: Trainer, trial: int) -> None:
+    def __init__(self, trainer: Trainer, trial: int, config: Mapping[str, Any]) -> None:
+        from .model import load_model
+        from .pretraining_cache import PretrainingCache
+
         self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
+        self._cache = PretrainingCache(folder=trainer.folder.parent / PRETRAINED)
+        self._known = load_model(trainer.spec.model), trainer.spec.hyper(config), trainer.data()
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written = time.monotonic()
         self.start = _stored(self._checkpoint)
@@ -154,6 +160,8 @@ class Reports:
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.index <= self.start.index else None
+        if self.start is None:
+            self.start = self._cache.start(*self._known, seed=int(config["seed"]), pretrain_seed=trainer.spec.pretrain_seed)
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
 
     def of(self, epoch: Epoch) -> Report:
@@ -180,6 +188,9 @@ class Reports:
         return Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason)
 
     def _keep(self, epoch: Epoch) -> None:
+        model, h, data = self._known
+        if epoch.ended is None and self._cache.ends(model, h, epoch.index):
+            self._cache.keep(model, h, data, epoch.snapshot())
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
             _store(replace(final, tensors=final.weights()), self._weights)

@@ -1,0 +1,178 @@
+"""How well every model clusters at its default configuration: `python benchmarks/accuracy.py --data-root DIR [--datasets digits usps]`.
+
+Each run is one seed of one model on one data set, all samples of it, without a search; what the model's file says is what is trained.
+Finished runs are appended to benchmarks/accuracy.jsonl at once, and docs/accuracy.md is written from that file: a run that is there,
+with the configuration that the model has today, is not done again. Figures are those of the last epoch: nothing is chosen by labels.
+
+    python benchmarks/accuracy.py                                  # digits, five seeds, every model; one seed of each first
+    python benchmarks/accuracy.py --datasets usps --seeds 3 --models ae dec idec dcn vade gumbel_vae aae_unsup
+    python benchmarks/accuracy.py --table                          # only writes docs/accuracy.md anew
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the runs share the cores
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+ROWS, TABLE = ROOT / "benchmarks" / "accuracy.jsonl", ROOT / "docs" / "accuracy.md"
+
+# ACC / NMI in %, as published. h: Hungarian; v: the majority vote of the adversarial auto-encoder's paper; m: majority vote; b: best
+# run; r: run again by another paper. What could not be verified is left out.
+PUBLISHED = {
+    ("usps", "kmeans"): "66.8 / 63 h",
+    ("usps", "ae"): "69.3 / 66.2 h",
+    ("usps", "dec"): "74.1 / 75.3 h r; 76.4±0.6 / 78.7±0.6 h",
+    ("usps", "idec"): "76.1 / 78.5 h",
+    ("usps", "gumbel_vae"): "72.6±3 / 67.0±2 h",
+    ("mnist", "kmeans"): "53.2 / 50 h",
+    ("mnist", "gmm"): "53.7 h",
+    ("mnist", "ae"): "81.8 / 74.7 h; 87.9±3.8 / 80.7±1.9 h",
+    ("mnist", "dec"): "84.3 / 80.0 h; 91.2±4.7 / 86.9±3.2 h",
+    ("mnist", "idec"): "88.1 / 86.7 h",
+    ("mnist", "dcn"): "83 / 81 h",
+    ("mnist", "vade"): "94.5 h b",
+    ("mnist", "gumbel_vae"): "85.8±8 / 82.1±5 h",
+    ("mnist", "gmvae"): "82.3±3.8 v",
+    ("mnist", "dac"): "94.1 h",
+    ("mnist", "catgan"): "90.3 v b (K = 20)",
+    ("mnist", "infogan"): "95 b",
+}
+COLUMNS = ("acc", "nmi", "ari", "error", "error_test")
+
+
+def config_of(name: str) -> dict[str, Any]:
+    from tuner.model import load_model
+
+    return dict(load_model(name).hyper({}).flat())
+
+
+def one(task: tuple[str, str, int, str | None]) -> dict[str, Any]:
+    """Trains, and returns a row."""
+    name, dataset, seed, root = task
+    import torch
+
+    from tuner.data import DatasetSpec, load
+    from tuner.loop import train
+    from tuner.model import load_model
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    model, data = load_model(name), load(DatasetSpec(name=dataset), Path(root) if root else None)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    began, row = time.monotonic(), {"model": name, "dataset": dataset, "seed": seed}
+    for epoch in train(model, model.hyper({}), data, seed=seed, device=device):
+        row |= {"epochs": epoch.index, "ended": epoch.ended} | {k: round(epoch.metrics[k], 4) for k in COLUMNS if k in epoch.metrics}
+    row |= {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": _commit()}
+    return row | {"config": config_of(name)}
+
+
+def _device(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {os.environ['OMP_NUM_THREADS']} thread(s)"
+
+
+def _commit() -> str:
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def rows() -> list[dict[str, Any]]:
+    """The runs of configurations that are today's defaults."""
+    lines = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    from tuner.model import model_names
+
+    today = {name: config_of(name) for name in model_names()}
+    return [line for line in lines if today.get(line["model"]) == line["config"]]
+
+
+def tasks(given: argparse.Namespace) -> Iterator[tuple[str, str, int, str | None]]:
+    """What is missing, one seed of everything first."""
+    done = {(row["model"], row["dataset"], row["seed"]) for row in rows()}
+    for seed in range(given.seeds):
+        for dataset in given.datasets:
+            for name in given.models:
+                if (name, dataset, seed) not in done:
+                    yield name, dataset, seed, given.data_root
+
+
+def table() -> str:
+    """docs/accuracy.md."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows():
+        found.setdefault((row["dataset"], row["model"]), []).append(row)
+    text = [HEAD]
+    for dataset in dict.fromkeys(dataset for dataset, _ in found):
+        text += [
+            f"\n## {dataset}\n",
+            "| model | seeds | ACC | NMI | ARI | error | epochs | seconds | published |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for (_, name), runs in sorted((key, runs) for key, runs in found.items() if key[0] == dataset):
+            ended = [row["ended"] for row in runs if row["ended"] != "complete"]
+            note = f" ({len(ended)} {' '.join(sorted(set(ended)))})" if ended else ""
+            cells = [_spread([row[k] for row in runs if k in row]) for k in ("acc", "nmi", "ari")]
+            error = _spread([row.get("error_test", row.get("error")) for row in runs if "error" in row])
+            seconds = f"{statistics.mean(row['seconds'] for row in runs):.0f}"
+            epochs = str(max(row["epochs"] for row in runs))
+            text.append(
+                f"| {' | '.join([name, str(len(runs)) + note, *cells, error, epochs, seconds, PUBLISHED.get((dataset, name), '')])} |"
+            )
+    hardware = sorted({f"{row['device']}, torch {row['torch']}" for runs in found.values() for row in runs})
+    commits = sorted({row["commit"] for runs in found.values() for row in runs})
+    return "\n".join([*text, f"\nHardware: {'; '.join(hardware)}. Commits: {', '.join(commits)}.\n"])
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    sd = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{sd}"
+
+
+HEAD = """# Accuracy of the defaults
+
+Written by `python benchmarks/accuracy.py` from `benchmarks/accuracy.jsonl`. Every model's default configuration, the last epoch, all
+samples; nothing was searched and nothing chosen by labels. Percent, mean ± standard deviation over the seeds; ACC is the Hungarian one.
+`error` is of the semi-supervised models (`labels = "partial"`), on the published test split or, where there is none, on the samples
+whose labels they were not given. Seconds are wall time of one run on a machine that others use, too.
+
+Published figures are of their papers' own training lengths and, where the letter is not h, of another measure (h Hungarian; v and m
+majority votes; b best run; r run again by another paper): compare with care. A row that is missing has not been run."""
+
+
+def main() -> None:
+    from tuner.model import model_names
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", nargs="+", default=["digits"])
+    parser.add_argument("--models", nargs="+", default=model_names())
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--data-root", default=os.environ.get("TUNER_DATA"))
+    parser.add_argument("--table", action="store_true", help="only write docs/accuracy.md anew")
+    given = parser.parse_args()
+    if not given.table:
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Pool(given.workers, maxtasksperchild=8) as pool, ROWS.open("a") as file:
+            for row in pool.imap_unordered(one, list(tasks(given))):
+                print({key: value for key, value in row.items() if key != "config"}, flush=True)
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+    TABLE.write_text(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What pre-training came to is kept by content: a hit changes no result, and nothing but the same content is a hit."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from blobs import blobs
+from lanes import apart, record, solo
+from test_conformance import short, tiny, yardstick
+
+from tuner.driver import SearchOptions, search
+from tuner.errors import UserError
+from tuner.loop import train
+from tuner.model import load_model, model_names
+from tuner.pool import Pool, Widths
+from tuner.pretraining_cache import PretrainingCache
+from tuner.record import read_lines
+from tuner.spec import read_space
+
+DATA = blobs()
+DEC = load_model("dec")
+SHARES = [load_model(name) for name in model_names() if load_model(name).phases(tiny(load_model(name)))[0].depends]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return PretrainingCache(folder=tmp_path / "pretrained")
+
+
+def fill(cache, model, h, pretrain_seed=7, data=DATA):
+    """One trial up to the end of its pre-training."""
+    for epoch in train(model, h, data, seed=1, pretrain_seed=pretrain_seed):
+        if cache.ends(model, h, epoch.index):
+            cache.keep(model, h, data, epoch.snapshot())
+            return
+
+
+@pytest.mark.parametrize("model", SHARES, ids=lambda m: m.name)
+def test_a_trial_from_the_cache_is_the_trial_without_it_alone_and_in_a_pack(model, cache):
+    h = short(model)
+    fill(cache, model, h)
+    start = cache.start(model, h, DATA, seed=2, pretrain_seed=7)
+    whole = solo(model, h, DATA, 2, pretrain_seed=7)
+    skipped = getattr(h, model.phases(h)[0].epochs)
+    assert apart(whole[skipped:], solo(model, h, DATA, 2, pretrain_seed=7, start=start)) == 0
+    pool = Pool(model, DATA, Widths(most=2, least=1))
+    pool.join("hit", h, seed=2, pretrain_seed=7, start=start)
+    (first,) = [epoch for _, epoch in pool.round()]
+    assert first.index == skipped + 1
+    assert apart(whole[skipped : skipped + 1], [record(first)]) <= max(1e-10, 100 * yardstick(model, h, DATA, 2))
+
+
+@pytest.mark.parametrize("model", SHARES, ids=lambda m: m.name)
+def test_what_a_phase_does_not_depend_on_does_not_move_its_outcome(model, cache):
+    h = short(model)
+    phase = model.phases(h)[0]
+
+    def outcome(h):
+        epochs = train(model, h, DATA, seed=3, pretrain_seed=7)
+        tensors = [next(epochs) for _ in range(getattr(h, phase.epochs))][-1].snapshot().weights()
+        names = {name for update in phase.updates for name in update.rates()}
+        return {key: t for key, t in tensors.items() if key.partition(".")[0] in names}
+
+    expected = outcome(h)
+    for name, p in model.parameters().items():
+        if name in phase.depends or p.kind is str or p.kind is bool:
+            continue
+        value = h.flat()[name] or 0.1
+        other = value + 1 if p.kind is int else value * 0.9
+        try:
+            found = outcome(model.hyper(h.flat() | {name: other}))
+        except UserError:  # outside the legal range, or nothing for three classes
+            continue
+        assert found.keys() == expected.keys(), name
+        assert all(torch.equal(found[key], expected[key]) for key in expected), f"{name} moves pre-training, but 'depends' lacks it"
+
+
+def test_other_clusters_and_rates_share_a_pre_training(cache):
+    h = short(DEC)
+    fill(cache, DEC, h)
+    assert cache.start(DEC, dataclasses.replace(h, n_clusters=5, lr=0.5), DATA, seed=9, pretrain_seed=7) is not None
+
+
+def test_siblings_with_the_same_auto_encoder_share_a_pre_training(cache):
+    fill(cache, DEC, short(DEC))
+    idec = load_model("idec")
+    same = {name: value for name, value in short(DEC).flat().items() if name in DEC.phases(short(DEC))[0].depends}
+    assert cache.start(idec, short(idec, **same), DATA, seed=1, pretrain_seed=7) is not None
+
+
+@pytest.mark.parametrize("change", ["pretrain_seed", "lr_pretrain", "data"])
+def test_other_content_is_no_hit(cache, change):
+    h = short(DEC)
+    fill(cache, DEC, h)
+    seed, data = 7, DATA
+    if change == "pretrain_seed":
+        seed = 8
+    elif change == "lr_pretrain":
+        h = dataclasses.replace(h, lr_pretrain=h.lr_pretrain / 2)
+    else:
+        data = dataclasses.replace(DATA, x_ND=DATA.x_ND.flip(0))
+    assert cache.start(DEC, h, data, seed=1, pretrain_seed=seed) is None
+
+
+def test_a_damaged_entry_counts_as_absent(cache, caplog):
+    h = short(DEC)
+    fill(cache, DEC, h)
+    (entry,) = cache.folder.iterdir()
+    entry.write_bytes(entry.read_bytes()[:100])
+    assert cache.start(DEC, h, DATA, seed=1, pretrain_seed=7) is None
+    assert "pre-training is done anew" in caplog.text
+
+
+def test_a_model_without_shared_pre_training_keeps_nothing(cache):
+    model = load_model("aae_unsup")
+    assert cache.start(model, short(model), DATA, seed=1, pretrain_seed=7) is None
+    assert not cache.ends(model, short(model), 1)
+
+
+SPACE = """
+model: dec
+dataset: {name: digits, limit: 300}
+metric: {name: acc, goal: maximize}
+method: random
+trials: 3
+epochs: 2
+early_terminate: none
+resources: {pack: PACK}
+parameters:
+  hidden: {value: 16}
+  pretrain_epochs: {value: 2}
+  batch_size: {value: 50}
+  n_clusters: {values: [7, 10]}
+"""
+
+
+@pytest.mark.parametrize("pack", ["off", "3"])
+def test_a_second_search_spends_no_pre_training_epoch_and_finds_the_same(tmp_path: Path, pack: str) -> None:
+    (tmp_path / "my.yaml").write_text(SPACE.replace("PACK", pack))
+    first, second = (search(read_space(str(tmp_path / "my.yaml")), SearchOptions(out=tmp_path / "runs")) for _ in range(2))
+    before, after = (
+        {(line["trial"], line["epoch"]): line for line in read_lines(run.folder / "results.jsonl") if "state" not in line}
+        for run in (first, second)
+    )
+    assert {line["phase"] for line in before.values()} == {"pretrain", "cluster"}
+    assert {line["phase"] for line in after.values()} == {"cluster"}
+    assert {epoch for _, epoch in after} == {3, 4}
+    for place, line in after.items():
+        if pack == "off":
+            assert line["metrics"]["acc"] == before[place]["metrics"]["acc"], place

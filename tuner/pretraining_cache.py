@@ -1,0 +1,106 @@
+"""What pre-training came to, kept by content: the trials of a search, its nodes and later searches pay for it once."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from . import checkpoint, draws, engine, loop, losses, nn, optimizers
+from .checkpoint import Snapshot
+from .data import Data, digest
+from .engine import State, build, state_of
+from .errors import UserError
+from .loop import initial_seed, start_trial
+from .model import Descend, Hyper, Model, Phase
+
+logger = logging.getLogger(__name__)
+
+_ENGINE = (draws, engine, loop, losses, nn, optimizers)  # a change there may change the outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingCache:
+    """The outcomes of first phases that say what they depend on: one safetensors file each, in a folder that all nodes see.
+
+    A file's name is a hash of all that decides its content: the initial networks, the values of what `Phase.depends` names, the
+    samples, `pretrain_seed`, the code that trains, torch's version and the kind of device. Files are written whole or not at all;
+    a damaged one counts as absent.
+    """
+
+    folder: Path
+
+    def start(self, model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int) -> Snapshot | None:
+        """A trial right behind its first phase, or None where nobody has kept that phase's outcome."""
+        phase = _shared(model, h)
+        if phase is None:
+            return None
+        initial = _initial(model, h, data, pretrain_seed)
+        path = self._path(phase, h, data, (pretrain_seed, initial))
+        if not path.exists():
+            return None
+        try:
+            kept = checkpoint.load(path)
+        except UserError as error:
+            logger.warning("%s Its pre-training is done anew.", error)
+            return None
+        tensors = initial | {name: t.to(initial[name]) for name, t in kept.tensors.items()}
+        return replace(kept, model=model.name, config=h.flat(), seed=seed, phase=1, epoch=0, batches=0, tensors=tensors)
+
+    def ends(self, model: Model, h: Hyper, index: int) -> bool:
+        """Whether the epoch of this index is the last of a phase whose outcome is kept."""
+        phase = _shared(model, h)
+        return phase is not None and index == getattr(h, phase.epochs)
+
+    def keep(self, model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> None:
+        """Takes in where a trial stands after the last epoch of its first phase."""
+        phase = _shared(model, h)
+        assert phase is not None
+        path = self._path(phase, h, data, (snapshot.pretrain_seed, _initial(model, h, data, snapshot.pretrain_seed)))
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(replace(snapshot, tensors=_moved(phase, snapshot.tensors)), path)
+
+    def _path(self, phase: Phase, h: Hyper, data: Data, start: tuple[int, State]) -> Path:
+        (pretrain_seed, initial), values = start, h.flat()
+        modules = {sys.modules[update.losses.__module__] for update in _updates(phase)} | set(_ENGINE)
+        content = {
+            "phase": phase.name,
+            "updates": [update.name for update in _updates(phase)],
+            "depends": {name: values[name] for name in sorted(phase.depends)},
+            "pretrain_seed": pretrain_seed,
+            "initial": digest(_moved(phase, initial)),
+            "data": data.fingerprint,
+            "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules),
+            "torch": torch.__version__,
+            "device": data.x_ND.device.type,
+        }
+        return self.folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.safetensors"
+
+
+def _shared(model: Model, h: Hyper) -> Phase | None:
+    """The first phase, where trials may share its outcome."""
+    first = model.phases(h)[0]
+    return first if first.depends and getattr(h, first.epochs) else None
+
+
+def _initial(model: Model, h: Hyper, data: Data, pretrain_seed: int) -> State:
+    trial = start_trial(model, h, seed=0, pretrain_seed=pretrain_seed)
+    return state_of(*build(model, h, data.spec, data.x_ND, initial_seed(model, trial)))
+
+
+def _updates(phase: Phase) -> list[Descend]:
+    return [update for update in phase.updates if isinstance(update, Descend)]
+
+
+def _moved(phase: Phase, tensors: Mapping[str, torch.Tensor]) -> State:
+    """What the phase's updates train, without the optimisers' moments."""
+    names = {name for update in _updates(phase) for name in update.rates()}
+    return {key: t for key, t in tensors.items() if key.partition(".")[0] in names}
