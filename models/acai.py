@@ -3,10 +3,11 @@
 An auto-encoder is to decode mixtures of two codes into what looks like data. A critic sees a decoded mixture and guesses how much of the
 other code is in it; the auto-encoder wants it to guess none. Clusters are k-means' on the whitened codes.
 Shapes: B batch, N data set, D features, Z code, K clusters.
-Differs from the paper: the auto-encoder of DEC for vectors, and a critic of the shape of its encoder; data in their own range (theirs:
-[-1, 1], where squared errors are four times as large, so that their weight of `interp`, 0.5, is 0.125 here); Adam's rate is 1e-3 (theirs:
-1e-4, for 262,144 steps); k-means++ in place of random starts, 20 of them, not 1000. `mix` is that of acai_idec's paper, where a mixture
-counts under the sample whose share is the larger; here, as in ACAI's code, it counts under the other one, which is the same.
+Differs from the paper: the auto-encoder of DEC, or convolutions that halve images by strides and end in a dense code, and a critic of the
+shape of its encoder; data in their own range (theirs: [-1, 1], where squared errors are four times as large, so that their weight of
+`interp`, 0.5, is 0.125 here); Adam's rate is 1e-3 (theirs: 1e-4, for 262,144 steps); k-means++ in place of random starts, 20 of them, not
+1000. `mix` is that of acai_idec's paper, where a mixture counts under the sample whose share is the larger; here, as in ACAI's code, it
+counts under the other one, which is the same.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import by_rows
 
-from .ae import MISFIT, TINY, Coders, Head, blank_head, by_head, coders, encoder, fit_head
+from .ae import MISFIT, TINY, Coders, Head, blank_head, by_head, coder, coders, fit_head
 
 RECON = Term(1.0, f"mean over features of {MISFIT}")
 INTERP = "mean d(x_mix)^2, x_mix decoded from a z_i + (1 - a) z_j, a in [0, 1/2], j the sample opposite i in the batch"
@@ -25,7 +26,7 @@ CRITIC_DATA = Term(1.0, "mean d(x_hat + `blend` (x - x_hat))^2")
 
 
 def coders_and_critic(h, data):
-    return coders(h, data) | {"critic": encoder(h, data)}
+    return coders(h, data) | {"critic": coder(h, data, h.latent_dim)}
 
 
 def draw_shares(g, B, h, data):

@@ -3,8 +3,8 @@
 ACAI's critic stands beside IDEC's auto-encoder while it is pre-trained and while it clusters: a decoded mixture of two codes is to look
 unmixed, and like the sample whose code has the larger share.
 Shapes: B batch, N data set, D features, Z code, K clusters.
-Differs from the paper: networks for vectors; Adam without weight decay (theirs: AMSGrad in clustering). Differs from the authors' code: KL
-is a mean over the batch, not over its K times as many entries, and targets keep to their samples.
+Differs from the paper: the networks are acai's; Adam without weight decay (theirs: AMSGrad in clustering). Differs from the authors' code:
+KL is a mean over the batch, not over its K times as many entries, and targets keep to their samples.
 """
 
 from dataclasses import dataclass

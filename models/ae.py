@@ -15,11 +15,11 @@ from tuner.cluster import Mixture, gmm, k_means, nearest, responsibilities, whit
 from tuner.errors import UserError
 from tuner.losses import misfit
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp
-from tuner.nn import by_rows, mlp
+from tuner.nn import Network, by_rows, decoder, encoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coders(Hyper):
+class Coders(Network):
     """The auto-encoder's shape and what it is trained to rebuild."""
 
     latent_dim: int = hp(10, 1, 256, static=True, doc="Z")
@@ -57,20 +57,25 @@ class Head(Hyper):
 
 MISFIT = "(x - x_hat)^2 or BCE(x_hat, x), whichever `recon_loss` says"
 RECON_AE = Term(None, f"mean over features of {MISFIT}, x_hat rebuilt from the inputs left by `input_dropout`")
-TINY = {"n_clusters": 3, "hidden": 16, "latent_dim": 4, "batch_size": 32, "n_init": 3}
+TINY = {"n_clusters": 3, "hidden": 16, "channels": 4, "latent_dim": 4, "batch_size": 32, "n_init": 3}
 
 
-def encoder(h, data, n_codes=None):
-    return mlp(data.n_features, h.hidden, h.hidden, 4 * h.hidden, n_codes or h.latent_dim)
+def coder(h, data, n_codes):
+    """An encoder to `n_codes` numbers."""
+    return encoder(h, data, h.hidden, h.hidden, 4 * h.hidden, n_codes)
+
+
+def check_pixels(h, data):
+    if h.recon_loss == "bce" and not data.unit_range:
+        raise UserError("'recon_loss: bce' rebuilds pixels in [0, 1], but the data have other values: say mse, or 'scale: minmax'.")
 
 
 def coders(h, data, n_codes=None):
     """Encoder and decoder. An encoder may emit more than the code: `n_codes` numbers, the code first."""
-    if h.recon_loss == "bce" and not data.unit_range:
-        raise UserError("'recon_loss: bce' rebuilds pixels in [0, 1], but the data have other values: say mse, or 'scale: minmax'.")
+    check_pixels(h, data)
     return {
-        "encoder": encoder(h, data, n_codes),
-        "decoder": mlp(h.latent_dim, 4 * h.hidden, h.hidden, h.hidden, data.n_features),
+        "encoder": coder(h, data, n_codes or h.latent_dim),
+        "decoder": decoder(h, data, h.latent_dim, 4 * h.hidden, h.hidden, h.hidden),
     }
 
 

@@ -4,9 +4,9 @@
 p(c | z, w) is Bayes' rule. `form: simple` has no w: q(c | x) is a network's and drawn by Gumbel-softmax, q(z | x, c) sees it, and p(z | c)
 is one Gaussian for each cluster.
 Shapes: B batch, S samples (`n_draws` for each of the batch), D features, Z code (the paper's x), W style, K clusters, H hidden units.
-Differs from the paper: networks for vectors, smaller codes (theirs: 200 and 150); `free_nats` is 1.5 (theirs: 0.5, which pulls most
-samples to uniform where K is 10), of the batch's mean; `entropy`, from the paper's first version, is off by default. The simple form is
-that of J. Arias Figueroa's public code, with log-variances in place of softplus.
+Differs from the paper: the networks, be they for vectors or images; smaller codes (theirs: 200 and 150); `free_nats` is 1.5 (theirs: 0.5,
+which pulls most samples to uniform where K is 10), of the batch's mean; `entropy`, from the paper's first version, is off by default. The
+simple form is that of J. Arias Figueroa's public code, with log-variances in place of softplus.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from torch import nn
 from tuner.cluster import log_gauss
 from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import mlp
+from tuner.nn import Network, decoder, encoder
 
+from .ae import check_pixels
 from .gumbel_vae import Relaxed, cool, kl_to_uniform, relax
 from .vade import kl_to_each
 from .vae import RECON, sampled
@@ -33,7 +34,7 @@ class GMVAE(Model):
     paper = "https://arxiv.org/abs/1611.02648"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Relaxed):
+    class Hyper(Relaxed, Network):
         form: str = hp("original", choices=("original", "simple"))
         n_clusters: int = hp(10, 2, 256, static=True, doc="K")
         latent_dim: int = hp(10, 1, 1024, static=True, doc="Z")
@@ -53,20 +54,21 @@ class GMVAE(Model):
         "kl_w": Term(1.0, "KL(q(w | x) || N(0, I)); form: original"),
         "entropy": Term(0.0, "H(p(c | z, w)), or H(q(c | x))"),
     }
-    tiny = {"n_clusters": 3, "latent_dim": 4, "style_dim": 2, "hidden": 32, "batch_size": 10, "lr": 1e-2, "epochs": 10}
+    tiny = {"n_clusters": 3, "latent_dim": 4, "style_dim": 2, "hidden": 32, "channels": 4, "batch_size": 10, "lr": 1e-2, "epochs": 10}
 
     def networks(self, h, data):
-        D, H, Z, W, K = data.n_features, h.hidden, h.latent_dim, h.style_dim, h.n_clusters
-        decoder = mlp(Z, H, H, D, norm=True)
+        H, Z, W, K = h.hidden, h.latent_dim, h.style_dim, h.n_clusters
+        check_pixels(h, data)
+        rebuild = decoder(h, data, Z, H, H, norm=True)
         if h.form == "simple":
             return {
-                "classifier": mlp(D, H, H, K, norm=True),
-                "encoder": mlp(D + K, H, H, 2 * Z, norm=True),
+                "classifier": encoder(h, data, H, H, K, norm=True),
+                "encoder": encoder(h, data, H, H, 2 * Z, norm=True, beside=K),
                 "prior": nn.Linear(K, 2 * Z),
-                "decoder": decoder,
+                "decoder": rebuild,
             }
         prior = nn.Sequential(nn.Linear(W, H), nn.Tanh(), nn.Linear(H, 2 * K * Z))
-        return {"encoder": mlp(D, H, H, 2 * (Z + W), norm=True), "prior": prior, "decoder": decoder}
+        return {"encoder": encoder(h, data, H, H, 2 * (Z + W), norm=True), "prior": prior, "decoder": rebuild}
 
     def infer(self, net, x_BD, h):
         """mu and log sigma^2 of q(z | x), then of q(w | x)."""

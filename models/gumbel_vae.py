@@ -3,7 +3,8 @@
 A variational auto-encoder with deterministic features and two codes that are read off them side by side: a Gaussian z for the style and a
 categorical y, made differentiable by Gumbel-softmax, for the cluster. A strong pull of z towards its prior makes the decoder look at y.
 Shapes: B batch, D features, F deterministic features, Z code, K clusters.
-Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels.
+Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels; `network: conv` halves images
+by strides down to 4 x 4 (theirs: five layers of 3 to 5 pixels).
 """
 
 import math
@@ -14,8 +15,9 @@ from torch import nn
 
 from tuner.losses import kl_normal, misfit, one_hot
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp
-from tuner.nn import mlp
+from tuner.nn import Network, decoder, encoder
 
+from .ae import check_pixels
 from .vae import RECON, draw_code, sampled
 
 
@@ -47,7 +49,7 @@ def kl_to_uniform(log_p_BK):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codes(Relaxed):
+class Codes(Relaxed, Network):
     """The two codes, z and y."""
 
     n_clusters: int = hp(10, 2, 256, static=True, doc="K")
@@ -69,11 +71,12 @@ PARTS = ("features", "heads", "decoder")
 
 
 def code_networks(h, data):
-    D, H, F, Z, K = data.n_features, h.hidden, h.feature_dim, h.latent_dim, h.n_clusters
+    H, F, Z, K = h.hidden, h.feature_dim, h.latent_dim, h.n_clusters
+    check_pixels(h, data)
     return {
-        "features": mlp(D, H, H, F, norm=True),
+        "features": encoder(h, data, H, H, F, norm=True),
         "heads": nn.Linear(F, 2 * Z + K),
-        "decoder": mlp(K + Z, F, H, H, D, norm=True),
+        "decoder": decoder(h, data, K + Z, F, H, H, norm=True),
     }
 
 
@@ -108,7 +111,7 @@ class GumbelVAE(Model):
 
     Hyper = Codes
     terms = BOUND
-    tiny = {"n_clusters": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32, "batch_size": 30, "lr": 1e-2, "epochs": 15}
+    tiny = {"n_clusters": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32, "channels": 4, "batch_size": 30, "lr": 1e-2, "epochs": 15}
 
     def networks(self, h, data):
         return code_networks(h, data)

@@ -73,6 +73,7 @@ def test_a_shared_pre_training_depends_on_every_field_that_the_models_share():
     (pretrain, *_) = load_model("dec").phases(load_model("dec").hyper())
     assert set(pretrain.depends) == {
         "latent_dim", "hidden", "batch_size", "recon_loss", "input_dropout", "lr_pretrain", "pretrain_epochs",
+        "network", "channels",
     }  # fmt: skip
     assert set(pretrain.depends) <= set(Pretrained.__dataclass_fields__)
 

@@ -138,6 +138,16 @@ def responsibilities(z_NZ: Tensor, mixture: Mixture) -> Tensor:
     return log_joint(z_NZ, mixture).softmax(-1)
 
 
+def drawn(mixture: Mixture, e_BK: Tensor, eps_BZ: Tensor) -> Tensor:
+    """(B, Z) samples of the mixture, from exponential and standard normal draws. Also runs under `vmap`."""
+    log_pi_K, means_KZ, scale = mixture
+    k_BK = one_hot((e_BK.log() - log_pi_K).argmin(-1), len(log_pi_K), eps_BZ.dtype)  # argmin(e / pi): see `k_means_plus_plus`
+    if scale.dim() == 2:
+        return k_BK @ means_KZ + (k_BK @ scale) * eps_BZ
+    roots_BZZ = scale if len(scale) == 1 else (k_BK @ scale.flatten(1)).reshape(-1, *scale.shape[1:])
+    return k_BK @ means_KZ + (roots_BZZ @ eps_BZ[..., None])[..., 0]
+
+
 def weigh(z_NZ: Tensor, p_NK: Tensor, covariance: str, reg_covar: float | Tensor) -> Mixture:
     """The M-step: the mixture that makes samples shared out as `p_NK` likeliest, with `reg_covar` added to every variance.
 

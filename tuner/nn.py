@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from .errors import UserError
+from .model import DataSpec, Hyper, hp
 
 
 def mlp(*sizes: int, norm: bool = False) -> nn.Sequential:
@@ -17,6 +22,87 @@ def mlp(*sizes: int, norm: bool = False) -> nn.Sequential:
     for i, o in pairwise(sizes[:-1]):  # no bias in front of a BatchNorm: it has no gradient but rounding noise
         layers += [nn.Linear(i, o, bias=False), nn.BatchNorm1d(o), nn.ReLU()] if norm else [nn.Linear(i, o), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(Hyper):
+    """For the models that come with either kind of network; `encoder` and `decoder` heed it."""
+
+    network: str = hp("mlp", choices=("mlp", "conv"), doc="fully connected, or convolutions for images, halved until they are 4 x 4")
+    channels: int = hp(16, 1, 1024, static=True, doc="network: conv; of the first layer, and twice as many after every halving")
+
+
+def encoder(h: Any, data: DataSpec, *sizes: int, norm: bool = False, beside: int = 0) -> nn.Sequential:
+    """Features to `sizes[-1]` numbers; the other sizes are an mlp's. `beside`: how many numbers stand behind the features, which
+    convolutions see as constant planes."""
+    if h.network == "mlp":
+        return mlp(data.n_features + beside, *sizes, norm=norm)
+    levels, c = halvings(data), h.channels
+    layers: list[nn.Module] = [Planes(*levels[0]), *_conv(1 + beside, c, norm)]
+    for _ in levels[1:]:
+        layers += _conv(c, 2 * c, norm, stride=2)
+        c *= 2
+    return nn.Sequential(*layers, nn.Flatten(-3), nn.Linear(c * math.prod(levels[-1]), sizes[-1]))
+
+
+def decoder(h: Any, data: DataSpec, *sizes: int, norm: bool = False) -> nn.Sequential:
+    """The way back, from `sizes[0]` numbers to features; linear at its end."""
+    if h.network == "mlp":
+        return mlp(*sizes, data.n_features, norm=norm)
+    levels = halvings(data)
+    c = h.channels * 2 ** (len(levels) - 1)
+    n = c * math.prod(levels[-1])
+    first = [nn.Linear(sizes[0], n, bias=False), nn.BatchNorm1d(n)] if norm else [nn.Linear(sizes[0], n)]
+    layers: list[nn.Module] = [*first, nn.ReLU(), nn.Unflatten(-1, (c, *levels[-1]))]
+    for size in levels[-2::-1]:
+        layers += [Double(*size), *_conv(c, c // 2, norm)]
+        c //= 2
+    return nn.Sequential(*layers, nn.Conv2d(c, 1, 3, padding=1), nn.Flatten(-3))
+
+
+def halvings(data: DataSpec) -> list[tuple[int, int]]:
+    """The sizes of an image as it is halved, rounding up, until neither side is above 4: 28, 14, 7, 4.
+
+    Raises:
+        UserError: the samples are no images.
+    """
+    if len(data.shape) != 2:
+        raise UserError(f"'network: conv' needs images of shape (h, w), but a sample's shape is {data.shape}. Say mlp.")
+    sizes = [(data.shape[0], data.shape[1])]
+    while max(sizes[-1]) > 4:
+        h, w = sizes[-1]
+        sizes.append((-(-h // 2), -(-w // 2)))
+    return sizes
+
+
+def _conv(i: int, o: int, norm: bool, stride: int = 1) -> list[nn.Module]:
+    conv = nn.Conv2d(i, o, 3, stride, padding=1, bias=not norm)
+    return [conv, nn.BatchNorm2d(o), nn.ReLU()] if norm else [conv, nn.ReLU()]
+
+
+class Planes(nn.Module):
+    """(B, 1 + E, h, w): the image, and a constant plane for each of the E numbers behind it."""
+
+    def __init__(self, h: int, w: int) -> None:
+        super().__init__()
+        self.h, self.w = h, w
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = self.h * self.w
+        image, extra = x[..., :n].reshape(*x.shape[:-1], 1, self.h, self.w), x[..., n:]
+        return torch.cat([image, extra[..., None, None].expand(*extra.shape, self.h, self.w)], -3)
+
+
+class Double(nn.Module):
+    """Every pixel four times, cut to (h, w): sides that were rounded up when they were halved."""
+
+    def __init__(self, h: int, w: int) -> None:
+        super().__init__()
+        self.h, self.w = h, w
+
+    def forward(self, x: Tensor) -> Tensor:
+        *lead, h, w = x.shape
+        return x[..., :, None, :, None].expand(*lead, h, 2, w, 2).reshape(*lead, 2 * h, 2 * w)[..., : self.h, : self.w]
 
 
 def by_rows(f: Callable[[Tensor], Tensor], x_ND: Tensor, rows: int = 16384) -> Tensor:
