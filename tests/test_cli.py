@@ -420,10 +420,7 @@ def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, p
     played["status"] = "stopped"
     code, out, err = tuner("search", "--space", "my.yaml", "--seed", "4", "--wandb", "disabled")
     assert code == INTERRUPTED and "Best 2 of 3 trials" in out
-    assert err == (
-        "Interrupted: 3 trials had ended. Every epoch is kept, also of those that had not. "
-        "To go on, repeat the command with --seed 5: it tries other configurations.\n"
-    )
+    assert err == ("Interrupted: 3 trials had ended. Every epoch is kept, also of those that had not. To go on: tuner resume my\n")
 
 
 def test_a_refused_search_writes_nothing(tuner: Any, played: dict[str, Any]) -> None:
@@ -641,7 +638,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to everybody
     out, err = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED
-    assert re.fullmatch(r"Interrupted: \d+ trials? had ended\. .* To go on, repeat the command with --seed 1: .*\n", err), err
+    assert re.fullmatch(r"Interrupted: \d+ trials? had ended\. .* To go on: tuner resume my\n", err), err
     assert "trials by acc of the last epoch" in out
     run = read_run(Path("runs/my"))
     assert run.status == "stopped" and run.counts()["complete"] >= 1

@@ -14,7 +14,10 @@ from .model import Model, load_model
 from .space import Asha, Metric, Resources
 from .yaml_lines import Lined, Problems
 
-KEYS = ("name", "model", "dataset", "metric", "score", "method", "trials", "epochs", "seed", "early_terminate", "resources", "parameters")
+KEYS = (
+    "name", "model", "dataset", "metric", "score", "method", "trials", "epochs", "seed", "early_terminate", "resources", "retries",
+    "parameters",
+)  # fmt: skip
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
     "random": "every trial by itself",
@@ -100,6 +103,9 @@ class Keys:
 
     def seed(self) -> int:
         return self.whole("seed", 0, _MOST_SEED, 0)
+
+    def retries(self) -> int:
+        return self.whole("retries", 0, None, 2)
 
     def dataset(self) -> DatasetSpec:
         node = self.said.get("dataset")

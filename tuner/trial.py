@@ -95,6 +95,7 @@ class Trainer:
     device: str
     threads: int
     worst: float  # the score of a trial that collapsed or diverged
+    checkpoint_every: float = CHECKPOINT_EVERY_S
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
@@ -148,7 +149,7 @@ class Reports:
     def __init__(self, trainer: Trainer, trial: int) -> None:
         self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
-        self._written = time.monotonic()
+        self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
         self._values = list(self.start.values) if self.start else []  # the metric at the epochs that count
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
@@ -183,7 +184,7 @@ class Reports:
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
             _store(replace(final, tensors=final.weights()), self._weights)
-        elif epoch.ended is None and time.monotonic() - self._written >= CHECKPOINT_EVERY_S:
+        elif epoch.ended is None and time.monotonic() - self._written >= self._every:
             self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
             self._written = time.monotonic()
 
