@@ -341,7 +341,14 @@ class Answers(BaseHTTPRequestHandler):
         if name not in self.server.files:
             return None
         history = self.server.history(name)
-        none = {"eventsLineCount": 0, "logLineCount": 0, "eventsTail": "[]", "tags": [], "wandbConfig": json.dumps({"t": 1}), "config": "{}"}
+        none = {
+            "eventsLineCount": 0,
+            "logLineCount": 0,
+            "eventsTail": "[]",
+            "tags": [],
+            "wandbConfig": json.dumps({"t": 1}),
+            "config": "{}",
+        }
         return {
             "id": "b",
             "name": name,
