@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import yaml
 from rich.console import Console
@@ -25,8 +27,9 @@ from wandb_files import read_runs
 from tuner import cli, driver, layout, loop, ray_cluster, tables
 from tuner.cli import DONE, INTERRUPTED, OURS, THEIRS, main
 from tuner.display import Display, Progress
-from tuner.driver import Outcome, SearchOptions
+from tuner.driver import Outcome, ResumeOptions, SearchOptions
 from tuner.record import Journal, Results, Run, TrialEnd, read_run
+from tuner.searcher import STUDY, open_storage
 from tuner.space import Spec
 from tuner.spec import Options, read_space
 
@@ -84,20 +87,8 @@ def test_help_names_every_command_and_search_help_every_option(tuner: Any) -> No
     code, out, _ = tuner("--help")
     assert code == DONE
     for command in (
-        "search",
-        "train",
-        "check",
-        "models",
-        "describe",
-        "spaces",
-        "ls",
-        "show",
-        "cluster",
-        "doctor",
-        "submit",
-        "logs",
-        "status",
-        "stop",
+        *("search", "resume", "train", "check", "models", "describe", "spaces", "ls", "show"),
+        *("cluster", "doctor", "submit", "logs", "status", "stop"),
     ):
         assert re.search(rf"^│ {command} ", out, re.M), command
     _, out, _ = tuner("search", "--help")
@@ -368,7 +359,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                     listener.epoch_ended(end.trial, line(end.trial, epoch, 0.5))
                 listener.trial_ended(end)
             listener.search_ended(how["status"])
-        return Outcome(run=run, status=how["status"], folder=run.folder, results=read_run(run.folder))
+        results = read_run(run.folder)
+        return Outcome(run=run, status=how["status"], folder=run.folder, results=results, reason=how.get("reason"))
 
     monkeypatch.setattr(driver, "search", search)
     monkeypatch.setattr(ray_cluster, "start_ray_early", lambda address: how.update(started=address))
@@ -436,10 +428,15 @@ def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, p
     played["status"] = "stopped"
     code, out, err = tuner("search", "--space", "my.yaml", "--seed", "4", "--wandb", "disabled")
     assert code == INTERRUPTED and "Best 2 of 3 trials" in out
-    assert err == (
-        "Interrupted: 3 trials had ended. Every epoch is kept, also of those that had not. "
-        "To go on, repeat the command with --seed 5: it tries other configurations.\n"
-    )
+    assert err == ("Interrupted: 3 trials had ended. Every epoch is kept, also of those that had not. To go on: tuner resume my\n")
+
+
+def test_a_search_that_was_given_up_says_why_once(tuner: Any, played: dict[str, Any]) -> None:
+    Path("my.yaml").write_text(SPACE)
+    played["status"], played["reason"] = "failed", "the first 4 trials all failed for the same reason: out of [memory]"
+    code, _, err = tuner("search", "--space", "my.yaml", "--wandb", "disabled")
+    assert code == OURS
+    assert err == "Given up: the first 4 trials all failed for the same reason: out of [memory]. What is above was kept.\n"
 
 
 def test_a_refused_search_writes_nothing(tuner: Any, played: dict[str, Any]) -> None:
@@ -454,6 +451,64 @@ def test_a_dashboard_that_breaks_is_told_in_one_line(tuner: Any, played: dict[st
     tuner("search", "--space", "my.yaml", "--wandb", "disabled")
     logging.getLogger("tuner").warning("%s failed", "WandbRuns")
     assert capsys.readouterr().err.endswith("Warning: WandbRuns failed\n")
+
+
+# --- resume ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def resumed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Resumes that do nothing but say how it ended."""
+    how: dict[str, Any] = {"status": "done", "ran": True}
+
+    def resume(folder: Path, options: ResumeOptions) -> Outcome:
+        how["options"] = options
+        run = Run(name=folder.name, folder=folder.absolute(), spec=a_spec(), info={})
+        return Outcome(run=run, status=how["status"], folder=run.folder, results=read_run(folder), ran=how["ran"])
+
+    monkeypatch.setattr(driver, "resume", resume)
+    monkeypatch.setattr(ray_cluster, "start_ray_early", lambda address: how.update(started=address))
+    return how
+
+
+def test_every_option_of_resume_reaches_it_and_what_is_not_said_is_as_it_was(tuner: Any, resumed: dict[str, Any]) -> None:
+    run = a_run(a_spec(), status="stopped")
+    about = json.loads((run.folder / "spec.json").read_text())
+    (run.folder / "spec.json").write_text(json.dumps(about | {"wandb": "disabled", "address": "10.0.0.1:6379"}))
+    assert tuner("resume", "my")[0] == DONE
+    options = resumed["options"]
+    assert (options.trials, options.address, options.data_root, options.listeners[1].mode) == (None, None, None, "disabled")
+    assert resumed["started"] == "10.0.0.1:6379"
+    words = "--trials +5 --address local --wandb offline --data-root data"
+    assert tuner("resume", "runs/my", *words.split())[0] == DONE
+    options = resumed["options"]
+    assert (options.trials, options.address, options.data_root, options.listeners[1].mode) == ("+5", "local", Path("data"), "offline")
+    assert resumed["started"] is None
+
+
+def test_a_resumed_search_ends_with_the_table_and_may_be_interrupted_again(tuner: Any, resumed: dict[str, Any]) -> None:
+    a_run(a_spec(), status="stopped")
+    resumed["status"] = "stopped"
+    code, out, err = tuner("resume", "my", "--wandb", "disabled")
+    assert code == INTERRUPTED and "Best 2 of 3 trials" in out and err.endswith(" To go on: tuner resume my\n")
+
+
+def test_resuming_a_finished_run_says_that_it_is_finished(tuner: Any, resumed: dict[str, Any]) -> None:
+    a_run(a_spec())
+    resumed["ran"] = False
+    assert tuner("resume", "my") == (DONE, "my is finished: 3 trials have ended. More: tuner resume my --trials +3", "")
+    assert "started" not in resumed, "Ray"
+    a_run(a_spec(), "other", ends=ENDS[:2])
+    assert tuner("resume", "other")[1] == "other is finished: every configuration of its space was tried."
+
+
+def test_a_run_that_cannot_be_resumed_is_refused(tuner: Any) -> None:
+    a_run(a_spec())
+    missing = "its spec.json has no 'options'. It was begun by an older version of tuner, or was changed."
+    assert tuner("resume", "my") == (THEIRS, "", f"error: my cannot go on: {missing}\n")
+    assert tuner("resume", "mi")[2] == "error: There is no run 'runs/mi'. `tuner ls` lists them.\n"
+    (Path("runs") / "my" / "driver.lock").write_text("{}")
+    assert tuner("resume", "my")[2].startswith("error: my has a driver already, process None on None: ")
 
 
 # --- ls and show -------------------------------------------------------------------------------------------------------
@@ -490,6 +545,16 @@ def test_show_tells_how_a_run_stands(tuner: Any) -> None:
     _, out, _ = tuner("show", "my")
     assert out.splitlines()[0] == "my: stopped, kmeans on digits, tpe, seed 0"
     assert "3 trials: 2 complete · 1 failed; 6 epochs in 0:00" in out
+
+
+def test_show_tells_once_for_each_reason_who_failed_and_where(tuner: Any) -> None:
+    where = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nRuntimeError: [no]'
+    alike = [replace(ended(n, "failed", 0.0, "RuntimeError: [no]"), traceback=where) for n in range(7)]
+    a_run(a_spec(), ends=(*alike, ended(7, "failed", 0.0, "the trial's process is gone: killed")))
+    _, out, _ = tuner("show", "my")
+    assert "Trials 0, 1, 2, 3, 4 and 2 more failed: RuntimeError: [no]" in out
+    assert "Trial 7 failed: the trial's process is gone: killed" in out
+    assert out.count('  File "a.py", line 1, in f') == 1
 
 
 def test_a_run_without_a_complete_trial_has_no_best(tuner: Any) -> None:
@@ -657,10 +722,20 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to everybody
     out, err = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED
-    assert re.fullmatch(r"Interrupted: \d+ trials? had ended\. .* To go on, repeat the command with --seed 1: .*\n", err), err
+    assert re.fullmatch(r"Interrupted: \d+ trials? had ended\. .* To go on: tuner resume my\n", err), err
     assert "trials by acc of the last epoch" in out
     run = read_run(Path("runs/my"))
     assert run.status == "stopped" and run.counts()["complete"] >= 1
     runs = read_runs(Path("runs/my"))
     assert {run.exit_code for run in runs.values()} <= {0, 255}
     assert next(run for run in runs.values() if run.job_type == "search").exit_code == 255
+
+    before = {trial.trial for trial in run.trials if trial.state == "complete"}
+    asked = len(optuna.load_study(study_name="my", storage=open_storage(Path("runs/my") / STUDY)).trials)
+    process = tuner_process("resume", "my", "--trials", str(asked))
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (DONE, "")
+    assert f"Resumed: {tables.counted(len(before), 'trial')} had ended, " in out
+    run = read_run(Path("runs/my"))
+    assert (run.status, run.counts()["complete"], run.spec_json["trials"]) == ("done", asked, asked)
+    assert {run.summary["state"] for run in read_runs(Path("runs/my")).values() if run.job_type == "trial"} == {"complete"}

@@ -21,8 +21,8 @@ ENGINE = {
 }
 # Who may import what the engine does without.
 MAY = {
-    "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "searcher", "trial", "tune_callback"},
-    "optuna": {"driver", "searcher"},
+    "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
+    "optuna": {"driver", "resume", "searcher"},
     "wandb": {"wandb_runs"},
     "typer": {"cli"},
     "rich": {"cli", "display", "tables"},

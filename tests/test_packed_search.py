@@ -1,5 +1,6 @@
 """Whole searches in packs, on the real Ray: what the user sees is the same."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tuner import ray_cluster
-from tuner.driver import Outcome, SearchOptions, search
+from tuner import checkpoint, ray_cluster
+from tuner.driver import Outcome, SearchOptions, resume, search
 from tuner.pack_width import best_width, shapes
 from tuner.packed import chosen_width
 from tuner.ray_cluster import Cluster, Share
 from tuner.record import read_lines
 from tuner.spec import Options, read_space
+from tuner.trial import checkpoint_file
 
 SPACE = """
 model: aae_unsup
@@ -100,6 +102,44 @@ def test_a_host_that_is_killed_loses_nothing(tmp_path: Path, cluster: Cluster) -
     assert killer.killed
     assert [t.state for t in outcome.results.trials] == ["complete"] * 6
     assert sorted(epochs_of(outcome)) == [(trial, epoch) for trial in range(6) for epoch in range(1, 5)]
+
+
+class Stops:
+    """Interrupts the search once the trials of its packs are some epochs old."""
+
+    def epoch_ended(self, trial: int, line: dict[str, object]) -> None:
+        if line["epoch"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *event: None
+
+
+def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tuner.trial.CHECKPOINT_EVERY_S", 0.0)
+    first = run(tmp_path, 3, Stops())
+    assert first.status == "stopped"
+    before = epochs_of(first)
+    kept = sorted(path.name for path in (first.folder / "checkpoints").iterdir())
+    assert kept and all(name.endswith(".resume.safetensors") for name in kept)
+    assert all(checkpoint_of(first, trial) <= max(e for t, e in before if t == trial) for trial, _ in before), "ahead of the journal"
+    with caplog.at_level("WARNING", logger="tuner"):
+        outcome = resume(first.folder)
+    assert outcome.status == "done" and {t.state for t in outcome.results.trials} == {"complete"}
+    after = epochs_of(outcome)
+    assert sorted(after) == [(trial, epoch) for trial in range(6) for epoch in range(1, 5)]
+    assert {key: after[key] for key in before} == before
+    assert all(t.score == after[t.trial, 4]["acc"] and t.epochs == 4 for t in outcome.results.trials)
+    assert not (outcome.folder / "checkpoints").exists()
+    assert json.loads((outcome.folder / "spec.json").read_text())["resumed"][0]["pack"] == 3
+
+
+def checkpoint_of(outcome: Outcome, trial: int) -> int:
+    """The epoch from which a trial goes on."""
+    path = checkpoint_file(outcome.folder, trial)
+    return checkpoint.load(path).index if path.exists() else 0
 
 
 def test_a_search_of_many_shapes_does_not_pack_on_a_cpu(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,6 +151,9 @@ class Script:
                 raise ZeroDivisionError("the script says so\nand more")
             if kind == "dies" and index == 2:
                 os._exit(1)
+            if kind == "dies-twice" and index == 4 and len(list(self.folder.glob("death *"))) < 2:
+                (self.folder / f"death {os.getpid()}").touch()
+                os._exit(1)
             if kind in ("collapsed", "diverged") and index == 2:
                 score, ended = 0.0, kind
                 line["metrics"] = {"loss/a": 1.0}
@@ -180,7 +183,8 @@ def test_a_search_with_every_kind_of_end(tmp_path: Path, scripted: Callable[...,
 
     heard, fails = Heard(), Heard(fail)
     with caplog.at_level(logging.WARNING, logger="tuner"):
-        outcome = run_search(one_at_a_time(space(tmp_path, SPACE.replace("kmeans", "dec"))), tmp_path / "runs", fails, heard)
+        spec = space(tmp_path, SPACE.replace("kmeans", "dec") + "retries: 0\n")
+        outcome = run_search(one_at_a_time(spec), tmp_path / "runs", fails, heard)
     assert outcome.status == "done"
 
     # how they ended, in the journal
@@ -191,6 +195,12 @@ def test_a_search_with_every_kind_of_end(tmp_path: Path, scripted: Callable[...,
     reasons = {t.trial: t.reason for t in outcome.results.trials if t.reason}
     assert reasons.pop(6).startswith("the trial's process is gone: ")
     assert reasons == {1: "ZeroDivisionError: the script says so", 2: "it diverged", 3: "it collapsed"}
+    tracebacks = {t.trial: t.traceback for t in outcome.results.trials if t.traceback}
+    assert tracebacks.keys() == {1}
+    lines = str(tracebacks[1]).splitlines()
+    assert lines[0] == "Traceback (most recent call last):" and "in step" in lines[1] and lines[-2:] == [
+        "ZeroDivisionError: the script says so", "and more",
+    ]  # fmt: skip
     assert outcome.results.summary()["best"] == {
         "trial": 5, "metrics": {"acc": 0.95, "loss/a": 1.0}, "config": dict(outcome.results.trials[5].config),
     }  # fmt: skip
@@ -243,6 +253,31 @@ def test_a_search_with_every_kind_of_end(tmp_path: Path, scripted: Callable[...,
     assert [record.message for record in caplog.records] == [
         "Heard failed and is left out from here on; the search and its journal go on. ConnectionError: the dashboard is down"
     ]
+
+
+def test_a_trial_whose_process_dies_is_tried_again_and_loses_nothing(
+    tmp_path: Path, scripted: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted("dies-twice 0.7", "good 0.5")
+    heard = Heard()
+    with caplog.at_level(logging.WARNING, logger="tuner"):
+        outcome = run_search(one_at_a_time(space(tmp_path, trials=2)), tmp_path / "runs", heard)
+    assert [(t.state, t.score, t.epochs) for t in outcome.results.trials] == [("complete", 0.7, 9), ("pruned", 0.5, 3)]
+    assert [line["epoch"] for line in by_trial(outcome)[0]] == list(range(1, 10))
+    assert heard.names().count("trial_started") == 2
+    assert study_of(outcome).trials[0].intermediate_values == dict.fromkeys(range(1, 10), 0.7)
+    assert [record.message.partition(": ")[0] for record in caplog.records] == [
+        "Trial 0 is tried again, 1 of 2 times", "Trial 0 is tried again, 2 of 2 times",
+    ]  # fmt: skip
+
+
+def test_a_search_whose_first_trials_all_fail_alike_is_given_up(tmp_path: Path, scripted: Callable[..., None]) -> None:
+    scripted("raises")
+    outcome = run_search(one_at_a_time(space(tmp_path)), tmp_path / "runs")
+    assert outcome.status == outcome.results.status == "failed"
+    assert outcome.reason == "the first 4 trials all failed for the same reason: ZeroDivisionError: the script says so"
+    assert [t.state for t in outcome.results.trials if t.state != "stopped"] == ["failed"] * 4
+    assert len(outcome.results.trials) <= 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -374,28 +409,29 @@ def test_the_weights_that_are_kept_are_those_that_the_score_is_of(tmp_path: Path
     assert snapshot.index == kept
 
 
-def test_a_running_trial_is_checkpointed_once_a_minute_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_trial_is_checkpointed_once_a_minute_at_most(tmp_path: Path) -> None:
     spec = space(tmp_path)
     reports = trainer(spec, tmp_path)(0, config(spec, n_clusters=20))
+    for _ in range(4):
+        next(reports)
+    assert not checkpoint_file(tmp_path, 0).exists()
+    reports = replace(trainer(spec, tmp_path), checkpoint_every=0.0)(0, config(spec, n_clusters=20))
     next(reports)
-    monkeypatch.setattr("tuner.trial.CHECKPOINT_EVERY_S", 0.0)
+    assert not checkpoint_file(tmp_path, 0).exists()  # who has not asked for the second may not have journalled the first
     next(reports)
-    assert not checkpoint_file(tmp_path, 0).exists()  # who has not asked for the third may not have journalled the second
-    next(reports)
-    assert checkpoint.load(checkpoint_file(tmp_path, 0)).index == 2
+    assert checkpoint.load(checkpoint_file(tmp_path, 0)).index == 1
 
 
 @pytest.mark.parametrize("score", ["last", "max", "mean_last_5"])
-def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: str) -> None:
+def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: Path, score: str) -> None:
     text = SPACE.replace("kmeans", "dec").replace(
         "parameters:", "parameters:\n  pretrain_epochs: {value: 2}\n  hidden: {value: 16}\n  batch_size: {value: 50}"
     )
     spec = space(tmp_path, text.replace("n_clusters: {min: 2, max: 200}", "n_clusters: {values: [10, 11]}") + f"score: {score}\n")
     (tmp_path / "through").mkdir()
     through = list(trainer(spec, tmp_path / "through")(0, config(spec)))
-    monkeypatch.setattr("tuner.trial.CHECKPOINT_EVERY_S", 0.0)
     seen = []
-    for report in trainer(spec, tmp_path)(0, config(spec)):
+    for report in replace(trainer(spec, tmp_path), checkpoint_every=0.0)(0, config(spec)):
         seen.append(report)
         if report.line["epoch"] == 6:
             break

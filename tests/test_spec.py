@@ -71,7 +71,7 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_lines_and_options_las
     assert lines == [
         "space.yaml:3: 'acc' is better the higher: its goal is maximize.",
         "space.yaml:4: a search space has no key 'trails'. Did you mean 'trials'? Known are name, model, dataset, metric, score, method, "
-        "trials, epochs, seed, pretrain_seed, precision, early_terminate, resources, parameters.",
+        "trials, epochs, seed, pretrain_seed, precision, early_terminate, resources, retries, parameters.",
         "space.yaml:5: 'seed' must be a whole number from 0 to 4294967295, but got -1.",
         "space.yaml:7: 'n_clusters' must stay within [2, 256], but the file searches [1, 64].",
         "space.yaml:8: aae_unsup has no 'weights.cylic'. Did you mean 'weights.cyclic'?",
@@ -815,6 +815,7 @@ def test_every_default_that_was_filled_in_is_told(folder):
         "resources.cpu": 1,
         "resources.gpu": "auto",
         "resources.pack": "auto",
+        "retries": 2,
         "parameters.n_init": 10,
     }
     assert spec.resources == Resources(cpu=1, gpu="auto")
@@ -999,7 +1000,8 @@ def test_a_shipped_space_opens_with_command_cost_and_result_and_has_no_problem(n
     assert opening == ["# Command", "# Cost", "# Result"]
     assert spec.name == name
     assert not [note for note in spec.notes if not note.startswith("--dataset")]
-    assert not {key for key in spec.filled if not key.startswith("parameters.")} - {"pretrain_seed", "precision"}
+    # Those change no result.
+    assert {key for key in spec.filled if not key.startswith("parameters.")} <= {"retries", "pretrain_seed", "precision"}
 
 
 def test_a_space_is_found_by_its_path_or_its_name_with_or_without_yaml(folder, monkeypatch):

@@ -8,16 +8,17 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
-from wandb_files import OfflineRun, payloads, read_runs
+from wandb_files import OfflineRun, payloads, read_run, read_runs
 
-from tuner.record import Run, TrialEnd
+from tuner.record import OpenTrial, Past, Run, TrialEnd
 from tuner.spec import Options, read_space
 from tuner.wandb_runs import WandbRuns, made_up_id
 
@@ -177,6 +178,52 @@ def test_an_interrupted_trial_is_closed_as_stopped(tmp_path: Path) -> None:
     assert of_search(runs).exit_code == 255
 
 
+def interrupted(run: Run) -> Run:
+    """The run as its second driver has it: trial 0 is over, trial 1 goes on after two epochs."""
+    metrics = [metrics_of(1, epoch) for epoch in (1, 2)]
+    goes_on = OpenTrial(config=config_of(1), metrics=metrics, score=metrics[-1]["acc"], shown=metrics[-1], seconds=1.0)
+    over = TrialEnd(trial=0, state="complete", config=config_of(0), score=0.5, metrics=metrics_of(0, 3), epochs=3, seconds=1.0)
+    past = Past(ends=(over,), pruned=(), open={1: goes_on}, told=2, seconds=2.0)
+    return replace(run, past=past, info={**run.info, "resumed": [{}]})
+
+
+def play_in_two(run: Run, mode: str, said: list[str]) -> None:
+    """Trial 0 ends, trial 1 is interrupted after two epochs and goes on under another driver."""
+
+    def epochs(listener: WandbRuns, trial: int, numbers: Iterable[int]) -> None:
+        for epoch in numbers:
+            listener.epoch_ended(trial, {"epoch": epoch, "phase": "train", "cluster_epoch": epoch, "metrics": metrics_of(trial, epoch)})
+
+    def end(listener: WandbRuns, trial: int, state: str) -> None:
+        listener.trial_ended(TrialEnd(trial=trial, state=state, config=config_of(trial), score=0.5, epochs=3, seconds=1.0))
+
+    first, second = WandbRuns(mode, say=said.append), WandbRuns(mode, say=said.append)
+    first.search_started(run)
+    for trial, numbers, state in ((0, (1, 2, 3), "complete"), (1, (1, 2), "stopped")):
+        first.trial_started(trial, config_of(trial))
+        epochs(first, trial, numbers)
+        end(first, trial, state)
+    finish(first, "stopped")
+    second.search_started(interrupted(run))
+    second.trial_started(1, config_of(1))
+    epochs(second, 1, [3])
+    end(second, 1, "complete")
+    finish(second, "done")
+
+
+def test_a_resumed_search_goes_on_in_the_same_runs_offline(tmp_path: Path) -> None:
+    run, said = a_run(tmp_path / "run"), []
+    play_in_two(run, "offline", said)
+    pieces = [read_run(path) for path in sorted(run.folder.glob("wandb/offline-run-*/run-*.wandb"))]
+    assert len({piece.id for piece in pieces}) == 3, "two trials and the search"
+    assert [[line["_step"] for line in piece.history] for piece in pieces if piece.id.endswith("-1")] == [[1, 2], [3]]
+    search = [[line["_step"] for line in piece.history] for piece in pieces if piece.job_type == "search"]
+    assert search == [[1, 2, 3], [4, 5]]  # the ends, and the table of each driver
+    last = [piece for piece in pieces if piece.job_type == "search"][-1]
+    assert (last.summary["trials/complete"], last.summary["status"], last.exit_code) == (2, "done", 0)
+    assert len(said) == 2 and said[0] == said[1]
+
+
 def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
     program = (
         "import sys; from types import SimpleNamespace as N; from pathlib import Path; from tuner.wandb_runs import WandbRuns\n"
@@ -280,7 +327,7 @@ class Answers(BaseHTTPRequestHandler):
             bucket |= {"config": "{}", "project": project, "historyLineCount": 0}
             return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
         if "RunResumeStatus" in query:
-            return {"data": {"model": {**project, "bucket": None}}}
+            return {"data": {"model": {**project, "bucket": self.known(given["name"])}}}
         if "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"http://127.0.0.1:{self.server.server_port}/upload"} for name in given["files"]]
             return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
@@ -288,6 +335,29 @@ class Answers(BaseHTTPRequestHandler):
             viewer = {"id": "u", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
             return {"data": {"viewer": viewer}}
         return {"errors": [{"message": "this stand-in does not know that"}]}
+
+    def known(self, name: str) -> dict[str, Any] | None:
+        """A run that was sent before, as far as one that goes on must know it."""
+        if name not in self.server.files:
+            return None
+        history = self.server.history(name)
+        none = {
+            "eventsLineCount": 0,
+            "logLineCount": 0,
+            "eventsTail": "[]",
+            "tags": [],
+            "wandbConfig": json.dumps({"t": 1}),
+            "config": "{}",
+        }
+        return {
+            "id": "b",
+            "name": name,
+            "summaryMetrics": json.dumps(history[-1]),
+            "displayName": name,
+            "historyLineCount": len(history),
+            "historyTail": json.dumps([json.dumps(history[-1])]),
+            **none,
+        }
 
     def answer(self, content: dict[str, Any]) -> None:
         body = b"" if self.command == "HEAD" else json.dumps(content).encode()
@@ -331,6 +401,17 @@ def test_online_the_sweep_is_registered_once_and_every_trial_is_sent_with_its_id
     history = cloud.history("my-search-sw33p1d0-1")
     assert [(line["_step"], line["acc"]) for line in history] == [(epoch, metrics_of(1, epoch)["acc"]) for epoch in (1, 2, 3)]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_resumed_search_goes_on_in_the_same_runs_online(tmp_path: Path, cloud: Cloud) -> None:
+    run, said = a_run(tmp_path / "run"), []
+    play_in_two(run, "online", said)
+    assert len(cloud.sweeps) == 1, "it is registered once"
+    assert {bucket["name"] for bucket in cloud.buckets} == {f"my-search-sw33p1d0-{part}" for part in ("search", 0, 1)}
+    assert [line["_step"] for line in cloud.history("my-search-sw33p1d0-1")] == [1, 2, 3]
+    offsets = [post["files"]["wandb-history.jsonl"]["offset"] for post in cloud.files["my-search-sw33p1d0-1"]
+               if "wandb-history.jsonl" in post.get("files", {})]  # fmt: skip
+    assert offsets[-1] == 2, "what was sent before is not overwritten"
 
 
 def test_a_cloud_that_refuses_the_runs_sends_the_search_offline(tmp_path: Path, cloud: Cloud) -> None:

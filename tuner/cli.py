@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import tempfile
 import traceback
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .driver import Outcome
     from .loop import Epoch
     from .model import Hyper, Model
-    from .record import Results
+    from .record import Listener, Results
     from .spec import Options, Spec
 
 DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -87,6 +88,7 @@ def _complete_run(incomplete: str) -> Iterator[str]:
 # --- options that several commands have --------------------------------------------------------------------------------
 
 _WHAT = "A model's name, or a configuration such as a search's best.yaml."
+_RUN = "A run's name, or its folder."
 _SPACE = "A path, or the name of a space that comes with tuner."
 Dataset = Annotated[
     str | None,
@@ -153,7 +155,7 @@ def search(
 ) -> None:
     """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
 
-    Options stand in place of what the file says. Ctrl-C stops the search and keeps everything finished.
+    Options stand in place of what the file says. Ctrl-C stops the search and keeps everything; `tuner resume` goes on with it.
     """
     console = _console()
     _warn_through(_console(stderr=True))
@@ -195,10 +197,15 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
     from .display import Display
     from .driver import SearchOptions
     from .driver import search as run_search
+
+    mode = _wandb_mode(wandb)
+    return run_search(spec, SearchOptions(**where, wandb=mode, listeners=(Display(console), _mirror(mode, console))))
+
+
+def _mirror(mode: str, console: Console) -> Listener:
     from .wandb_runs import WandbRuns
 
-    mirror = WandbRuns(_wandb_mode(wandb), say=lambda text: console.print(text, markup=False, soft_wrap=True))
-    return run_search(spec, SearchOptions(**where, listeners=(Display(console), mirror)))
+    return WandbRuns(mode, say=lambda text: console.print(text, markup=False, soft_wrap=True))
 
 
 def _wandb_mode(given: Wandb | None) -> str:
@@ -222,13 +229,79 @@ def _tell(outcome: Outcome, console: Console) -> None:
     if outcome.status == "stopped":
         ended = sum(n for state, n in results.counts().items() if state != "stopped")
         kept = f"{tables.counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
-        seed = int(results.spec_json.get("seed", 0)) + 1
         console.print()
-        _say(_console(stderr=True), f"Interrupted: {kept} To go on, repeat the command with --seed {seed}: it tries other configurations.")
+        _say(_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {_as_typed(outcome.folder)}")
         raise typer.Exit(INTERRUPTED)
+    if outcome.reason is not None:
+        _say(_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
+        raise typer.Exit(OURS)
     if outcome.status == "failed":
         _say(_console(stderr=True), "The search failed before all its trials were run; what is above was kept.")
         raise typer.Exit(OURS)
+
+
+def _as_typed(folder: Path) -> str:
+    """A run as a command takes it: by its name where that is enough."""
+    from .tables import near
+
+    return shlex.quote(folder.name if folder.parent == Path("runs").absolute() else near(folder))
+
+
+# --- resume ------------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=_examples(
+        "tuner resume aae_unsup   after Ctrl-C, a crash or a reboot",
+        "tuner resume aae_unsup --trials +50   50 trials more, also of a finished search",
+        "tuner resume elsewhere/my --address 10.0.0.1:6379   on a Ray cluster",
+    )
+)
+def resume(
+    run: Annotated[str, typer.Argument(help=_RUN, metavar="RUN", autocompletion=_complete_run)],
+    trials: Annotated[str | None, typer.Option(help="How many trials it is to have: in all, or +N more.", metavar="N|+N")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join this Ray cluster, or 'local'.", metavar="HOST:PORT", show_default="as before"),
+    ] = None,
+    wandb: Annotated[
+        Wandb | None,
+        typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before"),
+    ] = None,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Go on with a search that was interrupted, or add trials to one that is finished.
+
+    What has ended is not run again. Interrupted trials go on under their numbers: from their last checkpoint, which is at most a
+    minute old, or from their seed. What was said when the search began need not be said again.
+    """
+    console = _console()
+    _warn_through(_console(stderr=True))
+    from . import record
+
+    folder = _run_folder(run, out)
+    before = record.read_run(folder)
+    mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or _wandb_mode(None))
+    with _interruptible("Interrupted before anything was changed."):
+        if before.status in ("stopped", "failed") or (before.status == "done" and trials is not None):
+            from .ray_cluster import start_ray_early
+
+            start_ray_early(None if address == "local" else address or before.spec_json.get("address"))
+        with console.status(f"Reading {folder.name}"):
+            from .display import Display
+            from .driver import ResumeOptions
+            from .driver import resume as go_on
+
+        listeners = (Display(console), _mirror(mode, console))
+        outcome = go_on(folder, ResumeOptions(trials=trials, address=address, data_root=data_root, listeners=listeners))
+    if outcome.ran:
+        _tell(outcome, console)
+        return
+    count = len(outcome.results.trials)
+    left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
+    more = "" if count < outcome.run.spec.trials else f" More: tuner resume {_as_typed(outcome.folder)} --trials +{count}"
+    _say(console, f"{folder.name} is finished: {left}.{more}")
 
 
 # --- train -------------------------------------------------------------------------------------------------------------
@@ -450,7 +523,7 @@ def list_runs(out: Out = Path("runs")) -> None:
 
 @app.command(epilog="Example:  [bold]tuner show aae_unsup --json | jq .best[/bold]")
 def show(
-    run: Annotated[str, typer.Argument(help="A run's name, or its folder.", metavar="RUN", autocompletion=_complete_run)],
+    run: Annotated[str, typer.Argument(help=_RUN, metavar="RUN", autocompletion=_complete_run)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     out: Out = Path("runs"),
 ) -> None:
@@ -462,7 +535,7 @@ def show(
         sys.stdout.write(json.dumps(results.summary(), indent=2) + "\n")
         return
     console = _console()
-    for part in _shown(results):
+    for part in (*_shown(results), *tables.tracebacks(results)):
         console.print(part)
     console.print()
     for part in tables.written(results.folder):

@@ -88,6 +88,8 @@ class Progress:
         self._began = time.monotonic()
         self._first_epoch: float | None = None
         self._recent: deque[float] = deque()  # when the epochs of the last `WINDOW_S` seconds ended
+        for end in run.past.ends if run.past else ():
+            self.end(end)
 
     # --- events ---
 
@@ -160,6 +162,9 @@ class Progress:
         spec, info = self.spec, self.run.info
         what = f"{self.run.name}: {counted(spec.trials, 'trial')} of {spec.model} on {spec.dataset.name}"
         lines = [Text.assemble((what, "bold"), f", by {spec.metric.name} {RULES[spec.score]}, in {near(self.run.folder)}/")]
+        if self.run.past is not None:
+            open_, over = len(self.run.past.open), self.ended
+            lines.append(Text(f"Resumed: {counted(over, 'trial')} had ended, {counted(open_, 'interrupted trial')} will go on."))
         dashboard = info.get("dashboard")
         if dashboard:
             lines.append(Text(f"Ray dashboard: {dashboard['url']} ({dashboard['login']})"))

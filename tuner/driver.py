@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import platform
 import re
@@ -30,26 +31,44 @@ from .ray_cluster import Cluster, Share, join, start_ray_early
 from .record import SPEC, Journal, Listener, Listeners, Results, Run, TrialEnd, read_run, write_atomically
 
 if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+
     from .packed import PackedTrainer
     from .searcher import StudySearch
     from .space import Spec
     from .trial import Job, Trainer
     from .tune_callback import TuneCallback
 
-__all__ = ["Outcome", "SearchOptions", "search", "start_ray_early"]
+__all__ = ["Outcome", "ResumeOptions", "SearchOptions", "resume", "search", "start_ray_early"]
 
 SPACE, BEST, BEST_WEIGHTS, PACKS = "space.yaml", "best.yaml", "best.safetensors", "packs.json"
+logger = logging.getLogger("tuner")
+
 _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
-_NEVER = 10**9
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """What is said of a search beside its space. `name`: of the run; by default the space's, numbered where it is taken."""
+    """What is said of a search beside its space. `name`: of the run; by default the space's, numbered where it is taken.
+
+    `wandb`: W&B's mode, for whoever resumes the run.
+    """
 
     name: str | None = None
     out: Path = Path("runs")
+    address: str | None = None
+    data_root: Path | None = None
+    wandb: str | None = None
+    listeners: Sequence[Listener] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions:
+    """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `address`: of a Ray
+    cluster, or `local` for one in this process."""
+
+    trials: str | None = None
     address: str | None = None
     data_root: Path | None = None
     listeners: Sequence[Listener] = ()
@@ -57,10 +76,14 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
+    """How a search ended. `reason`: why it was given up. `ran`: whether there was anything to do."""
+
     run: Run
     status: str  # done | stopped | failed
     folder: Path
     results: Results
+    reason: str | None = None
+    ran: bool = True
 
 
 def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
@@ -73,22 +96,78 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
     _check_name(options.name, out)
     _check_writable(out)
     from .packed import chosen_width
+    from .scheduler import scheduler
 
     cluster = join(options.address)
     try:
         share = cluster.share(spec.resources)
         trainer = _trainer(spec, share, options.data_root)
         width = chosen_width(spec, trainer, share)
-        run = _open_run(spec, options, _info(cluster, share) | {"pack": width})
+        given = {
+            "options": dict(spec.options),
+            "dataset_at": spec.dataset.located(options.data_root).name,
+            "data_root": options.data_root and str(options.data_root.expanduser().absolute()),
+            "wandb": options.wandb,
+        }
+        run = _open_run(spec, options, _info(cluster, share) | {"pack": width} | given)
         with RunLock(run.folder):
-            status = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners)
+            ended = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners, scheduler(spec))
     finally:
         cluster.close()
-    return Outcome(run=run, status=status, folder=run.folder, results=read_run(run.folder))
+    return Outcome(run=run, status=ended[0], reason=ended[1], folder=run.folder, results=read_run(run.folder))
 
 
-def _run(run: Run, trainer: Trainer, room: tuple[Share, int], others: Sequence[Listener]) -> str:
-    """Runs Tune from start to end, and tells everybody how it ended. `room`: what a trial is given, and how many train as one."""
+def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
+    """Goes on with a run that was interrupted, or that is to have more trials.
+
+    Raises:
+        UserError: it cannot go on: another driver has it, or what is in its folder is damaged. Nothing has been changed then.
+    """
+    from .resume import asked_in, check_checkpoints, past_of, spec_of, write_study
+    from .scheduler import Halving, scheduler
+    from .searcher import Proposals
+
+    folder = folder.expanduser().absolute()
+    read_run(folder)  # whether there is one
+    with RunLock(folder):
+        about = json.loads((folder / SPEC).read_text())
+        root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
+        spec = spec_of(folder, options.trials, root)
+        asked, rungs = asked_in(folder, folder.name), scheduler(spec)
+        configs = {trial.number: spec.config(trial.params) | {"seed": trial.user_attrs["seed"]} for trial in asked}
+        judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
+        past, scores = past_of(folder, spec, configs, judge)
+        over = len(past.ends) + len(past.pruned)
+        if spec.trials < over + len(past.open):
+            raise UserError(f"{folder.name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
+        proposals = Proposals(spec)
+        for trial in asked:
+            proposals.add(trial.params)
+        run = Run(name=folder.name, folder=folder, spec=spec, info=about, past=past)
+        if not past.open and not past.pruned and (over == spec.trials or proposals.exhausted()):
+            status = _finish(run)
+            return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
+        cluster = join(None if options.address == "local" else options.address or about.get("address"))
+        try:
+            share = cluster.share(spec.resources)
+            trainer = _trainer(spec, share, root)
+            info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
+            _tell_of_changes(folder.name, about, info)
+            write_study(folder, run, asked, scores)
+            check_checkpoints(folder, past.open)
+            run = replace(run, info=_note_resumed(run, info))
+            Winner(run).catch_up(past.ends)
+            ended = _run(run, replace(trainer, folder=folder), (share, info["pack"]), options.listeners, rungs)
+        finally:
+            cluster.close()
+    return Outcome(run=run, status=ended[0], reason=ended[1], folder=folder, results=read_run(folder))
+
+
+def _run(
+    run: Run, trainer: Trainer, room: tuple[Share, int], others: Sequence[Listener], scheduler: TrialScheduler
+) -> tuple[str, str | None]:
+    """Runs Tune from start to end, and tells everybody how it ended: gives the status, and the reason of a search that was given up.
+    `room`: what a trial is given, and how many train as one."""
     from ray import cloudpickle
 
     from .searcher import StudySearch
@@ -99,36 +178,41 @@ def _run(run: Run, trainer: Trainer, room: tuple[Share, int], others: Sequence[L
     listeners.search_started(run)
     status = "failed"
     try:
+        winner = Winner(run)
+        for end in run.past.pruned if run.past else ():
+            listeners.trial_started(end.trial, dict(end.config))
+            listeners.trial_ended(end)
+            winner.trial_ended(end)
         mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
         searcher = StudySearch(run.spec, run.folder, run.name)
-        callback = TuneCallback(run.spec, mailbox, listeners, Winner(run).trial_ended)
+        callback = TuneCallback(run.spec, mailbox, listeners, winner.trial_ended, run.past)
         asked = callback.stopper.asked
         try:
             with _signals(asked), _training(run, trainer, room) as (share, train):
                 job = Job(name=run.name, cpu=share.cpu, gpu=share.gpu, mailbox=mailbox, trainer=cloudpickle.dumps(train))
-                _fit(job, run.spec, share.slots, (searcher, callback))
+                _fit(job, run, share.slots, (searcher, scheduler, callback))
             status = "done"
         except BaseException as error:
             if callback.error is not None:
                 raise callback.error from error
             raise
         finally:
-            status = "stopped" if asked.is_set() else status
-            left = ("stopped", None) if asked.is_set() else ("failed", "the search ended before it did")
-            callback.close(searcher.open_trials(), *left)
-            searcher.stop(left[0])
+            if asked.is_set():
+                status = "stopped" if callback.hopeless is None else "failed"
+            callback.close(searcher.open_trials(), "stopped", None if asked.is_set() else "the search ended before it did")
+            searcher.stop("stopped")
     finally:
         listeners.search_ended(status)
-    return status
+    return status, callback.hopeless
 
 
 def _trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:
     """What trains the trials of a search, before it has a folder."""
+    from . import trial
     from .data import data_root
     from .searcher import worst
-    from .trial import Trainer
 
-    return Trainer(
+    return trial.Trainer(
         spec=spec,
         folder=Path(),
         dataset=spec.dataset.located(root),
@@ -136,6 +220,7 @@ def _trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:
         device="cuda" if share.gpu else "cpu",
         threads=share.threads,
         worst=worst(spec.metric),
+        checkpoint_every=trial.CHECKPOINT_EVERY_S,
     )
 
 
@@ -156,34 +241,22 @@ def _training(run: Run, trainer: Trainer, room: tuple[Share, int]) -> Iterator[t
         hosts.close()
 
 
-def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback]) -> None:
+def _fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler, TuneCallback]) -> None:
     """Hands the search to Tune, and returns when it is over."""
     from ray import tune
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
     from .trial import trainable
     from .tune_callback import only_the_trial_is_lost
 
-    searcher, callback = ours
-    asha = spec.early_terminate
-    scheduler = FIFOScheduler()
-    if asha is not None and spec.epochs > asha.grace:
-        mode = "max" if spec.metric.goal == "maximize" else "min"
-        scheduler = ASHAScheduler(
-            time_attr="cluster_epoch",
-            metric="score",
-            mode=mode,
-            max_t=_NEVER,  # a trial ends by itself: several clustering phases may be longer than `epochs`
-            grace_period=asha.grace,
-            reduction_factor=asha.reduction,
-        )
+    searcher, scheduler, callback = ours
+    over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
     with tempfile.TemporaryDirectory(prefix="tuner-") as scratch, only_the_trial_is_lost():
         tune.Tuner(
             trainable(job),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=spec.trials,
+                num_samples=run.spec.trials - over,
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: job.trial_name(trial.config["trial"]),
@@ -194,7 +267,7 @@ def _fit(job: Job, spec: Spec, slots: int, ours: tuple[StudySearch, TuneCallback
                 storage_path=scratch,  # Tune insists on one; what it writes there nobody reads
                 callbacks=[callback],
                 stop=callback.stopper,
-                failure_config=tune.FailureConfig(max_failures=0),
+                failure_config=tune.FailureConfig(max_failures=run.spec.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -230,21 +303,39 @@ class Winner:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._best: TrialEnd | None = None
+        for end in run.past.ends if run.past else ():
+            if end.state == "complete" and self._beats(end):
+                self._best = end
+
+    def catch_up(self, ends: Sequence[TrialEnd]) -> None:
+        """Does what was left to be done when a driver died after it had journalled an end."""
+        from .trial import weights_file
+
+        if self._best is not None:
+            weights = weights_file(self._run.folder, self._best.trial)
+            if weights.exists():
+                weights.replace(self._run.folder / BEST_WEIGHTS)
+            write_atomically(self._run.folder / BEST, best_yaml(self._run, self._best))
+        for end in ends:
+            self._clean(end)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        from .trial import checkpoint_file, weights_file
+        from .trial import weights_file
 
-        weights, state = weights_file(self._run.folder, end.trial), checkpoint_file(self._run.folder, end.trial)
         if end.state == "complete" and self._beats(end):
             self._best = end
-            weights.replace(self._run.folder / BEST_WEIGHTS)
+            weights_file(self._run.folder, end.trial).replace(self._run.folder / BEST_WEIGHTS)
             write_atomically(self._run.folder / BEST, best_yaml(self._run, end))
-        elif end.state != "stopped":  # what was stopped may go on one day
-            weights.unlink(missing_ok=True)
-        if end.state != "stopped":
-            state.unlink(missing_ok=True)
+        if end.state != "stopped":  # what was stopped may go on one day
+            self._clean(end)
+
+    def _clean(self, end: TrialEnd) -> None:
+        from .trial import checkpoint_file, weights_file
+
+        for path in (weights_file(self._run.folder, end.trial), checkpoint_file(self._run.folder, end.trial)):
+            path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            weights.parent.rmdir()  # while it is empty
+            path.parent.rmdir()  # while it is empty
 
     def _beats(self, end: TrialEnd) -> bool:
         assert end.score is not None
@@ -279,6 +370,49 @@ def best_yaml(run: Run, end: TrialEnd) -> str:
     return head + str(yaml.safe_dump(content, sort_keys=False))
 
 
+# --- a run that goes on ------------------------------------------------------------------------------------------------
+
+
+def _finish(run: Run) -> str:
+    """Notes that a run is done whose driver died before it could."""
+    assert run.past is not None
+    if read_run(run.folder).status != "done":
+        Winner(run).catch_up(run.past.ends)
+        journal = Journal(run.folder)
+        journal.search_started(run)
+        journal.search_ended("done")
+    return "done"
+
+
+def _same_width(about: Mapping[str, Any], share: Share, spec: Spec, trainer: Trainer, trials: int) -> int:
+    """As wide as before, where that was on the same kind of device; no wider than there are trials for."""
+    from .packed import chosen_width
+
+    before = about.get("pack")
+    same = isinstance(before, int) and about.get("share", {}).get("gpu") == share.gpu
+    width = int(before or 1) if same else chosen_width(spec, trainer, share)
+    return max(1, min(width, -(-trials // share.slots)))
+
+
+def _tell_of_changes(name: str, about: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Says which code differs from that of the run's last driver: its results may, too."""
+    before = (about.get("resumed") or [about])[-1]
+    old, new = before.get("versions", {}), info["versions"]
+    changes = [f"{package} {old.get(package)} → {new.get(package)}" for package in {**old, **new} if old.get(package) != new.get(package)]
+    if before.get("commit") != info["commit"]:
+        changes.append(f"commit {before.get('commit')} → {info['commit']}")
+    if changes:
+        logger.warning("%s goes on with other code than before: %s. Its trials may not be comparable.", name, ", ".join(changes))
+
+
+def _note_resumed(run: Run, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds to the run's `spec.json` with what it goes on, and gives all of it."""
+    about = {**run.info, "trials": run.spec.trials}
+    about["resumed"] = [*about.get("resumed", []), {**info, "trials": run.spec.trials}]
+    write_atomically(run.folder / SPEC, json.dumps(about, indent=2, default=str) + "\n")
+    return about | {"dashboard": info["dashboard"], "pack": info["pack"]}
+
+
 # --- the run's folder --------------------------------------------------------------------------------------------------
 
 
@@ -306,8 +440,6 @@ def _check_writable(out: Path) -> None:
 
 
 def _open_run(spec: Spec, options: SearchOptions, info: Mapping[str, Any]) -> Run:
-    import json
-
     out = options.out.expanduser().absolute()
     try:
         folder = _new_folder(out, options.name, spec.name)

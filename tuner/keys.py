@@ -16,20 +16,8 @@ from .space import Asha, Metric, Resources
 from .yaml_lines import Lined, Problems
 
 KEYS = (
-    "name",
-    "model",
-    "dataset",
-    "metric",
-    "score",
-    "method",
-    "trials",
-    "epochs",
-    "seed",
-    "pretrain_seed",
-    "precision",
-    "early_terminate",
-    "resources",
-    "parameters",
+    *("name", "model", "dataset", "metric", "score", "method", "trials", "epochs", "seed", "pretrain_seed", "precision"),
+    *("early_terminate", "resources", "retries", "parameters"),
 )
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
@@ -123,6 +111,9 @@ class Keys:
 
     def precision(self) -> str:
         return self._word("precision", PRECISIONS, "fp32")
+
+    def retries(self) -> int:
+        return self.whole("retries", 0, None, 2)
 
     def dataset(self) -> DatasetSpec:
         node = self.said.get("dataset")

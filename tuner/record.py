@@ -2,7 +2,8 @@
 
 `results.jsonl` is the truth that every table is made from. One line per trial and epoch, `{"trial", "epoch", "phase",
 "cluster_epoch", "metrics", "time"}`, and one when a trial ends, `{"trial", "state", "config", "score", "metrics", "epochs",
-"seconds", "reason", "time"}`. `time` is the driver's clock in seconds since 1970.
+"seconds", "reason", "time"}`, with a `traceback` where it raised. `time` is the driver's clock in seconds since 1970. A trial that
+was interrupted has an end `stopped`, and where the search was resumed its further epochs and another end after that.
 """
 
 from __future__ import annotations
@@ -32,12 +33,39 @@ JOURNAL, STATUS, SPEC = "results.jsonl", "status.json", "spec.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A search that is going on. `info`: versions, commit, hardware, resources of a trial, the dashboard's address."""
+    """A search that is going on. `info`: versions, commit, hardware, resources of a trial, the dashboard's address.
+
+    `past`: what happened before it was interrupted; None where it has just begun.
+    """
 
     name: str
     folder: Path
     spec: Spec
     info: Mapping[str, Any]
+    past: Past | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What happened in a run before this driver's time. `ends`: of trials that are over. `pruned`: of those that were to stop, which
+    nobody wrote down any more. `open`: the trials that go on, by number. `told`: how many ends were journalled, `stopped` ones too."""
+
+    ends: tuple[TrialEnd, ...]
+    pruned: tuple[TrialEnd, ...]
+    open: Mapping[int, OpenTrial]
+    told: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTrial:
+    """A trial that goes on. `metrics`: of each journalled epoch; `shown`: of the epoch that the score is of."""
+
+    config: dict[str, Any]
+    metrics: Sequence[Mapping[str, float]]
+    score: float | None
+    shown: Mapping[str, float]
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +80,11 @@ class TrialEnd:
     epochs: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    traceback: str | None = None  # where it raised
 
     def line(self, now: float) -> dict[str, Any]:
         """The journal's line."""
-        return {
+        line = {
             "trial": self.trial,
             "state": self.state,
             "config": dict(self.config),
@@ -66,6 +95,7 @@ class TrialEnd:
             "reason": self.reason,
             "time": round(now, 3),
         }
+        return line | ({} if self.traceback is None else {"traceback": self.traceback})
 
 
 class Listener(Protocol):
@@ -133,6 +163,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file: BinaryIO | None = None
+        self._before, self._since = 0.0, time.time()  # seconds of earlier drivers, and when this one began
 
     def search_started(self, run: Run) -> None:
         path = self.folder / JOURNAL
@@ -140,7 +171,10 @@ class Journal:
             _cut_torn_line(path)
         self._file = path.open("ab")
         started = _read_status(self.folder).get("started", time.time())
-        self._write_status({"status": "running", "started": started, "host": socket.gethostname(), "pid": os.getpid()})
+        self._before = 0.0 if run.past is None else run.past.seconds
+        self._since = time.time()
+        clock = {"started": started, "since": self._since, "before": self._before}
+        self._write_status({"status": "running", **clock, "host": socket.gethostname(), "pid": os.getpid()})
 
     def trial_started(self, trial: int, config: dict[str, Any]) -> None:
         pass  # the study keeps what was asked; a trial's first line is its first epoch
@@ -158,7 +192,8 @@ class Journal:
             self._file.close()
             self._file = None
         kept = {key: value for key, value in _read_status(self.folder).items() if key == "started"}
-        self._write_status({"status": status, **kept, "ended": time.time()})
+        now = time.time()
+        self._write_status({"status": status, **kept, "ended": now, "seconds": self._before + now - self._since})
 
     def _append(self, line: dict[str, Any]) -> None:
         assert self._file is not None, "the search has not started"
@@ -269,6 +304,7 @@ class TrialRecord:
     epochs: int
     seconds: float = 0.0
     reason: str | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +373,7 @@ def read_run(folder: Path) -> Results:
             if "state" in line:
                 ends[number] = line
             else:
+                ends.pop(number, None)  # it was interrupted, and goes on
                 last[number] = line
                 epochs[number] = epochs.get(number, 0) + 1
     trials = [
@@ -355,8 +392,9 @@ def read_run(folder: Path) -> Results:
     metric = spec.get("metric")
     if not isinstance(metric, dict) or not {"name", "goal"} <= metric.keys():
         raise UserError(f"{folder / SPEC} cannot be read: it names no metric.")
-    started = float(status.get("started", times[0] if times else 0.0))
-    stopped = float(status.get("ended", time.time() if now == "running" else times[-1] if times else started))
+    since = float(status.get("since", status.get("started", times[0] if times else 0.0)))
+    until = float(status.get("ended", time.time() if now == "running" else times[-1] if times else since))
+    seconds = float(status.get("seconds", status.get("before", 0.0) + max(0.0, until - since)))
     return Results(
         name=str(spec.get("name", folder.name)),
         folder=folder,
@@ -367,7 +405,7 @@ def read_run(folder: Path) -> Results:
         score=str(spec.get("score", "last")),
         trials=tuple(trials),
         epochs=sum(epochs.values()),
-        seconds=max(0.0, stopped - started),
+        seconds=seconds,
     )
 
 
@@ -382,6 +420,7 @@ def _ended(line: Mapping[str, Any], epochs: int) -> TrialRecord:
         epochs=epochs,
         seconds=float(line.get("seconds", 0.0)),
         reason=line.get("reason"),
+        traceback=line.get("traceback"),
     )
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -26,6 +27,7 @@ from ray.tune.search.optuna import OptunaSearch
 from .draws import seed_of
 from .metrics import WORST
 from .ranges import Range
+from .record import TrialEnd
 from .space import Metric, Spec
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
@@ -49,6 +51,22 @@ def worst(metric: Metric) -> float:
 def open_storage(path: Path) -> JournalStorage:
     """The file that holds the study; `optuna-dashboard` opens it, too."""
     return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:
+    """An empty study in a file of its own."""
+    direction: Literal["maximize", "minimize"] = "maximize" if spec.metric.goal == "maximize" else "minimize"
+    study = optuna.create_study(study_name=name, storage=open_storage(path), direction=direction)
+    study.set_user_attr("metric", spec.metric.name)
+    study.set_user_attr("seed", spec.seed)
+    return study
+
+
+def told(end: TrialEnd, metric: Metric) -> tuple[TrialState, float | None]:
+    """What Optuna is told of a trial's end; of a pruned one it takes its last step's value."""
+    if end.state in ("pruned", "failed", "stopped"):
+        return (TrialState.PRUNED if end.state == "pruned" else TrialState.FAIL), None
+    return TrialState.COMPLETE, end.score if end.state == "complete" else worst(metric)
 
 
 def distribution(found: Range) -> BaseDistribution:
@@ -176,6 +194,7 @@ class StudySearch(OptunaSearch):
 
     def __init__(self, spec: Spec, folder: Path, name: str) -> None:
         self.spec = spec
+        self._steps: dict[str, int] = {}  # the last step that the study was told, by Tune's ids
         self.proposals = Proposals(spec)
         self._asked: dict[str, dict[str, Any]] = {}  # what was asked for and has not ended, by Tune's ids
         super().__init__(
@@ -188,15 +207,20 @@ class StudySearch(OptunaSearch):
         )
         made: Any = self._ot_study
         self.study: optuna.Study = made
-        self.study.set_user_attr("metric", spec.metric.name)
-        self.study.set_user_attr("seed", spec.seed)
+        if "seed" not in self.study.user_attrs:
+            self.study.set_user_attr("metric", spec.metric.name)
+            self.study.set_user_attr("seed", spec.seed)
         for trial in self.study.trials:
             self.proposals.add(trial.params)
+        # Of an earlier driver. They go on first, in their order.
+        self._left = deque(trial for trial in self.study.trials if trial.state == TrialState.RUNNING)
 
     # --- Tune asks ---
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial, or `Searcher.FINISHED` where every configuration was tried."""
+        if self._left:
+            return self._go_on(trial_id, self._left.popleft())
         if self.proposals.exhausted():
             return Searcher.FINISHED  # type: ignore[return-value]  # a word, whatever Ray's annotation says
         number = len(self.study.get_trials(deepcopy=False))
@@ -215,16 +239,24 @@ class StudySearch(OptunaSearch):
         self._asked[trial_id] = {"trial": number, "config": self.spec.config(chosen) | {"seed": seed}}
         return self._asked[trial_id]
 
+    def _go_on(self, trial_id: str, interrupted: FrozenTrial) -> dict[str, Any]:
+        """Hands out a trial that was interrupted, under its number."""
+        number, seed = interrupted.number, interrupted.user_attrs["seed"]
+        self._ot_trials[trial_id] = optuna.Trial(self.study, interrupted._trial_id)
+        self._steps[trial_id] = max(interrupted.intermediate_values, default=0)
+        self._asked[trial_id] = {"trial": number, "config": self.spec.config(interrupted.params) | {"seed": seed}}
+        return self._asked[trial_id]
+
     # --- Tune tells ---
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        self._step(self._ot_trials[trial_id], result)
+        self._step(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         if error or not result or "score" not in result:
             self._close(trial_id, "failed" if error else "stopped", TrialState.FAIL)
             return
-        self._step(self._ot_trials[trial_id], result)
+        self._step(trial_id, result)
         ended = result.get("ended")
         if ended is None:
             self._close(trial_id, "pruned", TrialState.PRUNED)
@@ -240,16 +272,22 @@ class StudySearch(OptunaSearch):
         """Closes what is still open: nothing stays RUNNING in a study that nobody asks any more."""
         for trial_id in list(self._ot_trials):
             self._close(trial_id, state, TrialState.FAIL)
+        for trial in self._left:
+            self.study._storage.set_trial_user_attr(trial._trial_id, "state", state)
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        self._left.clear()
 
-    def _step(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
+    def _step(self, trial_id: str, result: Mapping[str, Any]) -> None:
         score, step = result["score"], result["cluster_epoch"]
         assert isinstance(score, float) and math.isfinite(score), f"not a score: {score!r}"
-        if step > 0:  # 0: it ended in pre-training
-            trial.report(score, step)
+        if step > self._steps.get(trial_id, 0):  # 0: it ended in pre-training. Earlier steps come again after a checkpoint
+            self._ot_trials[trial_id].report(score, step)
+            self._steps[trial_id] = step
 
     def _close(self, trial_id: str, state: str, told: TrialState, value: float | None = None) -> None:
         trial = self._ot_trials.pop(trial_id)
         self._asked.pop(trial_id)
+        self._steps.pop(trial_id, None)
         trial.set_user_attr("state", state)
         self.study.tell(trial, value, state=told)
 

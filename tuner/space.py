@@ -45,6 +45,7 @@ class Spec:
 
     `epochs`: the most clustering epochs that a trial can have. `early_terminate`: None where nothing is stopped early.
     `parameters`: the file's, a condition's names before what depends on them. `switches`: those that only conditions use.
+    `retries`: how often a trial is tried again whose process is gone. `options`: what the command line said, as plain values.
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
     `notes`: what is legal, but may surprise.
     """
@@ -62,12 +63,14 @@ class Spec:
     precision: str
     early_terminate: Asha | None
     resources: Resources
+    retries: int
     parameters: tuple[Range, ...]
     switches: frozenset[str]
     text: str
     path: Path
     filled: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def known(self) -> dict[str, Parameter]:
@@ -181,6 +184,7 @@ class Spec:
             "precision": self.precision,
             "early_terminate": asha or "none",
             "resources": asdict(self.resources),
+            "retries": self.retries,
             "parameters": {found.name: found.entry() for found in self.parameters},
             "switches": sorted(self.switches),
             "filled": dict(self.filled),

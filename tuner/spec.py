@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from . import layout
@@ -119,6 +119,7 @@ class _Reader:
             precision=keys.precision(),
             early_terminate=keys.early_terminate(epochs),
             resources=keys.resources(),
+            retries=keys.retries(),
             parameters=parameters,
             switches=switches,
             text=self.text,
@@ -131,7 +132,9 @@ class _Reader:
                     keys.default(f"parameters.{name}", p.default)
             keys.notes += check(spec, keys.said, self.pins, self.problems, self.options.data_root)
         self.problems.raise_if_any()
-        return replace(spec, filled=keys.filled, notes=tuple(keys.notes))
+        said = {f.name: getattr(self.options, f.name) for f in fields(Options) if f.name != "data_root"}
+        options = {name: list(value) if name == "set" else value for name, value in said.items() if value is not None}
+        return replace(spec, filled=keys.filled, notes=tuple(keys.notes), options=options)
 
     def _put_options(self) -> None:
         said, options = self.keys.said, self.options

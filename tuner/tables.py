@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from .doctor import Check
     from .jobs import Job
     from .model import DataSpec, Descend, Hyper, Model, Phase, Replace
-    from .record import Results
+    from .record import Results, TrialRecord
     from .spec import Range, Spec
 
 BEST = 5  # trials in the table of the best
+REASONS = 3  # for which trials failed
 LABELLED = ("acc", "acc_vote", "nmi", "ari", "error", "error_test")  # the metrics that look at the labels
 RULES = {"last": "of the last epoch", "max": "of the best epoch", "mean_last_5": "as the mean of the last five epochs"}
 COLOURS = {"complete": "green", "pruned": "cyan", "collapsed": "yellow", "diverged": "yellow", "stopped": "magenta", "failed": "red"}
@@ -141,11 +142,33 @@ def outcome(results: Results) -> Iterator[RenderableType]:
     ends |= {state: others.count(state) for state in dict.fromkeys(others)}
     line = Text(f"{counted(len(results.trials), 'trial')}: ").append_text(states(ends))
     yield line.append(f"; {counted(results.epochs, 'epoch')} in {duration(results.seconds)}")
-    failures = [(trial.trial, trial.reason) for trial in results.trials if trial.state == "failed" and trial.reason]
-    for trial, reason in failures[:3]:
-        yield Text(f"Trial {trial} failed: {reason}", style="red")
-    if len(failures) > 3:
-        yield Text(f"{len(failures) - 3} more failed; results.jsonl has the reasons.", style="red")
+    yield from (Text(f"{who} failed: {reason}", style="red") for who, reason, _ in _failures(results)[:REASONS])
+    if len(_failures(results)) > REASONS:
+        yield Text("There are other reasons; results.jsonl has them.", style="red")
+
+
+def tracebacks(results: Results) -> Iterator[RenderableType]:
+    """Where trials raised, once for each reason."""
+    for who, _, traceback in _failures(results)[:REASONS]:
+        if traceback is not None:
+            yield Text()
+            yield Text(f"{who}:", style="red")
+            yield Text(traceback, style="dim")
+
+
+def _failures(results: Results) -> list[tuple[str, str, str | None]]:
+    """Who failed, why, and the traceback of the first of them, for each reason."""
+    alike: dict[str, list[TrialRecord]] = {}
+    for trial in results.trials:
+        if trial.state == "failed" and trial.reason:
+            alike.setdefault(trial.reason, []).append(trial)
+    return [(_who([trial.trial for trial in trials]), reason, trials[0].traceback) for reason, trials in alike.items()]
+
+
+def _who(trials: Sequence[int]) -> str:
+    """`Trial 3`, `Trials 3, 4, 7`, `Trials 0, 1, 2, 3, 4 and 20 more`"""
+    shown = ", ".join(map(str, trials[:BEST])) + (f" and {len(trials) - BEST} more" if len(trials) > BEST else "")
+    return f"Trial{'s' * (len(trials) > 1)} {shown}"
 
 
 def written(folder: Path) -> Iterator[RenderableType]:
@@ -219,6 +242,7 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
             ("stopped early", said(early, "early_terminate.grace", "early_terminate.reduction")),
             ("each trial has", said(f"{spec.resources.cpu:g} CPU, {gpu}", "resources.cpu", "resources.gpu")),
             ("trials train", said(packs, "resources.pack")),
+            ("tried again", said(f"{counted(spec.retries, 'time')} where a trial's process is killed", "retries")),
         ]
     )
     yield Text()

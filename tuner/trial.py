@@ -96,6 +96,7 @@ class Trainer:
     device: str
     threads: int
     worst: float  # the score of a trial that collapsed or diverged
+    checkpoint_every: float = CHECKPOINT_EVERY_S
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
@@ -106,12 +107,7 @@ class Trainer:
         spec, seed = self.spec, int(config["seed"])
         self.reset_process(seed)
         reports = self.reports(trial, config)
-        how: dict[str, Any] = {
-            "seed": seed,
-            "pretrain_seed": spec.pretrain_seed,
-            "start": reports.start,
-            "device": self.device,
-        }
+        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": reports.start, "device": self.device}
         for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
             reports.settle(epoch.index)
@@ -161,7 +157,7 @@ class Reports:
         self._cache = PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
         self._known = load_model(trainer.spec.model), trainer.spec.hyper(config), trainer.data()
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
-        self._written = time.monotonic()
+        self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
         self._values = list(self.start.values) if self.start else []  # the metric at the epochs that count
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
@@ -201,7 +197,7 @@ class Reports:
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
             _store(replace(final, tensors=final.weights()), self._weights)
-        elif epoch.ended is None and time.monotonic() - self._written >= CHECKPOINT_EVERY_S:
+        elif epoch.ended is None and time.monotonic() - self._written >= self._every:
             self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
             self._written = time.monotonic()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import re
 import threading
 import time
@@ -16,16 +18,21 @@ import ray
 from ray import tune
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
 
 from .loop import planned_epochs
 from .model import load_model
-from .record import Listeners, TrialEnd
+from .record import Listeners, OpenTrial, Past, TrialEnd
 from .space import Spec
 from .trial import Mailbox
 
+logger = logging.getLogger("tuner")
+
 LOOK_EVERY_S = 0.2  # for pre-training epochs in the mailbox
+ALIKE = 4  # so many trials that fail alike, before any other ended, and the search is hopeless
+_ROUNDING = 1e-6  # of a metric, between two trainings of one epoch; it is not worth telling
 _RAISED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
 ANSWER_S = 30.0  # the mailbox's longest, before it counts as lost
 
@@ -63,16 +70,23 @@ class _Running:
     metrics: dict[str, float] = field(default_factory=dict)  # of the epoch that the score is of
     ended: str | None = None
     reason: str | None = None
+    traceback: str | None = None
+    before: float = 0.0  # seconds that it ran under an earlier driver
+    known: Sequence[Mapping[str, float]] = ()  # the metrics of the epochs that an earlier driver journalled
 
 
 class TuneCallback(tune.Callback):
-    """Tells `listeners`. `ended` is called with every trial's end before they are."""
+    """Tells `listeners`, and after them `ended` of every trial's end. `past`: what was journalled before."""
 
-    def __init__(self, spec: Spec, mailbox: str, listeners: Listeners, ended: Callable[[TrialEnd], None]) -> None:
+    def __init__(self, spec: Spec, mailbox: str, listeners: Listeners, ended: Callable[[TrialEnd], None], past: Past | None = None) -> None:
         self._spec, self._listeners, self._ended = spec, listeners, ended
         self._mailbox = _MailboxReader(mailbox)
         self._model = load_model(spec.model)
         self._running: dict[int, _Running] = {}
+        self._open: dict[int, OpenTrial] = {} if past is None else dict(past.open)
+        self._failures: list[str] | None = [] if past is None or not past.ends else None  # None: some trial ended otherwise
+        self._differs = False  # whether it was said
+        self.hopeless: str | None = None  # why the search was given up
         self._told: set[int] = set()  # trials whose end was told
         self.stopper = StopWhenAsked()
         self.error: BaseException | None = None  # what went wrong in here: Tune would only pass on its text
@@ -96,12 +110,22 @@ class TuneCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         def failed() -> None:
-            self._running.setdefault(trial.config["trial"], _Running(config=trial.config["config"]))
-            self._running[trial.config["trial"]].reason = _reason(trial)
+            running = self._begin(trial.config)
+            running.reason, running.traceback = _failure(trial)
             self._journal(self._mailbox.look(now=True))
             self._end(trial.config["trial"], "failed")
 
         self._guarded(failed)
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        def again() -> None:
+            self._journal(self._mailbox.look(now=True))
+            if self.stopper.asked.is_set():  # its process was ended with the search
+                return
+            nth, reason = trial.run_metadata.num_failures, _failure(trial)[0]
+            logger.warning("Trial %d is tried again, %d of %d times: %s", trial.config["trial"], nth, self._spec.retries, reason)
+
+        self._guarded(again)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore them; nobody restores
@@ -114,7 +138,7 @@ class TuneCallback(tune.Callback):
             self._journal(self._mailbox.look(now=True))
         for config in trials:
             if config["trial"] not in self._told:
-                self._running.setdefault(config["trial"], _Running(config=config["config"])).reason = reason
+                self._begin(config).reason = reason
                 self._end(config["trial"], state)
 
     def _guarded(self, call: Callable[[], None]) -> None:
@@ -124,15 +148,25 @@ class TuneCallback(tune.Callback):
             self.error = self.error or error
             raise
 
-    def _start(self, asked: Mapping[str, Any]) -> None:
+    def _begin(self, asked: Mapping[str, Any]) -> _Running:
+        """What is known of the trial; from earlier, where it goes on."""
         number, config = asked["trial"], asked["config"]
-        if number in self._running:
+        if number not in self._running:
+            running = self._running[number] = _Running(config=config)
+            before = self._open.pop(number, None)
+            if before is not None:
+                running.epochs, running.known, running.before = len(before.metrics), before.metrics, before.seconds
+                running.score, running.metrics = before.score, dict(before.shown)
+        return self._running[number]
+
+    def _start(self, asked: Mapping[str, Any]) -> None:
+        if asked["trial"] in self._running:  # it is tried again
             return
-        planned, clustering = planned_epochs(self._model, self._spec.hyper(config))
+        planned, clustering = planned_epochs(self._model, self._spec.hyper(asked["config"]))
         if planned > clustering:
             self._mailbox.open()
-        self._running[number] = _Running(config=config)
-        self._listeners.trial_started(number, config)
+        self._begin(asked)
+        self._listeners.trial_started(asked["trial"], asked["config"])
 
     def _result(self, result: dict[str, Any]) -> None:
         line = result.pop("line")  # Tune keeps statistics of all that it finds in a result
@@ -140,21 +174,39 @@ class TuneCallback(tune.Callback):
         if line["epoch"] > running.epochs + 1:
             self._journal(self._mailbox.look(now=True))
         running.ended, running.reason = result["ended"], result["reason"]
-        metric = line["metrics"].get(self._spec.metric.name)
-        if running.ended not in ("collapsed", "diverged"):
-            running.score = result["score"]
-        if self._spec.score != "max" or metric == running.score or running.ended in ("collapsed", "diverged"):
-            running.metrics = line["metrics"]
+        bad = running.ended in ("collapsed", "diverged")
+        if line["epoch"] > running.epochs or running.ended:  # else it was trained once more, to go on from there
+            if not bad:
+                running.score = result["score"]
+            if self._spec.score != "max" or bad or line["metrics"].get(self._spec.metric.name) == running.score:
+                running.metrics = line["metrics"]
         self._journal([line])
 
     def _journal(self, lines: Sequence[dict[str, Any]]) -> None:
         for line in lines:
             running = self._running.get(line["trial"])
-            if running is not None:
-                running.epochs += 1
-                if running.score is None:
-                    running.metrics = line["metrics"]
-                self._listeners.epoch_ended(line["trial"], line | {"time": round(time.time(), 3)})
+            if running is None:
+                continue
+            if line["epoch"] <= running.epochs:
+                self._compare(running, line)
+                continue
+            running.epochs, running.known = line["epoch"], ()
+            if running.score is None:
+                running.metrics = line["metrics"]
+            self._listeners.epoch_ended(line["trial"], line | {"time": round(time.time(), 3)})
+
+    def _compare(self, running: _Running, line: Mapping[str, Any]) -> None:
+        """An epoch that is journalled already was trained again: the same seed should give the same numbers."""
+        before = running.known[line["epoch"] - 1] if line["epoch"] <= len(running.known) else {}
+        for name in before.keys() & line["metrics"].keys() - {"samples_per_s"}:
+            was, now = before[name], line["metrics"][name]
+            if not self._differs and not math.isclose(was, now, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+                self._differs = True
+                logger.warning(
+                    "Epoch %d of trial %d, trained again after the interruption, gives %s %.6g where it gave %.6g: the arithmetic here is "
+                    "not the same every time, or not that of before. The journal keeps the first. This is said once.",
+                    line["epoch"], line["trial"], name, now, was,
+                )  # fmt: skip
 
     def _end(self, number: int, state: str) -> None:
         running = self._running.pop(number)
@@ -165,12 +217,28 @@ class TuneCallback(tune.Callback):
             score=None if state in ("collapsed", "diverged") else running.score,
             metrics=running.metrics,
             epochs=running.epochs,
-            seconds=time.monotonic() - running.started,
+            seconds=running.before + time.monotonic() - running.started,
             reason=running.reason,
+            traceback=running.traceback,
         )
         self._told.add(number)
-        self._ended(end)
         self._listeners.trial_ended(end)
+        self._ended(end)
+        self._count(end)
+
+    def _count(self, end: TrialEnd) -> None:
+        """Gives the search up where its first trials all fail for the same reason: so would the others."""
+        if self._failures is None or end.state == "stopped":
+            return
+        if end.state != "failed" or end.reason is None:
+            self._failures = None
+            return
+        self._failures.append(re.sub(r"0x[0-9a-f]+|\d+", "#", end.reason))
+        if len(set(self._failures)) > 1:
+            self._failures = None
+        elif len(self._failures) == ALIKE:
+            self.hopeless = f"the first {ALIKE} trials all failed for the same reason: {end.reason}"
+            self.stopper.asked.set()
 
 
 class _MailboxReader:
@@ -207,28 +275,54 @@ class _MailboxReader:
 
 @contextlib.contextmanager
 def only_the_trial_is_lost() -> Iterator[None]:
-    """While it lasts, a worker that Ray kills because its node runs out of memory costs its trial, not the search.
+    """While it lasts, a worker that Ray kills because its node runs out of memory costs its trial, not the search; and a trial that
+    raises is not tried again, for it would raise again: only one whose process is gone.
 
-    Ray reports it as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over.
+    Ray reports the former as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over.
     """
-    known = RayActorManager._actor_task_failed
+    known, process_failure = RayActorManager._actor_task_failed, TuneController._process_trial_failure
 
     def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, RayTaskError | RayActorError):
             exception = RayActorError(error_msg=str(exception))
         known(self, tracked_actor_task, exception)
 
-    with mock.patch.object(RayActorManager, "_actor_task_failed", failed):
+    def process(self: TuneController, trial: TuneTrial, exception: Any) -> None:
+        if isinstance(exception, RayTaskError):
+            trial.max_failures = 0
+        process_failure(self, trial, exception)
+
+    with (
+        mock.patch.object(RayActorManager, "_actor_task_failed", failed),
+        mock.patch.object(TuneController, "_process_trial_failure", process),
+    ):
         yield
 
 
-def _reason(trial: TuneTrial) -> str:
-    """From the files beside this process in which Tune keeps a failure: the error itself, or where it has none only its text."""
+def _failure(trial: TuneTrial) -> tuple[str, str | None]:
+    """The reason and the traceback, from the files beside this process in which Tune keeps a failure: the error itself, or where it
+    has none only its text."""
     pickled, text = trial.pickled_error_file, trial.error_file
     if pickled and Path(pickled).exists():
-        return reason_of(ray.cloudpickle.loads(Path(pickled).read_bytes()))
+        error = ray.cloudpickle.loads(Path(pickled).read_bytes())
+        return reason_of(error), traceback_of(error)
     lines = Path(text).read_text().splitlines()[1:] if text and Path(text).exists() else []
-    return next((line.strip() for line in lines if line.strip()), reason_of(None))
+    return next((line.strip() for line in lines if line.strip()), reason_of(None)), None
+
+
+def traceback_of(error: BaseException | None) -> str | None:
+    """Where a trial raised, without Ray's own frames; None where its process is gone."""
+    if not isinstance(error, RayTaskError):
+        return None
+    kept, theirs = ["Traceback (most recent call last):"], True
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines():
+        if line.startswith("  File "):
+            theirs = re.search(r"[/\\]site-packages[/\\]ray[/\\]", line) is None
+        elif not line.startswith("    "):
+            theirs = not line.startswith("ray::")
+        if theirs:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def reason_of(error: BaseException | None) -> str:

@@ -30,6 +30,7 @@ PROJECT = "tuner"  # unless WANDB_PROJECT names another
 EXIT_CODES = {"complete": 0, "pruned": 0, "collapsed": 0, "diverged": 0, "stopped": 255, "failed": 1}  # 255 is W&B's own for an interrupt
 REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
 INIT_S = 30  # for opening one run
+RESERVED = 1  # steps of the search's own run for every driver, beside one for each end: W&B drops what comes at a step it has passed
 LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
 
 
@@ -96,7 +97,8 @@ class _Runs:
     def __init__(self, run: Run, mode: str, say: Callable[[str], None]) -> None:
         self._run, self._say, self._mode = run, say, mode
         self._open: dict[int, Any] = {}  # trial -> its W&B run, while the trial runs
-        self._ends: list[TrialEnd] = []
+        self._ends: list[TrialEnd] = list(run.past.ends) if run.past else []
+        self._step = run.past.told + RESERVED * len(run.info.get("resumed", [])) if run.past else 0  # of the search's own run
         os.environ.pop("WANDB_SWEEP_ID", None)  # it would make wandb.init ignore our project and ids
         self._sweep_id = self._register()
         import wandb
@@ -119,7 +121,8 @@ class _Runs:
 
     def trial_ended(self, end: TrialEnd) -> None:
         self._ends.append(end)
-        self._search.log(_progress(self._ends, self._run.spec.metric.goal), step=len(self._ends))
+        self._step += 1
+        self._search.log(_progress(self._ends, self._run.spec.metric.goal), step=self._step)
         run = self._open.pop(end.trial, None)
         if run is not None:
             known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
@@ -134,7 +137,7 @@ class _Runs:
         if self._ends:
             columns, rows = _table(self._ends)
             table = self._wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
-            self._search.log({"trials": table}, step=len(self._ends) + 1)
+            self._search.log({"trials": table}, step=self._step + 1)
         self._search.summary.update({"status": status})
         self._search.finish(exit_code={"done": 0, "stopped": 255, "failed": 1}[status])
 
@@ -184,6 +187,8 @@ class _Runs:
         """The id of this search's sweep: W&B's own where it answers, else one made up, of the same kind and always the same."""
         kept = self._run.folder / "wandb" / "sweep.json"
         if kept.is_file():
+            if self._mode == "offline":
+                self._go_offline(None)
             return str(json.loads(kept.read_text())["id"])
         answer: dict[str, Any] = {}
         if self._mode == "online":

@@ -1,0 +1,235 @@
+"""Searches that were interrupted and go on, on the real Ray, compared with one that ran through."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+from tuner import ray_cluster, trial
+from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
+from tuner.errors import UserError
+from tuner.lock import LOCK
+from tuner.ray_cluster import Cluster
+from tuner.record import read_lines, read_run
+from tuner.searcher import STUDY, open_storage
+from tuner.spec import read_space
+
+SPACE = """
+model: kmeans
+dataset: {name: digits, limit: 200}
+metric: {name: acc, goal: maximize}
+score: max
+trials: 8
+epochs: 9
+early_terminate: {type: asha, grace: 2, reduction: 2}
+resources: {cpu: CPU, gpu: 0, pack: off}
+parameters:
+  n_clusters: {min: 2, max: 60}
+  n_init: {values: [1, 3]}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = ray_cluster.join(None)
+    yield cluster
+    cluster.close()
+
+
+def one_at_a_time(folder: Path) -> Path:
+    import ray
+
+    path = folder / "space.yaml"
+    path.write_text(SPACE.replace("CPU", str(int(ray.cluster_resources()["CPU"]))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Outcome:
+    """The search that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("through")
+    outcome = search(read_space(str(one_at_a_time(folder))), SearchOptions(out=folder / "runs", name="s"))
+    states = outcome.results.counts()
+    assert outcome.status == "done" and states["pruned"] and states["complete"] > 1, states
+    return outcome
+
+
+@pytest.fixture
+def always_checkpointed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "CHECKPOINT_EVERY_S", 0.0)
+
+
+class Heard:
+    """Notes what was trained, and does something once at an epoch of a trial."""
+
+    def __init__(self, at: tuple[int, int] | None = None, number: int = signal.SIGINT) -> None:
+        self.at, self.number = at, number
+        self.started: list[int] = []
+        self.epochs: list[tuple[int, int]] = []
+
+    def trial_started(self, number: int, config: object) -> None:
+        self.started.append(number)
+
+    def epoch_ended(self, number: int, line: dict[str, Any]) -> None:
+        self.epochs.append((number, line["epoch"]))
+        if (number, line["epoch"]) == self.at:
+            os.kill(os.getpid(), self.number)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *event: None
+
+
+def plain(folder: Path) -> tuple[Any, ...]:
+    """What must be the same however often a search was interrupted: all but times, and ends that were none."""
+    lines = []
+    for line in read_lines(folder / "results.jsonl"):
+        if line.get("state") != "stopped":
+            kept = {key: value for key, value in line.items() if key not in ("time", "seconds")}
+            lines.append(kept | {"metrics": {k: v for k, v in line["metrics"].items() if k != "samples_per_s"}})
+    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder / STUDY))
+    trials = [(t.number, t.state.name, t.params, t.values, t.intermediate_values, t.user_attrs) for t in study.trials]
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    best["metrics"].pop("samples_per_s")
+    return lines, trials, best, study.user_attrs
+
+
+def same(one: Path, other: Path) -> None:
+    for ours, theirs in zip(plain(one), plain(other), strict=True):
+        assert ours == theirs
+    assert read_run(one).status == "done"
+    assert not (one / "checkpoints").exists() and not (one / LOCK).exists()
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+
+
+# --- interrupted and resumed -------------------------------------------------------------------------------------------
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from test_resume import Heard
+from tuner import trial
+from tuner.driver import SearchOptions, search
+from tuner.spec import read_space
+trial.CHECKPOINT_EVERY_S = 0.0
+search(read_space(sys.argv[1]), SearchOptions(out=Path(sys.argv[2]), name="s", address=sys.argv[3], listeners=(Heard((2, 1), 9),)))
+"""
+
+
+def killed(*where: str) -> None:
+    """A search in a process of its own, which is killed."""
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", KILLED, *where]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_search_that_was_killed_stopped_and_resumed_is_the_one_that_ran_through(
+    tmp_path: Path, through: Outcome, always_checkpointed: None
+) -> None:
+    import ray
+
+    folder = tmp_path / "runs" / "s"
+    killed(str(one_at_a_time(tmp_path)), str(folder.parent), ray.get_runtime_context().gcs_address)
+    assert (folder / LOCK).exists() and read_run(folder).status == "failed"
+    again = Heard((5, 1))
+    assert resume(folder, ResumeOptions(listeners=(again,))).status == "stopped"
+    assert again.epochs[0] == (2, 2), "what was journalled is not journalled again"
+    last = Heard()
+    outcome = resume(folder, ResumeOptions(listeners=(last,)))
+    assert (outcome.status, outcome.ran) == ("done", True)
+    assert again.started == [2, 3, 4, 5] and last.started == [5, 6, 7]
+    same(folder, through.folder)
+    about = json.loads((folder / "spec.json").read_text())
+    assert len(about["resumed"]) == 2 and about["trials"] == 8
+
+
+@pytest.mark.parametrize("state", ["pruned", "complete"])
+def test_what_the_driver_could_not_write_down_any_more_is_found_out_again(tmp_path: Path, through: Outcome, state: str) -> None:
+    """The verdict had fallen, or the training was over, but the journal ends before it says so; and the study is ahead of it."""
+    folder = tmp_path / "s"
+    shutil.copytree(through.folder, folder)
+    path = folder / "results.jsonl"
+    end = [i for i, line in enumerate(read_lines(path)) if line.get("state") == state][-1]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:end]) + b'{"trial": 0, "ep')
+    (folder / "status.json").write_text(json.dumps({"status": "stopped", "started": 1.0}))
+    assert resume(folder).status == "done"
+    same(folder, through.folder)
+
+
+def test_a_finished_search_says_so_and_is_extended_when_asked(tmp_path: Path, through: Outcome) -> None:
+    folder = copied(through, tmp_path)
+    assert (resume(folder).ran, resume(folder, ResumeOptions(trials="8")).ran) == (False, False)
+    same(folder, through.folder)
+    said = []
+
+    class TriesToo(Heard):
+        def trial_started(self, number: int, config: object) -> None:
+            super().trial_started(number, config)
+            with pytest.raises(UserError) as error:
+                resume(folder)
+            said.append(str(error.value))
+
+    heard = TriesToo()
+    outcome = resume(folder, ResumeOptions(trials="+2", listeners=(heard,)))
+    assert (outcome.status, outcome.ran, heard.started) == ("done", True, [8, 9])
+    assert all(message.startswith(f"s has a driver already, process {os.getpid()} on ") for message in said)
+    before, after = plain(through.folder), plain(folder)
+    assert after[0][: len(before[0])] == before[0] and after[1][:8] == before[1] and len(after[1]) == 10
+    assert json.loads((folder / "spec.json").read_text())["trials"] == 10
+    assert not resume(folder).ran
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def copied(through: Outcome, tmp_path: Path) -> Path:
+    shutil.copytree(through.folder, tmp_path / "s")
+    return tmp_path / "s"
+
+
+@pytest.mark.parametrize("trials", ["", "x", "-3", "+", "0", "+0", "1.5", "²"])
+def test_a_number_of_trials_that_is_none_is_refused(tmp_path: Path, through: Outcome, trials: str) -> None:
+    with pytest.raises(UserError) as error:
+        resume(copied(through, tmp_path), ResumeOptions(trials=trials))
+    assert str(error.value) == f"--trials must be a number of trials in all, such as 80, or +50 for 50 more, but got '{trials}'."
+
+
+def test_fewer_trials_than_there_are_is_refused(tmp_path: Path, through: Outcome) -> None:
+    with pytest.raises(UserError, match=r"s has 8 trials already\. Say --trials \+50 for 50 more\."):
+        resume(copied(through, tmp_path), ResumeOptions(trials="7"))
+
+
+def test_a_damaged_run_is_refused_with_the_place_and_left_as_it_was(tmp_path: Path, through: Outcome) -> None:
+    folder = copied(through, tmp_path)
+    path = folder / "results.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+
+    def refused(file: Path, content: bytes, match: str) -> None:
+        sound = file.read_bytes()
+        file.write_bytes(content)
+        before = {each.name: each.read_bytes() for each in folder.iterdir()}
+        with pytest.raises(UserError, match=match):
+            resume(folder, ResumeOptions(trials="+1"))
+        assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+        file.write_bytes(sound)
+
+    refused(path, b"".join([*lines[:2], b"?\n", *lines[2:]]), r"results\.jsonl:3: the journal is damaged here: this is no line")
+    refused(path, b"".join([lines[0], *lines[2:]]), r"results\.jsonl:2: .* after 1 epochs of trial 0 comes epoch 3")
+    refused(path, b"".join([*lines, lines[0]]), rf"results\.jsonl:{len(lines) + 1}: .* trial 0 has ended before")
+    other = json.dumps({"trial": 99, "epoch": 1, "phase": "p", "cluster_epoch": 1, "metrics": {}}).encode() + b"\n"
+    refused(path, b"".join([other, *lines]), r"results\.jsonl:1: .* the study does not know trial 99")
+    refused(folder / STUDY, b"?\n" + (folder / STUDY).read_bytes(), r"study\.journal cannot be read: ")
+    refused(folder / "space.yaml", b"model: kmeans", r"space\.yaml cannot be used:")
+    other_space = (folder / "space.yaml").read_bytes().replace(b"max: 60", b"max: 50")
+    refused(folder / "space.yaml", other_space, r"its space means something else to this version of tuner, in parameters\. Go on with")
