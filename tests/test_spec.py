@@ -326,7 +326,7 @@ def test_more_clusters_than_samples_are_refused(folder):
         ("hidden: {}", "'hidden' must be a mapping, but got nothing. Write {value: ...}, {values: [...]} or {min: ..., max: ...}."),
         ("hidden: {when: {updates: joint}}", "'hidden' gives no values. Write {value: ...}, {values: [...]} or {min: ..., max: ...}."),
         ("hidden: {vals: [200, 500]}",
-         "'hidden' has no key 'vals'. Did you mean 'values'? Known are value, values, min, max, q, distribution, when."),
+         "'hidden' has no key 'vals'. Did you mean 'values'? Known are value, values, min, max, q, distribution, when, otherwise."),
         ("hidden: {value: 200, values: [200]}",
          "'hidden' has `value` and `values`. Write {value: ...}, {values: [...]} or {min: ..., max: ...}."),
         ("hidden: {value: 200, min: 8, max: 9}",
@@ -810,6 +810,8 @@ def test_every_default_that_was_filled_in_is_told(folder):
         "trials": 24,
         "epochs": 20,
         "seed": 0,
+        "pretrain_seed": 0,
+        "precision": "fp32",
         "early_terminate.grace": 5,
         "early_terminate.reduction": 3,
         "resources.cpu": 1,
@@ -1029,3 +1031,34 @@ def test_a_space_that_is_not_there_is_named_with_the_nearest_shipped_one(folder)
         with pytest.raises(UserError) as refused:
             read_space(source)
         assert str(refused.value) == message
+
+
+def test_a_condition_that_fails_leaves_what_otherwise_says(folder):
+    spec = folder.read(
+        "varied: {values: [none, recon]}", "weights.recon: {values: [3, 5], when: {varied: recon}, otherwise: 1}", model="gumbel_vae"
+    )
+    assert {spec.config(chosen)["weights.recon"] for chosen in spec.worlds(["varied", "weights.recon"])} == {1.0, 3.0, 5.0}
+    assert spec.combinations() == 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("hidden: {values: [8, 16], otherwise: 8}", "'hidden': without `when` there is no otherwise. Leave `otherwise` out."),
+        ("hidden: {values: [9, 16], when: {a: true}, otherwise: 1}", "'hidden' must stay within [8, 8192], but got 1."),
+    ],
+)
+def test_an_otherwise_that_cannot_be_is_refused(folder, entry, message):
+    assert folder.refusal("a: {values: [true, false]}", entry)[-1].endswith(message)
+
+
+def test_the_weights_of_gumbel_vae_are_varied_one_at_a_time():
+    spec = read_space("gumbel_vae_weights")
+    names = ("weights.recon", "weights.gaussian", "weights.categorical")
+    found = {
+        (config["n_clusters"], *(config[name] for name in names))
+        for config in (spec.config(chosen) for chosen in spec.worlds([r.name for r in spec.searched()]))
+    }
+    ones = {(1.0,) * 3} | {tuple(w if i == j else 1.0 for j in range(3)) for i in range(3) for w in (3.0, 5.0, 7.0, 9.0)}
+    assert found == {(k, *weights) for k in (7, 10, 14) for weights in ones}
+    assert spec.trials == len(found) == 39

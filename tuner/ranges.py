@@ -3,6 +3,7 @@
     n_clusters: {values: [7, 10, 14]}
     lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3}
     weights.cyclic: {min: 0.0, max: 1.0, when: {use_cyclic: true}}
+    weights.recon: {values: [3, 5], when: {varied: recon}, otherwise: 1}
 
 Supported are the distributions of W&B that Optuna has exactly: uniform, log_uniform_values, int_uniform, q_uniform,
 q_log_uniform_values with q = 1 (whole numbers on a log scale), categorical and constant. Without `distribution`, two whole
@@ -23,7 +24,7 @@ from .yaml_lines import Lined, Problems
 CONTINUOUS = ("uniform", "log_uniform_values")
 QUANTISED = ("q_uniform", "q_log_uniform_values")
 RANGES = (*CONTINUOUS, "int_uniform", *QUANTISED)
-_KEYS = ("value", "values", "min", "max", "q", "distribution", "when")
+_KEYS = ("value", "values", "min", "max", "q", "distribution", "when", "otherwise")
 _SUPPORTED = (*RANGES, "categorical", "constant")
 _NOT_SUPPORTED = {
     "log_uniform": "W&B's 'log_uniform' takes exponents: use log_uniform_values, with the values themselves.",
@@ -40,7 +41,8 @@ _EXAMPLES = "Write {value: ...}, {values: [...]} or {min: ..., max: ...}."
 class Range:
     """What one parameter may be. `kind`: `value`, `values`, or one of `RANGES`, for which `min`, `max` and `q` are set.
 
-    `when`: for each parameter that decides whether this one is searched, the values with which it is.
+    `when`: for each parameter that decides whether this one is searched, the values with which it is. `otherwise`: the value where it
+    is not; None: 0 for a weight, the default for anything else.
     `line`: 0 where the command line said so.
     """
 
@@ -52,6 +54,7 @@ class Range:
     max: int | float | None = None
     q: int | float | None = None
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    otherwise: Any = None
     line: int = 0
 
     @property
@@ -107,7 +110,9 @@ class Range:
             said = {"values": list(self.values)}
         else:
             said = {"distribution": self.kind, "min": self.min, "max": self.max} | ({"q": self.q} if self.q is not None else {})
-        return said | ({"when": {name: list(values) for name, values in self.when.items()}} if self.when else {})
+        if self.when:
+            said["when"] = {name: list(values) for name, values in self.when.items()}
+        return said | ({"otherwise": self.otherwise} if self.otherwise is not None else {})
 
 
 def show(value: object) -> str:
@@ -157,7 +162,21 @@ def read_range(name: str, entry: Lined, p: Parameter | None, problems: Problems)
         if "q" in said:
             problems.at(said["q"], f"'{name}': `q` belongs to {' and '.join(QUANTISED)}.")
         found = _listed(name, said[forms[0]], p, problems) if forms[0] == "values" else read_fixed(name, said["value"], p, problems)
-    return replace(found, line=entry.line) if found is not None and len(problems.found) == before else None
+    otherwise = _otherwise(name, said, p, problems)
+    return replace(found, line=entry.line, otherwise=otherwise) if found is not None and len(problems.found) == before else None
+
+
+def _otherwise(name: str, said: Mapping[str, Lined], p: Parameter | None, problems: Problems) -> Any:
+    """The value where the entry's condition does not hold, or None."""
+    if "otherwise" not in said:
+        return None
+    node = said["otherwise"]
+    if p is None or "when" not in said:
+        why = "a switch has no value where its condition fails" if p is None else "without `when` there is no otherwise"
+        problems.at(node, f"'{name}': {why}. Leave `otherwise` out.")
+        return None
+    fixed = read_fixed(name, node, p, problems)
+    return None if fixed is None else fixed.value
 
 
 def read_fixed(name: str, node: Lined, p: Parameter | None, problems: Problems) -> Range | None:

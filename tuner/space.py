@@ -94,6 +94,8 @@ class Spec:
         found, p = self.ranges.get(name), self.known.get(name)
         if found is not None and self.active(found, chosen):
             value = chosen[name] if found.searched else found.value
+        elif found is not None and found.otherwise is not None:
+            value = found.otherwise
         elif found is not None and name.startswith("weights."):
             value = 0.0
         elif p is None:
@@ -105,7 +107,8 @@ class Spec:
     def config(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """Every hyper-parameter, weight and switch by its dotted name, given the searched ones whose condition holds.
 
-        Where a condition fails a weight is 0, a switch None and anything else its default.
+        Where a condition fails a parameter is what its `otherwise` says; without one a weight is 0, a switch None and anything else
+        its default.
         """
         return {name: self._value(name, chosen) for name in [*self.known, *sorted(self.switches)]}
 
@@ -193,6 +196,8 @@ class Spec:
 
     def sweep(self) -> dict[str, Any]:
         """The search as a W&B sweep's configuration: without conditions, and with `custom` for the methods that W&B lacks."""
-        parameters = {found.name: {key: said for key, said in found.entry().items() if key != "when"} for found in self.parameters}
+        parameters = {
+            found.name: {key: said for key, said in found.entry().items() if key not in ("when", "otherwise")} for found in self.parameters
+        }
         method = self.method if self.method == "random" else "custom"
         return {"name": self.name, "method": method, "metric": asdict(self.metric), "parameters": parameters}

@@ -192,7 +192,7 @@ class _About:
         if found is None:
             wrong = name in self.entries  # its own line has a problem, which shall not cause others
             return wrong or self.spec.known[name].default != 0
-        return self.spec.active(found, chosen) and found.nonzero() > 0
+        return found.nonzero() > 0 if self.spec.active(found, chosen) else bool(found.otherwise)
 
     def _rates(self, worlds: list[_World], complete: bool) -> Iterator[str]:
         """Rates that no step uses."""

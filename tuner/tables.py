@@ -284,7 +284,8 @@ def _values(found: Range) -> str:
 
 
 def _when(found: Range) -> str:
-    return ", ".join(f"{name} = {' | '.join(map(setting, values))}" for name, values in found.when.items())
+    asked = ", ".join(f"{name} = {' | '.join(map(setting, values))}" for name, values in found.when.items())
+    return f"{asked}, otherwise {setting(found.otherwise)}" if found.otherwise is not None else asked
 
 
 # --- models ------------------------------------------------------------------------------------------------------------
