@@ -10,7 +10,6 @@ from steps import step_of
 from tuner.models.acai import criticise
 
 from tuner.cluster import sq_dist
-from tuner.engine import Solo
 from tuner.loop import train
 from tuner.model import load_model
 
@@ -75,26 +74,12 @@ def test_the_critic_guesses_the_share_of_a_mixture_and_none_for_a_blend_with_the
     assert float(got["critic_data"]) == pytest.approx(np.mean([critic(step, x) ** 2 for x in blends]), rel=1e-12)
 
 
-def test_each_step_moves_its_own_networks():
-    h = MODEL.hyper(dict(MODEL.tiny))
-    (phase,) = MODEL.phases(h)
-    moved = []
-    for update in phase.updates:
-        engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=0)
-        before = {k: t.clone() for k, t in engine.state().items()}
-        step = step_of(MODEL, DATA)
-        one = type(phase)("one", "epochs", updates=(update,))
-        engine.open(one)
-        engine.begin([step_settings(h)])
-        engine.step(step.batch.x_BD[None], step.batch.rows_B[None], {"share_B1": step.noise.share_B1[None]})
-        moved.append({k.split(".")[0] for k, t in engine.state().items() if not torch.equal(t, before[k])})
-    assert moved == [{"encoder", "decoder"}, {"critic"}]
-
-
-def step_settings(h):
-    from tuner.engine import Settings, terms_on
-
-    return Settings(MODEL, h, terms_on(MODEL, h), {})
+@pytest.mark.parametrize(("still", "moving"), [("lr", {"critic"}), ("lr_critic", {"encoder", "decoder"})])
+def test_each_step_moves_its_own_networks(still, moving):
+    h = MODEL.hyper(dict(MODEL.tiny) | {still: 0.0, "epochs": 2})
+    one, two = (e.snapshot().weights() for e in train(MODEL, h, DATA, seed=0))
+    networks = {name for name in one if name.split(".")[0] in MODEL.networks(h, DATA.spec)}
+    assert {name.split(".")[0] for name in networks if not torch.equal(one[name], two[name])} == moving
 
 
 def test_the_head_is_k_means_on_pca_whitened_codes():
