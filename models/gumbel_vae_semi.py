@@ -59,7 +59,7 @@ class GumbelVAESemi(Model):
     }
     tiny = {
         "n_clusters": 3, "n_labels": 12, "labelled_batch": 12, "n_neighbours": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32,
-        "batch_size": 30, "lr": 1e-2, "epochs": 8,
+        "channels": 4, "batch_size": 30, "lr": 1e-2, "epochs": 8,
     }  # fmt: skip
 
     def networks(self, h, data):
