@@ -4,8 +4,9 @@ The model of `gumbel_vae` with two losses for a few labels: each unlabelled samp
 neighbours in the batch have, nearness judged by the features. The classifier learns these classes, and the features learn to lie close
 together within a class and apart between classes.
 Shapes: B batch, L labelled samples, N = B + L, D features of the data, F deterministic features, Z code, K classes.
-Differs from its authors' code: the metric is the lifted structure loss (Oh Song, Xiang, Jegelka & Savarese 2016,
-https://arxiv.org/abs/1511.06452) and no triplets; a tie of votes goes to the nearer neighbours; no pre-training, no annealed metric.
+The metric is the lifted structure loss (Oh Song, Xiang, Jegelka & Savarese 2016, https://arxiv.org/abs/1511.06452) or that of semi-hard
+triplets (Schroff, Kalenichenko & Philbin 2015, https://arxiv.org/abs/1503.03832).
+Differs from its authors' code: a tie of votes goes to the nearer neighbours; no pre-training, no annealed metric.
 """
 
 from dataclasses import dataclass
@@ -38,6 +39,23 @@ def lifted(f_NF, y_N, margin):
     return torch.where(pair_NN, cost_NN, 0.0).sum() / (2 * pair_NN.sum().clamp(min=1))
 
 
+def triplet(f_NF, y_N, margin):
+    """Every pair of a class lies `margin` closer, in squared distance, than the nearest sample of another class that is farther than
+    the pair, or else the farthest such sample. Memory grows with N^3."""
+    d_NN, same_NN = sq_dist(f_NF, f_NF), y_N[:, None] == y_N
+    other_NN = torch.where(same_NN, 1e9, d_NN.detach())  # of anchor and negative
+    farther_NNN = torch.where(other_NN[:, None] > d_NN.detach()[:, :, None], other_NN[:, None], 1e9)  # anchor, positive, negative
+    nearest_NN, which_NN = farther_NNN.min(-1)
+    farthest_N1 = torch.where(same_NN, -1e9, d_NN.detach()).argmax(-1, keepdim=True)
+    negative_NN = torch.where(nearest_NN < 1e9, which_NN, farthest_N1)  # chosen without a gradient, which would cost twice as much
+    cost_NN = (d_NN + margin - d_NN.gather(-1, negative_NN)).relu()
+    pair_NN = same_NN & ~torch.eye(len(y_N), dtype=torch.bool, device=y_N.device) & ~same_NN.all(-1, keepdim=True)
+    return torch.where(pair_NN, cost_NN, 0.0).sum() / pair_NN.sum().clamp(min=1)
+
+
+METRICS = {"lifted": lifted, "triplet": triplet}
+
+
 class GumbelVAESemi(Model):
     paper = "https://ic.unicamp.br/~adin/downloads/pubs/AriasFigueroa2017a.pdf"
     labels = "partial"
@@ -46,6 +64,7 @@ class GumbelVAESemi(Model):
     class Hyper(Codes, PartlyLabelled):
         batch_size: int = hp(100, 2, 65536, static=True, doc="B, the labelled samples not counted")
         n_neighbours: int = hp(7, 1, 255, static=True, doc="labelled neighbours that vote for a sample's class")
+        metric: str = hp("lifted", choices=tuple(METRICS), doc="which loss pulls the features of a class together")
         margin: float = hp(0.5, 0.0, 100.0, doc="how far apart classes are to lie, in the features' own units")
         temperature_rate: float = hp(0.00693, 0.0, 10.0, doc="by how much its logarithm falls in an epoch")
         halve_every: int = hp(30, 1, 100000, doc="epochs after which the rate is halved, again and again")
@@ -55,11 +74,11 @@ class GumbelVAESemi(Model):
         "gaussian": Term(1.1, BOUND["gaussian"].doc),
         "categorical": Term(1.2, BOUND["categorical"].doc),
         "assign": Term(4.7, "-log q(y | x), y the label or the neighbours' vote, mean over batch and labelled samples"),
-        "metric": Term(0.85, "lifted structure loss of the features, the same y"),
+        "metric": Term(0.85, "lifted structure or semi-hard triplet loss of the features, whichever `metric` says, the same y"),
     }
     tiny = {
         "n_clusters": 3, "n_labels": 12, "labelled_batch": 12, "n_neighbours": 3, "latent_dim": 2, "feature_dim": 8, "hidden": 32,
-        "batch_size": 30, "lr": 1e-2, "epochs": 8,
+        "channels": 4, "batch_size": 30, "lr": 1e-2, "epochs": 8,
     }  # fmt: skip
 
     def networks(self, h, data):
@@ -77,7 +96,7 @@ class GumbelVAESemi(Model):
             f_BF, f_LF = f_NF.detach().split((len(batch.x_BD), len(x_LD)))
             y_N = torch.cat([vote(f_BF, f_LF, y_L, h.n_neighbours, h.n_clusters), y_L])
             terms["assign"] = F.cross_entropy(logits_NK, y_N)
-            terms["metric"] = lifted(f_NF, y_N, h.margin)
+            terms["metric"] = METRICS[h.metric](f_NF, y_N, h.margin)
         return terms
 
     def cool(self, h, epoch):

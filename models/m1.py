@@ -14,7 +14,8 @@ from tuner.losses import kl_normal, misfit, one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 from tuner.nn import mlp
 
-from .ae import MISFIT
+from .ae import MISFIT, check_pixels
+from .vae import draw_code, sampled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,31 +34,22 @@ ELBO = Term(None, f"sum over features of {MISFIT} + KL(q(z | x) || N(0, I)), mea
 
 
 def feature_networks(h, data):
+    check_pixels(h, data)
     D, H, Z = data.n_features, h.hidden, h.latent_dim
     return {"features": mlp(D, H, H, 2 * Z), "pixels": mlp(Z, H, H, D)}
 
 
-def draw_features(g, B, h, data):
-    return {"eps_BZ": g.normal(B, h.latent_dim)}
-
-
-def sample(net, x_BD, eps_BZ):
-    """z ~ q(z | x), with mu and log sigma^2."""
-    mu_BZ, log_var_BZ = net.features(x_BD).chunk(2, -1)
-    return mu_BZ + (log_var_BZ / 2).exp() * eps_BZ, mu_BZ, log_var_BZ
-
-
 def bound(net, batch, noise, h):
     """Minus the ELBO."""
-    z_BZ, mu_BZ, log_var_BZ = sample(net, batch.x_BD, noise.eps_BZ)
-    recon_B = misfit(net.pixels(z_BZ), batch.x_BD, h.recon_loss).sum(-1)
+    mu_BZ, log_var_BZ = net.features(batch.x_BD).chunk(2, -1)
+    recon_B = misfit(net.pixels(sampled(mu_BZ, log_var_BZ, noise.eps_BZ)), batch.x_BD, h.recon_loss).sum(-1)
     return {"elbo": (recon_B + kl_normal(mu_BZ, log_var_BZ)).mean()}
 
 
 def learn_features():
     train = Descend(bound, trains=("features", "pixels"), lr="lr_pretrain")
     depends = tuple(Features.__annotations__)
-    return Phase("pretrain", "pretrain_epochs", clusters=False, depends=depends, noise=draw_features, updates=(train,))
+    return Phase("pretrain", "pretrain_epochs", clusters=False, depends=depends, noise=draw_code, updates=(train,))
 
 
 def codes(net, x_BD):

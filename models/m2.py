@@ -17,6 +17,9 @@ from tuner.losses import kl_normal, misfit, one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 from tuner.nn import mlp
 
+from .ae import check_pixels
+from .vae import sampled
+
 TERMS = {
     "labelled": Term(1.0, "L(x, y) = -log p(x | y, z) - log p(y) + KL(q(z | x, y) || N(0, I)), mean over the labelled samples"),
     "unlabelled": Term(1.0, "sum_y q(y | x) L(x, y) - H(q(y | x)), mean over the batch"),
@@ -27,7 +30,7 @@ TERMS = {
 def minus_bound(net, x_BD, y_BK, eps_BZ, nll):
     """(B,) L(x, y), equation 6, of one sample of z. `nll(output, x)`: -log p(x | y, z) of every feature."""
     mu_BZ, log_var_BZ = net.encoder(torch.cat([x_BD, y_BK], -1)).chunk(2, -1)
-    z_BZ = mu_BZ + (log_var_BZ / 2).exp() * eps_BZ
+    z_BZ = sampled(mu_BZ, log_var_BZ, eps_BZ)
     return nll(net.decoder(torch.cat([y_BK, z_BZ], -1)), x_BD).sum(-1) + math.log(y_BK.shape[-1]) + kl_normal(mu_BZ, log_var_BZ)
 
 
@@ -73,6 +76,7 @@ class M2(Model):
     tiny = {"n_clusters": 3, "n_labels": 12, "labelled_batch": 12, "latent_dim": 2, "hidden": 32, "batch_size": 30, "lr": 3e-3, "epochs": 8}
 
     def networks(self, h, data):
+        check_pixels(h, data)
         return style_networks(data.n_features, data.n_features, h, h.latent_dim)
 
     def draw(self, g, B, h, data):

@@ -9,7 +9,7 @@ from blobs import blobs
 from steps import step_of
 from torch.distributions import Categorical
 from tuner.models.gumbel_vae import bound
-from tuner.models.gumbel_vae_semi import lifted, vote
+from tuner.models.gumbel_vae_semi import lifted, triplet, vote
 
 from tuner.model import load_model
 
@@ -68,12 +68,29 @@ def test_metric_is_the_lifted_structure_loss_pair_by_pair(margin):
     assert float(lifted(f_NF, y_N, margin)) == pytest.approx(lifted_by_loops(f_NF, y_N, margin), rel=1e-9)
 
 
+def triplet_by_loops(f_NF, y_N, margin):
+    d = [[math.dist(a, b) ** 2 for b in f_NF.tolist()] for a in f_NF.tolist()]
+    n, costs = len(y_N), []
+    for a, p in ((a, p) for a in range(n) for p in range(n) if a != p and y_N[a] == y_N[p]):
+        others = [d[a][k] for k in range(n) if y_N[k] != y_N[a]]
+        negative = min((x for x in others if x > d[a][p]), default=max(others))
+        costs.append(max(0.0, d[a][p] + margin - negative))
+    return sum(costs) / len(costs)
+
+
+@pytest.mark.parametrize("margin", [0.2, 0.9])
+def test_triplet_is_the_semi_hard_triplet_loss_pair_by_pair(margin):
+    f_NF, y_N = features(14, 3, 0), torch.arange(14) % 3
+    assert float(triplet(f_NF, y_N, margin)) == pytest.approx(triplet_by_loops(f_NF, y_N, margin), rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", [lifted, triplet])
 @pytest.mark.parametrize("y_N", [[0, 0, 0, 0], [0, 1, 2, 3]])
-def test_metric_is_finite_where_there_is_no_pair_or_no_other_class_or_the_same_sample_twice(y_N):
+def test_metric_is_finite_where_there_is_no_pair_or_no_other_class_or_the_same_sample_twice(y_N, metric):
     f_NF = features(4, 3, 0)
     f_NF[1] = f_NF[0]
     f_NF.requires_grad_()
-    loss = lifted(f_NF, torch.tensor(y_N), 0.5)
+    loss = metric(f_NF, torch.tensor(y_N), 0.5)
     (grad,) = torch.autograd.grad(loss, f_NF)
     assert loss.detach() == 0
     assert grad.isfinite().all()
