@@ -1,8 +1,10 @@
 """Searches that were interrupted and go on, on the real Ray, compared with one that ran through."""
 
+import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -162,6 +164,42 @@ def test_a_search_that_was_killed_stopped_and_resumed_is_the_one_that_ran_throug
     same(folder, through.folder)
     about = json.loads((folder / "spec.json").read_text())
     assert len(about["resumed"]) == 2 and about["trials"] == 8
+
+
+def trial_process() -> int:
+    """The one process of our own Ray that runs trials of `s`: Ray's workers are its raylet's children, which is ours."""
+    parents, titles = {}, {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[int(path.name)] = (path / "cmdline").read_text()
+    ours = [pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()]
+    (found,) = [pid for pid in ours if re.match(r"ray::s\b", titles.get(pid, ""))]
+    return found
+
+
+class KillsTheTrial(Heard):
+    """SIGKILLs the process of a trial, once."""
+
+    killed = 0
+
+    def epoch_ended(self, number: int, line: dict[str, Any]) -> None:
+        if (number, line["epoch"]) == self.at and not self.killed:
+            self.killed = trial_process()
+            os.kill(self.killed, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the process in /proc")
+def test_a_search_whose_trials_process_was_killed_is_the_one_in_which_it_lived(
+    tmp_path: Path, through: Outcome, always_checkpointed: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    killer = KillsTheTrial((0, 5))
+    with caplog.at_level("WARNING", logger="tuner"):
+        outcome = search(read_space(str(one_at_a_time(tmp_path))), SearchOptions(out=tmp_path / "runs", name="s", listeners=(killer,)))
+    assert killer.killed and killer.started == list(range(8))
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("Trial 0 is tried again, 1 of 2 times: the trial's process is gone: ")
+    same(outcome.folder, through.folder)
 
 
 @pytest.mark.parametrize("state", ["pruned", "complete"])
