@@ -238,6 +238,12 @@ def test_a_finished_search_says_so_and_is_extended_when_asked(tmp_path: Path, th
     assert not resume(folder).ran
 
 
+def test_a_run_may_be_moved(tmp_path: Path, through: Outcome) -> None:
+    folder = shutil.copytree(through.folder, tmp_path / "elsewhere" / "renamed")
+    outcome = resume(folder)
+    assert (outcome.ran, outcome.run.name, len(outcome.run.past.ends if outcome.run.past else ())) == (False, "s", 8)
+
+
 # --- its parts, without Ray --------------------------------------------------------------------------------------------
 
 

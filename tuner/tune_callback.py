@@ -84,7 +84,8 @@ class TuneCallback(tune.Callback):
         self._model = load_model(spec.model)
         self._running: dict[int, _Running] = {}
         self._open: dict[int, OpenTrial] = {} if past is None else dict(past.open)
-        self._failures: list[str] | None = [] if past is None or not past.ends else None  # None: some trial ended otherwise
+        hopeful = past is not None and any(end.state != "failed" for end in past.ends)
+        self._failures: list[str] | None = None if hopeful else []  # the first ones; None once a trial has ended otherwise
         self._differs = False  # whether it was said
         self.hopeless: str | None = None  # why the search was given up
         self._told: set[int] = set()  # trials whose end was told
