@@ -81,6 +81,21 @@ def test_a_held_lock_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Mon
         assert (tmp_path / LOCK).stat().st_mtime > 0
 
 
+def test_a_driver_that_was_taken_for_dead_ends_when_it_wakes(tmp_path: Path) -> None:
+    root = str(Path(lock.__file__).parent.parent)
+    quick = HOLD.replace("import sys, time", "import sys, time, tuner.lock\ntuner.lock.BEAT_S = 0.05")
+    command = [sys.executable, "-c", quick, str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root})
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        (tmp_path / LOCK).write_text(json.dumps({"host": "elsewhere"}))
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 1 and err.strip() == f"{tmp_path} has been taken over by a driver on elsewhere: this one ends."
+        assert json.loads((tmp_path / LOCK).read_text()) == {"host": "elsewhere"}
+    finally:
+        process.kill()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"pid": "x"}', "\0\0"])
 def test_a_lock_that_nobody_wrote_is_taken_over(tmp_path: Path, content: str) -> None:
     (tmp_path / LOCK).write_text(content)

@@ -1,27 +1,39 @@
 """Searches that were interrupted and go on, on the real Ray, compared with one that ran through."""
 
+import contextlib
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 import yaml
 
-from tuner import ray_cluster, trial
+from tuner import checkpoint, ray_cluster, trial
+from tuner.data import DatasetSpec, load
 from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
 from tuner.errors import UserError
 from tuner.lock import LOCK
+from tuner.loop import train
+from tuner.model import load_model
 from tuner.ray_cluster import Cluster
-from tuner.record import read_lines, read_run
+from tuner.record import Listeners, OpenTrial, Past, read_lines, read_run
+from tuner.resume import check_checkpoints
+from tuner.scheduler import Halving
 from tuner.searcher import STUDY, open_storage
+from tuner.space import Asha, Metric
 from tuner.spec import read_space
+from tuner.trial import checkpoint_file
+from tuner.tune_callback import TuneCallback
 
 SPACE = """
 model: kmeans
@@ -154,6 +166,42 @@ def test_a_search_that_was_killed_stopped_and_resumed_is_the_one_that_ran_throug
     assert len(about["resumed"]) == 2 and about["trials"] == 8
 
 
+def trial_process() -> int:
+    """The one process of our own Ray that runs trials of `s`: Ray's workers are its raylet's children, which is ours."""
+    parents, titles = {}, {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[int(path.name)] = (path / "cmdline").read_text()
+    ours = [pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()]
+    (found,) = [pid for pid in ours if re.match(r"ray::s\b", titles.get(pid, ""))]
+    return found
+
+
+class KillsTheTrial(Heard):
+    """SIGKILLs the process of a trial, once."""
+
+    killed = 0
+
+    def epoch_ended(self, number: int, line: dict[str, Any]) -> None:
+        if (number, line["epoch"]) == self.at and not self.killed:
+            self.killed = trial_process()
+            os.kill(self.killed, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the process in /proc")
+def test_a_search_whose_trials_process_was_killed_is_the_one_in_which_it_lived(
+    tmp_path: Path, through: Outcome, always_checkpointed: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    killer = KillsTheTrial((0, 5))
+    with caplog.at_level("WARNING", logger="tuner"):
+        outcome = search(read_space(str(one_at_a_time(tmp_path))), SearchOptions(out=tmp_path / "runs", name="s", listeners=(killer,)))
+    assert killer.killed and killer.started == list(range(8))
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("Trial 0 is tried again, 1 of 2 times: the trial's process is gone: ")
+    same(outcome.folder, through.folder)
+
+
 @pytest.mark.parametrize("state", ["pruned", "complete"])
 def test_what_the_driver_could_not_write_down_any_more_is_found_out_again(tmp_path: Path, through: Outcome, state: str) -> None:
     """The verdict had fallen, or the training was over, but the journal ends before it says so; and the study is ahead of it."""
@@ -188,6 +236,77 @@ def test_a_finished_search_says_so_and_is_extended_when_asked(tmp_path: Path, th
     assert after[0][: len(before[0])] == before[0] and after[1][:8] == before[1] and len(after[1]) == 10
     assert json.loads((folder / "spec.json").read_text())["trials"] == 10
     assert not resume(folder).ran
+
+
+def test_a_run_may_be_moved(tmp_path: Path, through: Outcome) -> None:
+    folder = shutil.copytree(through.folder, tmp_path / "elsewhere" / "renamed")
+    outcome = resume(folder)
+    assert (outcome.ran, outcome.run.name, len(outcome.run.past.ends if outcome.run.past else ())) == (False, "s", 8)
+
+
+# --- its parts, without Ray --------------------------------------------------------------------------------------------
+
+
+def test_a_schedulers_verdicts_are_those_of_one_that_was_never_interrupted() -> None:
+    """Eight trials at once, in a random order of events; interrupted anywhere, each under a new name with Tune from there on."""
+    rng = random.Random(0)
+    asha, metric = Asha(grace=1, reduction=2), Metric(name="acc", goal="maximize")
+    events = sorted(((trial, epoch) for trial in range(8) for epoch in range(1, 9)), key=lambda event: (event[1], rng.random()))
+    scores = {event: rng.random() for event in events}
+
+    def told(halving: Halving, names: Mapping[int, Any], some: Sequence[tuple[int, int]]) -> list[str]:
+        result = [(names[trial], {"cluster_epoch": epoch, "score": scores[trial, epoch]}) for trial, epoch in some]
+        return [halving.on_trial_result(None, name, result) for name, result in result]  # type: ignore[arg-type]
+
+    def new(life: str) -> tuple[Halving, dict[int, Any]]:
+        return Halving(asha, metric), {n: SimpleNamespace(trial_id=f"{life}{n}", config={"trial": n}) for n in range(8)}
+
+    halving, names = new("through")
+    for name in names.values():
+        halving.on_trial_add(None, name)
+    through = told(halving, names, events)
+    assert through.count("STOP") > 5
+    for cut in range(0, len(events), 7):
+        halving, names = new("again")
+        verdicts = ["STOP" if halving.replay(trial, epoch, scores[trial, epoch]) else "CONTINUE" for trial, epoch in events[:cut]]
+        for name in names.values():
+            halving.on_trial_add(None, name)
+        assert verdicts + told(halving, names, events[cut:]) == through
+
+
+def test_an_epoch_that_comes_again_is_not_journalled_and_other_numbers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    known = [{"acc": 0.1 * epoch, "samples_per_s": 9.0} for epoch in (1, 2, 3)]
+    goes_on = OpenTrial(config={}, metrics=known, score=0.3, shown=known[-1], seconds=5.0)
+    past = Past(ends=(), pruned=(), open={4: goes_on}, told=1, seconds=5.0)
+    spec, heard, ends = read_space("kmeans"), Heard(), []
+    callback = TuneCallback(spec, "mailbox", Listeners(heard, ()), ends.append, past)
+    callback._begin({"trial": 4, "config": {}})
+    lines = [{"trial": 4, "epoch": epoch, "metrics": {"acc": acc, "samples_per_s": 1.0}} for epoch, acc in [(2, 0.2), (3, 0.5), (4, 0.4)]]
+    with caplog.at_level("WARNING", logger="tuner"):
+        callback._journal(lines[:1])
+        assert caplog.messages == []
+        callback._journal([lines[1], lines[1], lines[2]])
+    assert heard.epochs == [(4, 4)]
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("Epoch 3 of trial 4, trained again after the interruption, gives acc 0.5 where it gave 0.3: ")
+    callback.close([{"trial": 4, "config": {}}], "stopped", None)
+    assert ends[0].epochs == 4 and ends[0].seconds > 5.0
+
+
+def test_a_checkpoint_that_is_ahead_of_the_journal_is_not_gone_on_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = load_model("kmeans")
+    epochs = train(model, model.hyper({"epochs": 5}), load(DatasetSpec(name="digits", limit=100)), seed=0)
+    (tmp_path / "checkpoints").mkdir()
+    second = [next(epochs), next(epochs)][-1].snapshot()
+    for number in (0, 1):
+        checkpoint.save(second, checkpoint_file(tmp_path, number))
+    checkpoint_file(tmp_path, 2).write_bytes(b"half of")
+    (tmp_path / "checkpoints" / ".003.safetensors.1.part").touch()
+    journalled = {0: 2, 1: 1, 2: 2}
+    trials = {n: OpenTrial(config={}, metrics=[{}] * done, score=None, shown={}, seconds=0.0) for n, done in journalled.items()}
+    check_checkpoints(tmp_path, trials)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000.resume.safetensors"]
+    assert len(caplog.messages) == 1 and caplog.messages[0].endswith("Trial 2 begins anew.")
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------------

@@ -283,7 +283,7 @@ def resume(
     folder = _run_folder(run, out)
     before = record.read_run(folder)
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or _wandb_mode(None))
-    with _interruptible("Interrupted before anything was changed."):
+    with _interruptible("Interrupted before a trial went on."):
         if before.status in ("stopped", "failed") or (before.status == "done" and trials is not None):
             from .ray_cluster import start_ray_early
 

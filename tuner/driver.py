@@ -133,17 +133,18 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         about = json.loads((folder / SPEC).read_text())
         root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
         spec = spec_of(folder, options.trials, root)
-        asked, rungs = asked_in(folder, folder.name), scheduler(spec)
+        name = str(about["name"])  # the folder may have been moved
+        asked, rungs = asked_in(folder, name), scheduler(spec)
         configs = {trial.number: spec.config(trial.params) | {"seed": trial.user_attrs["seed"]} for trial in asked}
         judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
         past, scores = past_of(folder, spec, configs, judge)
         over = len(past.ends) + len(past.pruned)
         if spec.trials < over + len(past.open):
-            raise UserError(f"{folder.name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
+            raise UserError(f"{name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
         proposals = Proposals(spec)
         for trial in asked:
             proposals.add(trial.params)
-        run = Run(name=folder.name, folder=folder, spec=spec, info=about, past=past)
+        run = Run(name=name, folder=folder, spec=spec, info=about, past=past)
         if not past.open and not past.pruned and (over == spec.trials or proposals.exhausted()):
             status = _finish(run)
             return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
@@ -152,7 +153,7 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
             share = cluster.share(spec.resources)
             trainer = _trainer(spec, share, root)
             info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
-            _tell_of_changes(folder.name, about, info)
+            _tell_of_changes(name, about, info)
             write_study(folder, run, asked, scores)
             check_checkpoints(folder, past.open)
             run = replace(run, info=_note_resumed(run, info))

@@ -90,7 +90,9 @@ class Cluster:
         if self.address is not None:
             context = ray.init(address=self.address, **quiet)
         else:
-            context = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+            # `local`: without it Ray would join whatever `ray start` began on this machine.
+            own: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
+            context = ray.init(include_dashboard=True, **own, **quiet)
             protect_token()
         self._ours = True
         self._url = context.dashboard_url

@@ -99,7 +99,7 @@ def _trials(said: str | None, before: int) -> int:
 
 
 def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
-    """The trials that were asked for, by number.
+    """The trials that were asked for, by number; none where the driver died before it had a study.
 
     Raises:
         UserError: the study cannot be read.
@@ -107,7 +107,9 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
     path = folder / STUDY
     try:
         asked = optuna.load_study(study_name=name, storage=open_storage(path)).get_trials() if path.exists() else []
-    except (KeyError, ValueError) as error:
+    except KeyError:
+        return []
+    except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}. Nothing was changed. Bring the file back from a copy.") from error
     if asked and "seed" not in asked[-1].user_attrs:
         asked.pop()  # its driver died while it asked; the next one asks again, and gets the same

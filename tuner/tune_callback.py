@@ -84,7 +84,8 @@ class TuneCallback(tune.Callback):
         self._model = load_model(spec.model)
         self._running: dict[int, _Running] = {}
         self._open: dict[int, OpenTrial] = {} if past is None else dict(past.open)
-        self._failures: list[str] | None = [] if past is None or not past.ends else None  # None: some trial ended otherwise
+        hopeful = past is not None and any(end.state != "failed" for end in past.ends)
+        self._failures: list[str] | None = None if hopeful else []  # the first ones; None once a trial has ended otherwise
         self._differs = False  # whether it was said
         self.hopeless: str | None = None  # why the search was given up
         self._told: set[int] = set()  # trials whose end was told
@@ -273,10 +274,14 @@ class _MailboxReader:
         return lines
 
 
+class _NoRoom(RayActorError):
+    """Ray killed a trial's process because its node was running out of memory."""
+
+
 @contextlib.contextmanager
 def only_the_trial_is_lost() -> Iterator[None]:
-    """While it lasts, a worker that Ray kills because its node runs out of memory costs its trial, not the search; and a trial that
-    raises is not tried again, for it would raise again: only one whose process is gone.
+    """While it lasts, a worker that Ray kills because its node runs out of memory costs its trial, not the search; and only a trial
+    whose process is gone is tried again: one that raises would raise again, and one that had no room would have none.
 
     Ray reports the former as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over.
     """
@@ -284,11 +289,11 @@ def only_the_trial_is_lost() -> Iterator[None]:
 
     def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, RayTaskError | RayActorError):
-            exception = RayActorError(error_msg=str(exception))
+            exception = _NoRoom(error_msg=str(exception))
         known(self, tracked_actor_task, exception)
 
     def process(self: TuneController, trial: TuneTrial, exception: Any) -> None:
-        if isinstance(exception, RayTaskError):
+        if isinstance(exception, RayTaskError | _NoRoom):
             trial.max_failures = 0
         process_failure(self, trial, exception)
 

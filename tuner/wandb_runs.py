@@ -126,6 +126,7 @@ class _Runs:
         run = self._open.pop(end.trial, None)
         if run is not None:
             known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
+            known["traceback"] = end.traceback
             run.summary.update({key: value for key, value in known.items() if value is not None})
             run.finish(exit_code=EXIT_CODES[end.state])
 
