@@ -1,6 +1,7 @@
 """What pre-training came to is kept by content: a hit changes no result, and nothing but the same content is a hit."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tuner.errors import UserError
 from tuner.loop import train
 from tuner.model import load_model, model_names
 from tuner.pool import Pool, Widths
-from tuner.pretraining_cache import PretrainingCache
+from tuner.pretraining_cache import PretrainingCache, _with_siblings
 from tuner.record import read_lines
 from tuner.spec import read_space
 
@@ -149,3 +150,10 @@ def test_a_second_search_spends_no_pre_training_epoch_and_finds_the_same(tmp_pat
     for place, line in after.items():
         if pack == "off":
             assert line["metrics"]["acc"] == before[place]["metrics"]["acc"], place
+
+
+def test_the_code_that_an_update_borrows_from_siblings_counts():
+    model = load_model("acai_idec")
+    (update, *_) = model.phases(short(model))[0].updates
+    names = {module.__name__.rpartition(".")[2] for module in _with_siblings(sys.modules[update.losses.__module__])}
+    assert {"acai_idec", "acai", "ae"} <= names

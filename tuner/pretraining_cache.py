@@ -6,10 +6,12 @@ import hashlib
 import inspect
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -71,7 +73,7 @@ class PretrainingCache:
 
     def _path(self, phase: Phase, h: Hyper, data: Data, start: tuple[int, State]) -> Path:
         (pretrain_seed, initial), values = start, h.flat()
-        modules = {sys.modules[update.losses.__module__] for update in _updates(phase)} | set(_ENGINE)
+        modules = {module for update in _updates(phase) for module in _with_siblings(sys.modules[update.losses.__module__])}
         content = {
             "phase": phase.name,
             "updates": [update.name for update in _updates(phase)],
@@ -79,12 +81,22 @@ class PretrainingCache:
             "pretrain_seed": pretrain_seed,
             "initial": digest(_moved(phase, initial)),
             "data": data.fingerprint,
-            "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules),
+            "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules | set(_ENGINE)),
             "precision": self.precision,
             "torch": torch.__version__,
             "device": data.x_ND.device.type,
         }
         return self.folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.safetensors"
+
+
+def _with_siblings(module: ModuleType) -> set[ModuleType]:
+    """A model's module and those of the models that it takes functions from."""
+    found, new = set[ModuleType](), {module}
+    while new:
+        found |= new
+        names = {name for one in new for name in re.findall(r"^from \.(\w+) import", inspect.getsource(one), re.M)}
+        new = {sys.modules[f"{module.__package__}.{name}"] for name in names} - found
+    return found
 
 
 def _shared(model: Model, h: Hyper) -> Phase | None:
