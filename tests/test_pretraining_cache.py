@@ -18,6 +18,7 @@ from tuner.pool import Pool, Widths
 from tuner.pretraining_cache import PretrainingCache, _with_siblings
 from tuner.record import read_lines
 from tuner.spec import read_space
+from tuner.trial import Trainer
 
 DATA = blobs()
 DEC = load_model("dec")
@@ -157,3 +158,16 @@ def test_the_code_that_an_update_borrows_from_siblings_counts():
     (update, *_) = model.phases(short(model))[0].updates
     names = {module.__name__.rpartition(".")[2] for module in _with_siblings(sys.modules[update.losses.__module__])}
     assert {"acai_idec", "acai", "ae"} <= names
+
+
+def test_a_trial_that_is_tried_again_in_its_pre_training_trains_it_again(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(SPACE.replace("PACK", "off"))
+    spec, folder = read_space(str(tmp_path / "my.yaml")), tmp_path / "runs" / "my"
+    folder.mkdir(parents=True)
+    about = {"dataset": spec.dataset, "data_root": tmp_path, "device": "cpu", "threads": 1, "worst": 0.0}
+    trainer = Trainer(spec=spec, folder=folder, **about)
+    config = {**spec.config(spec.completed({})), "seed": 1}
+    assert next(iter(trainer(0, config))).line["epoch"] == 1
+    assert [report.line["epoch"] for report in trainer(1, config)] == [1, 2, 3, 4]
+    assert [report.line["epoch"] for report in trainer(0, config)] == [1, 2, 3, 4]
+    assert [report.line["epoch"] for report in trainer(2, config)] == [3, 4]

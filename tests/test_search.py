@@ -356,9 +356,9 @@ parameters:
     assert {t.config["n_clusters"] for t in outcome.results.trials} == {5, 10}
 
     phases = [[(line["phase"], line["cluster_epoch"]) for line in lines] for lines in by_trial(outcome).values()]
-    for trial in phases:
-        assert [clustering for _, clustering in trial] == [None, None, 1, 2]
-        assert not {phase for phase, _ in trial[:2]} & {phase for phase, _ in trial[2:]}
+    # One at a time: the second finds the first one's pre-training.
+    assert [[clustering for _, clustering in trial] for trial in phases] == [[None, None, 1, 2], [1, 2]]
+    assert not {phase for phase, _ in phases[0][:2]} & {phase for phase, _ in phases[0][2:]}
     assert [list(trial.intermediate_values) for trial in study_of(outcome).trials] == [[1, 2], [1, 2]]
 
     best = outcome.results.best()
@@ -428,14 +428,16 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: 
         "parameters:", "parameters:\n  pretrain_epochs: {value: 2}\n  hidden: {value: 16}\n  batch_size: {value: 50}"
     )
     spec = space(tmp_path, text.replace("n_clusters: {min: 2, max: 200}", "n_clusters: {values: [10, 11]}") + f"score: {score}\n")
-    (tmp_path / "through").mkdir()
-    through = list(trainer(spec, tmp_path / "through")(0, config(spec)))
+    one, other = tmp_path / "one" / "run", tmp_path / "other" / "run"  # neither finds the other's pre-training
+    one.mkdir(parents=True)
+    other.mkdir(parents=True)
+    through = list(trainer(spec, other)(0, config(spec)))
     seen = []
-    for report in replace(trainer(spec, tmp_path), checkpoint_every=0.0)(0, config(spec)):
+    for report in replace(trainer(spec, one), checkpoint_every=0.0)(0, config(spec)):
         seen.append(report)
         if report.line["epoch"] == 6:
             break
-    again = list(trainer(spec, tmp_path)(0, config(spec)))
+    again = list(trainer(spec, one)(0, config(spec)))
     assert [report.line["epoch"] for report in again] == list(range(6, 12))  # 5 was settled when 6 was asked for
 
     def plain(reports: list[Report]) -> list[Any]:
@@ -443,8 +445,8 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: 
         return [({**r.line, "metrics": {k: v for k, v in r.line["metrics"].items() if k not in unlike}}, r.score) for r in reports]
 
     assert plain(seen[:5] + again) == plain(through)
-    one, other = (checkpoint.load(weights_file(folder, 0)) for folder in (tmp_path, tmp_path / "through"))
-    assert one.index == other.index and all(bool((one.tensors[k] == other.tensors[k]).all()) for k in other.tensors)
+    ours, theirs = (checkpoint.load(weights_file(folder, 0)) for folder in (one, other))
+    assert ours.index == theirs.index and all(bool((ours.tensors[k] == theirs.tensors[k]).all()) for k in theirs.tensors)
 
 
 def test_a_trial_does_not_feel_who_had_its_process_before(tmp_path: Path) -> None:

@@ -331,9 +331,10 @@ class Winner:
             self._clean(end)
 
     def _clean(self, end: TrialEnd) -> None:
-        from .trial import checkpoint_file, weights_file
+        from .trial import begun_file, checkpoint_file, weights_file
 
-        for path in (weights_file(self._run.folder, end.trial), checkpoint_file(self._run.folder, end.trial)):
+        for file in (weights_file, checkpoint_file, begun_file):
+            path = file(self._run.folder, end.trial)
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()  # while it is empty

@@ -40,6 +40,10 @@ class PretrainingCache:
     folder: Path
     precision: str = "fp32"
 
+    def serves(self, model: Model, h: Hyper) -> bool:
+        """Whether the outcome of the first phase is one to keep."""
+        return _shared(model, h) is not None
+
     def start(self, model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int) -> Snapshot | None:
         """A trial right behind its first phase, or None where nobody has kept that phase's outcome."""
         phase = _shared(model, h)

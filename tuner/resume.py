@@ -183,7 +183,7 @@ class _Trial:
 
     def __init__(self, number: int, config: dict[str, Any], spec: Spec) -> None:
         self.number, self.config, self._spec = number, config, spec
-        self.metrics: list[dict[str, float]] = []  # of each epoch
+        self.metrics: list[dict[str, float]] = []  # of each epoch; empty where it was not trained
         self.clustering: list[dict[str, float]] = []  # of each clustering epoch
         self.end: dict[str, Any] | None = None
         self._seconds, self._since, self._until = 0.0, 0.0, 0.0
@@ -197,6 +197,8 @@ class _Trial:
             self._seconds, self._since, self._until = float(line.get("seconds", 0.0)), 0.0, 0.0
             self.end = line if line["state"] != "stopped" else None
             return None
+        if not self.metrics and line["epoch"] == self._shared() + 1:
+            self.metrics = [{}] * self._shared()
         if line["epoch"] != len(self.metrics) + 1:
             return f"after {len(self.metrics)} epochs of trial {self.number} comes epoch {line['epoch']}"
         self.metrics.append(line["metrics"])
@@ -204,6 +206,12 @@ class _Trial:
             self.clustering.append(line["metrics"])
         self._since, self._until = self._since or now, now
         return None
+
+    def _shared(self) -> int:
+        """The epochs that it need not have trained: those of a pre-training whose outcome was known."""
+        h = self._spec.hyper(self.config)
+        first = load_model(self._spec.model).phases(h)[0]
+        return int(getattr(h, first.epochs)) if first.depends else 0
 
     @property
     def values(self) -> list[float]:

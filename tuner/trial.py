@@ -67,6 +67,11 @@ def checkpoint_file(folder: Path, trial: int) -> Path:
     return folder / "checkpoints" / f"{trial:03d}.resume.safetensors"
 
 
+def begun_file(folder: Path, trial: int) -> Path:
+    """There while a trial pre-trains, or has pre-trained, by itself: if it is tried again it does so again, and its epochs have no gap."""
+    return folder / "checkpoints" / f"{trial:03d}.begun"
+
+
 class Mailbox:
     """Takes what must reach the driver beside `tune.report`. A Ray actor."""
 
@@ -163,8 +168,12 @@ class Reports:
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.index <= self.start.index else None
-        if self.start is None:
+        begun = begun_file(trainer.folder, trial)
+        if self.start is None and not begun.exists():
             self.start = self._cache.start(*self._known, seed=int(config["seed"]), pretrain_seed=trainer.spec.pretrain_seed)
+            if self.start is None and self._cache.serves(*self._known[:2]):
+                begun.parent.mkdir(exist_ok=True)
+                begun.touch()
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
 
     def of(self, epoch: Epoch) -> Report:
