@@ -172,7 +172,7 @@ def _run(
     from ray import cloudpickle
 
     from .searcher import StudySearch
-    from .trial import Job
+    from .trial import CHECKPOINTS, Job
     from .tune_callback import TuneCallback
 
     listeners = Listeners(Journal(run.folder), others)
@@ -202,6 +202,8 @@ def _run(
                 status = "stopped" if callback.hopeless is None else "failed"
             callback.close(searcher.open_trials(), "stopped", None if asked.is_set() else "the search ended before it did")
             searcher.stop("stopped")
+            with contextlib.suppress(OSError):
+                (run.folder / CHECKPOINTS).rmdir()  # if it is empty, and only now: a trial may be about to write there
     finally:
         listeners.search_ended(status)
     return status, callback.hopeless
@@ -334,10 +336,7 @@ class Winner:
         from .trial import begun_file, checkpoint_file, weights_file
 
         for file in (weights_file, checkpoint_file, begun_file):
-            path = file(self._run.folder, end.trial)
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()  # while it is empty
+            file(self._run.folder, end.trial).unlink(missing_ok=True)
 
     def _beats(self, end: TrialEnd) -> bool:
         assert end.score is not None

@@ -138,7 +138,7 @@ class PackHost:
             with self._turn:
                 for trial in self._training():
                     self._guests[trial].failure = error
-                self._pool = self._empty_pool(self._pool.widths.most)
+                self._pool = self._empty_pool(self._pool.widths.most, self._pool)
                 self._turn.notify_all()
 
     def _after(self, error: RoomError) -> None:
@@ -148,7 +148,7 @@ class PackHost:
         if many and _is_out_of_memory(error.__cause__):
             width = len(error.members) // 2
             print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
-            self._pool = self._empty_pool(width)
+            self._pool = self._empty_pool(width, self._pool)
             for trial in self._training():
                 self._guests[trial].reports = None
             return
@@ -175,12 +175,16 @@ class PackHost:
             guest.failure = error
             self._turn.notify_all()
 
-    def _empty_pool(self, width: int) -> Pool:
+    def _empty_pool(self, width: int, before: Pool | None = None) -> Pool:
+        """`before`: the one that it replaces, whose epochs count on."""
         from .pool import Pool, Widths
 
         data = self._trainer.data()
         on_gpu = data.x_ND.is_cuda
-        return Pool(self._model, data, Widths(most=width, least=1 if on_gpu else 2, exact=not on_gpu))
+        pool = Pool(self._model, data, Widths(most=width, least=1 if on_gpu else 2, exact=not on_gpu))
+        if before is not None:
+            pool.lane_epochs, pool.slot_epochs, pool.pack_epochs = before.lane_epochs, before.slot_epochs, before.pack_epochs
+        return pool
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:

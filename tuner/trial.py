@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tuner")
 
 CHECKPOINT_EVERY_S = 60.0
+CHECKPOINTS = "checkpoints"  # in the run's folder
 PRETRAINED = ".pretrained"  # beside the runs' folders
 
 
@@ -59,17 +60,17 @@ class Report:
 
 def weights_file(folder: Path, trial: int) -> Path:
     """Where the weights lie that a complete trial's score is of; with `score: max`, before that, the best ones up to its checkpoint."""
-    return folder / "checkpoints" / f"{trial:03d}.safetensors"
+    return folder / CHECKPOINTS / f"{trial:03d}.safetensors"
 
 
 def checkpoint_file(folder: Path, trial: int) -> Path:
     """Where the state lies that a trial goes on from when it, or the search, was interrupted."""
-    return folder / "checkpoints" / f"{trial:03d}.resume.safetensors"
+    return folder / CHECKPOINTS / f"{trial:03d}.resume.safetensors"
 
 
 def begun_file(folder: Path, trial: int) -> Path:
     """There while a trial pre-trains, or has pre-trained, by itself: if it is tried again it does so again, and its epochs have no gap."""
-    return folder / "checkpoints" / f"{trial:03d}.begun"
+    return folder / CHECKPOINTS / f"{trial:03d}.begun"
 
 
 class Mailbox:
