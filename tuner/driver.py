@@ -28,7 +28,7 @@ from . import __version__
 from .errors import UserError
 from .lock import RunLock
 from .ray_cluster import Cluster, Share, join, start_ray_early
-from .record import SPEC, Journal, Listener, Listeners, Results, Run, TrialEnd, read_run, write_atomically
+from .record import SPEC, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "ResumeOptions", "SearchOptions", "resume", "search", "start_ray_early"]
 
-SPACE, BEST, BEST_WEIGHTS, PACKS = "space.yaml", "best.yaml", "best.safetensors", "packs.json"
+SPACE, PACKS = "space.yaml", "packs.json"
 logger = logging.getLogger("tuner")
 
 _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
@@ -126,6 +126,7 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     from .resume import asked_in, check_checkpoints, past_of, spec_of, write_study
     from .scheduler import Halving, scheduler
     from .searcher import Proposals
+    from .winner import Winner
 
     folder = folder.expanduser().absolute()
     read_run(folder)  # whether there is one
@@ -174,6 +175,7 @@ def _run(
     from .searcher import StudySearch
     from .trial import CHECKPOINTS, Job
     from .tune_callback import TuneCallback
+    from .winner import Winner
 
     listeners = Listeners(Journal(run.folder), others)
     listeners.search_started(run)
@@ -297,85 +299,13 @@ def _signals(asked: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# --- the best trial ----------------------------------------------------------------------------------------------------
-
-
-class Winner:
-    """Keeps `best.yaml` and `best.safetensors` those of the best complete trial so far, and no weights of the others."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._best: TrialEnd | None = None
-        for end in run.past.ends if run.past else ():
-            if end.state == "complete" and self._beats(end):
-                self._best = end
-
-    def catch_up(self, ends: Sequence[TrialEnd]) -> None:
-        """Does what was left to be done when a driver died after it had journalled an end."""
-        from .trial import weights_file
-
-        if self._best is not None:
-            weights = weights_file(self._run.folder, self._best.trial)
-            if weights.exists():
-                weights.replace(self._run.folder / BEST_WEIGHTS)
-            write_atomically(self._run.folder / BEST, best_yaml(self._run, self._best))
-        for end in ends:
-            self._clean(end)
-
-    def trial_ended(self, end: TrialEnd) -> None:
-        from .trial import weights_file
-
-        if end.state == "complete" and self._beats(end):
-            self._best = end
-            weights_file(self._run.folder, end.trial).replace(self._run.folder / BEST_WEIGHTS)
-            write_atomically(self._run.folder / BEST, best_yaml(self._run, end))
-        if end.state != "stopped":  # what was stopped may go on one day
-            self._clean(end)
-
-    def _clean(self, end: TrialEnd) -> None:
-        from .trial import begun_file, checkpoint_file, weights_file
-
-        for file in (weights_file, checkpoint_file, begun_file):
-            file(self._run.folder, end.trial).unlink(missing_ok=True)
-
-    def _beats(self, end: TrialEnd) -> bool:
-        assert end.score is not None
-        if self._best is None or self._best.score is None:
-            return True
-        sign = 1.0 if self._run.spec.metric.goal == "maximize" else -1.0
-        return (sign * end.score, -end.trial) > (sign * self._best.score, -self._best.trial)
-
-
-def best_yaml(run: Run, end: TrialEnd) -> str:
-    """What `tuner train` takes to train the winner again."""
-    import yaml
-
-    spec = run.spec
-    parameters = {name: value for name, value in spec.hyper(end.config).flat().items() if name != "epochs"}
-    content = {
-        "model": spec.model,
-        "dataset": {key: value for key, value in vars(spec.dataset).items() if value is not None},
-        "epochs": end.config["epochs"],
-        "seed": end.config["seed"],
-        "pretrain_seed": spec.pretrain_seed,
-        "precision": spec.precision,
-        "weights": BEST_WEIGHTS,
-        "search": run.name,
-        "trial": end.trial,
-        "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
-        "score": {"rule": spec.score, "value": end.score},
-        "metrics": dict(end.metrics),
-        "parameters": parameters,
-    }
-    head = f"# The best trial of {run.name}. Train it again: tuner train {BEST}\n"
-    return head + str(yaml.safe_dump(content, sort_keys=False))
-
-
 # --- a run that goes on ------------------------------------------------------------------------------------------------
 
 
 def _finish(run: Run) -> str:
     """Notes that a run is done whose driver died before it could."""
+    from .winner import Winner
+
     assert run.past is not None
     if read_run(run.folder).status != "done":
         Winner(run).catch_up(run.past.ends)
