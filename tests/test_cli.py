@@ -420,7 +420,7 @@ def test_wandb_does_what_the_option_says_or_else_the_environment(
 ) -> None:
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
-    assert cli._wandb_mode(cli.Wandb(option) if option else None) == mode
+    assert cli.wandb_mode(cli.Wandb(option) if option else None) == mode
 
 
 def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, played: dict[str, Any]) -> None:

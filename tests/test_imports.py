@@ -24,8 +24,8 @@ MAY = {
     "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
     "optuna": {"driver", "resume", "searcher"},
     "wandb": {"wandb_runs"},
-    "typer": {"cli"},
-    "rich": {"cli", "display", "tables"},
+    "typer": {"cli", "cli_cluster", "cli_options"},
+    "rich": {"cli", "cli_options", "display", "tables"},
     "yaml": set(FILES) - ENGINE,
     "torchvision": {"data"},
 }

@@ -5,23 +5,51 @@ from __future__ import annotations
 import ast
 import json
 import logging
-import os
 import re
 import shlex
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from . import __version__, layout
+from .cli_cluster import commands as cluster_commands
+from .cli_options import (
+    DONE,
+    INTERRUPTED,
+    OURS,
+    RUN,
+    SPACE,
+    THEIRS,
+    WHAT,
+    DataRoot,
+    Dataset,
+    Epochs,
+    Limit,
+    Name,
+    Out,
+    Scale,
+    Seed,
+    Set,
+    Trials,
+    Wandb,
+    complete_model,
+    complete_run,
+    complete_space,
+    examples,
+    given_options,
+    interruptible,
+    new_console,
+    say,
+    shipped,
+    wandb_mode,
+)
 from .errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,9 +57,7 @@ if TYPE_CHECKING:
     from .loop import Epoch
     from .model import Hyper, Model
     from .record import Listener, Results
-    from .spec import Options, Spec
-
-DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
+    from .spec import Spec
 
 app = typer.Typer(
     name="tuner",
@@ -44,87 +70,11 @@ app = typer.Typer(
 )
 
 
-def _console(*, stderr: bool = False) -> Console:
-    """Prints text as it is: a formula's brackets are no markup."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-
-
-def _say(console: Console, text: str | Text) -> None:
-    """A sentence: wrapped at words in a terminal, one line anywhere else."""
-    console.print(text, soft_wrap=not console.is_terminal)
-
-
-class Wandb(StrEnum):
-    online = "online"
-    offline = "offline"
-    disabled = "disabled"
-
-
-# --- names that the shell completes ------------------------------------------------------------------------------------
-
-
-def _shipped(folder: str, suffix: str) -> dict[str, Path]:
-    """The files of a shipped folder by name. Looked up without importing one: models import torch."""
-    return {path.stem: path for path in sorted(layout.folder(folder).glob(f"*{suffix}")) if not path.stem.startswith("_")}
-
-
-def _complete_space(incomplete: str) -> Iterator[str]:
-    yield from (name for name in _shipped("search_spaces", ".yaml") if name.startswith(incomplete))
-    yield from (str(path) for path in Path().glob(f"{incomplete}*.yaml"))
-
-
-def _complete_model(incomplete: str) -> Iterator[str]:
-    yield from (name for name in _shipped("models", ".py") if name.startswith(incomplete))
-
-
-def _complete_dataset(incomplete: str) -> Iterator[str]:
-    yield from (name for name in ("digits", "mnist", "usps", "npz:", "csv:") if name.startswith(incomplete))
-
-
-def _complete_run(incomplete: str) -> Iterator[str]:
-    yield from (path.parent.name for path in Path("runs").glob(f"{incomplete}*/spec.json"))
-
-
-# --- options that several commands have --------------------------------------------------------------------------------
-
-_WHAT = "A model's name, or a configuration such as a search's best.yaml."
-_RUN = "A run's name, or its folder."
-_SPACE = "A path, or the name of a space that comes with tuner."
-Dataset = Annotated[
-    str | None,
-    typer.Option(help="digits, mnist, usps, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=_complete_dataset),
-]
-Scale = Annotated[str | None, typer.Option(help="What is done to the values: minmax, standard or none.", metavar="HOW")]
-Limit = Annotated[int | None, typer.Option(help="Take so many samples, always the same ones.", metavar="N")]
-Trials = Annotated[int | None, typer.Option(help="How many configurations are tried.", metavar="N")]
-Epochs = Annotated[int | None, typer.Option(help="How many clustering epochs a trial has at most.", metavar="N")]
-Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", metavar="N")]
-DataRoot = Annotated[
-    Path | None,
-    typer.Option(help="Where data files live, or are downloaded to.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
-]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
-Out = Annotated[Path, typer.Option(help="The folder that holds the runs.", metavar="FOLDER")]
-Name = Annotated[str | None, typer.Option(help="What the run is called. Without it, the space's name and a number.", metavar="NAME")]
-
-
-def _options(**given: Any) -> Options:
-    from .spec import Options
-
-    return Options(**{key: value for key, value in given.items() if value is not None})
-
-
 # --- search ------------------------------------------------------------------------------------------------------------
 
 
-def _examples(*lines: str) -> str:
-    """Commands, each with a remark behind three blanks or none."""
-    parts = [line.partition("   ") for line in lines]
-    return "\n\n".join(["Examples:", *(f"  [bold]{command}[/bold]{gap}{remark}" for command, gap, remark in parts)])
-
-
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "tuner search --space aae_unsup   on 1,797 real images, minutes",
         "tuner search --space my.yaml --trials 100 --set hidden=500",
         "tuner search --space aae_unsup --dataset npz:my.npz --scale minmax",
@@ -132,7 +82,7 @@ def _examples(*lines: str) -> str:
     )
 )
 def search(
-    space: Annotated[str, typer.Option(help=_SPACE, metavar="SPACE", autocompletion=_complete_space)],
+    space: Annotated[str, typer.Option(help=SPACE, metavar="SPACE", autocompletion=complete_space)],
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
@@ -157,14 +107,14 @@ def search(
 
     Options stand in place of what the file says. Ctrl-C stops the search and keeps everything; `tuner resume` goes on with it.
     """
-    console = _console()
-    _warn_through(_console(stderr=True))
+    console = new_console()
+    _warn_through(new_console(stderr=True))
     from .ray_cluster import join, start_ray_early
 
-    with _interruptible("Interrupted before the first trial."):
+    with interruptible("Interrupted before the first trial."):
         start_ray_early(address)  # seconds, in which the space is checked
         with console.status(f"Starting Ray, checking {space}"):
-            options = _options(
+            options = given_options(
                 dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed, data_root=data_root, set=set_
             )  # fmt: skip
             from .spec import read_space
@@ -175,18 +125,9 @@ def search(
 
                 check_nodes(out)
         for note in spec.notes:
-            _say(console, Text.assemble(("Note: ", "yellow"), note))
+            say(console, Text.assemble(("Note: ", "yellow"), note))
         outcome = _search(spec, _where(name, out, address, data_root), console, wandb)
     _tell(outcome, console)
-
-
-@contextmanager
-def _interruptible(message: str) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say(_console(stderr=True), message)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _where(name: str | None, out: Path, address: str | None, data_root: Path | None) -> dict[str, Any]:
@@ -198,7 +139,7 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
     from .driver import SearchOptions
     from .driver import search as run_search
 
-    mode = _wandb_mode(wandb)
+    mode = wandb_mode(wandb)
     return run_search(spec, SearchOptions(**where, wandb=mode, listeners=(Display(console), _mirror(mode, console))))
 
 
@@ -206,13 +147,6 @@ def _mirror(mode: str, console: Console) -> Listener:
     from .wandb_runs import WandbRuns
 
     return WandbRuns(mode, say=lambda text: console.print(text, markup=False, soft_wrap=True))
-
-
-def _wandb_mode(given: Wandb | None) -> str:
-    if given is not None:
-        return given.value
-    said = os.environ.get("WANDB_MODE", "").lower()
-    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(said, "online")
 
 
 def _tell(outcome: Outcome, console: Console) -> None:
@@ -230,13 +164,13 @@ def _tell(outcome: Outcome, console: Console) -> None:
         ended = sum(n for state, n in results.counts().items() if state != "stopped")
         kept = f"{tables.counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
         console.print()
-        _say(_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {_as_typed(outcome.folder)}")
+        say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {_as_typed(outcome.folder)}")
         raise typer.Exit(INTERRUPTED)
     if outcome.reason is not None:
-        _say(_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
+        say(new_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
         raise typer.Exit(OURS)
     if outcome.status == "failed":
-        _say(_console(stderr=True), "The search failed before all its trials were run; what is above was kept.")
+        say(new_console(stderr=True), "The search failed before all its trials were run; what is above was kept.")
         raise typer.Exit(OURS)
 
 
@@ -251,14 +185,14 @@ def _as_typed(folder: Path) -> str:
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "tuner resume aae_unsup   after Ctrl-C, a crash or a reboot",
         "tuner resume aae_unsup --trials +50   50 trials more, also of a finished search",
         "tuner resume elsewhere/my --address 10.0.0.1:6379   on a Ray cluster",
     )
 )
 def resume(
-    run: Annotated[str, typer.Argument(help=_RUN, metavar="RUN", autocompletion=_complete_run)],
+    run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     trials: Annotated[str | None, typer.Option(help="How many trials it is to have: in all, or +N more.", metavar="N|+N")] = None,
     address: Annotated[
         str | None,
@@ -276,14 +210,14 @@ def resume(
     What has ended is not run again. Interrupted trials go on under their numbers: from their last checkpoint, which is at most a
     minute old, or from their seed. What was said when the search began need not be said again.
     """
-    console = _console()
-    _warn_through(_console(stderr=True))
+    console = new_console()
+    _warn_through(new_console(stderr=True))
     from . import record
 
     folder = _run_folder(run, out)
     before = record.read_run(folder)
-    mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or _wandb_mode(None))
-    with _interruptible("Interrupted before a trial went on."):
+    mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
+    with interruptible("Interrupted before a trial went on."):
         if before.status in ("stopped", "failed") or (before.status == "done" and trials is not None):
             from .ray_cluster import start_ray_early
 
@@ -301,21 +235,21 @@ def resume(
     count = len(outcome.results.trials)
     left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
     more = "" if count < outcome.run.spec.trials else f" More: tuner resume {_as_typed(outcome.folder)} --trials +{count}"
-    _say(console, f"{folder.name} is finished: {left}.{more}")
+    say(console, f"{folder.name} is finished: {left}.{more}")
 
 
 # --- train -------------------------------------------------------------------------------------------------------------
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "tuner train dec --dataset digits --epochs 5 --set hidden=200",
         "tuner train runs/aae_unsup/best.yaml   a search's best trial again",
         "tuner train runs/aae_unsup/best.yaml --seed 1   and with other chances",
     )
 )
 def train(
-    what: Annotated[str, typer.Argument(help=_WHAT, metavar="MODEL|YAML", autocompletion=_complete_model)],
+    what: Annotated[str, typer.Argument(help=WHAT, metavar="MODEL|YAML", autocompletion=complete_model)],
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
@@ -342,12 +276,12 @@ def train(
     loaded = data.load(said, data_root)
     check_fits(model, h, loaded)
     own_seed, pretrain_seed = (recipe.seed, recipe.pretrain_seed) if seed is None else (seed, None)
-    console = _console()
+    console = new_console()
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
     about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {own_seed}"
     console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
     epoch: Epoch | None = None
-    with _interruptible("Interrupted. Nothing was written."):
+    with interruptible("Interrupted. Nothing was written."):
         set_precision(recipe.precision, _device())
         for epoch in run(model, h, loaded, seed=own_seed, pretrain_seed=pretrain_seed, device=_device()):
             line = _epoch_line(epoch, h, model)
@@ -356,7 +290,7 @@ def train(
             console.print(line, soft_wrap=True)
     assert epoch is not None, "every model has at least one epoch"
     if epoch.ended != "complete":
-        _say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
+        say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
 
 
 class _Recipe:
@@ -440,7 +374,7 @@ def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
 
 @app.command(epilog="Example:  [bold]tuner check my.yaml --dataset npz:my.npz --scale minmax[/bold]")
 def check(
-    space: Annotated[str, typer.Argument(help=_SPACE, metavar="SPACE", autocompletion=_complete_space)],
+    space: Annotated[str, typer.Argument(help=SPACE, metavar="SPACE", autocompletion=complete_space)],
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
@@ -454,9 +388,11 @@ def check(
     from . import data, tables
     from .spec import read_space
 
-    options = _options(dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_)
+    options = given_options(
+        dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_
+    )
     spec = read_space(space, options=options)
-    console = _console()
+    console = new_console()
     for part in tables.space(spec, data.describe(spec.dataset, data_root)):
         console.print(part)
 
@@ -466,7 +402,7 @@ def models() -> None:
     """List the models."""
     from .tables import names_table
 
-    _console().print(names_table((name, _first_sentence(path)) for name, path in _shipped("models", ".py").items()))
+    new_console().print(names_table((name, _first_sentence(path)) for name, path in shipped("models", ".py").items()))
 
 
 def _first_sentence(path: Path) -> str:
@@ -477,7 +413,7 @@ def _first_sentence(path: Path) -> str:
 
 @app.command(epilog="Example:  [bold]tuner describe aae_unsup --set updates=separate[/bold]")
 def describe(
-    model: Annotated[str, typer.Argument(help="`tuner models` lists them.", metavar="MODEL", autocompletion=_complete_model)],
+    model: Annotated[str, typer.Argument(help="`tuner models` lists them.", metavar="MODEL", autocompletion=complete_model)],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Choices that change the steps.", metavar="KEY=VALUE")] = None,
 ) -> None:
     """Show a model: what can be set, what its losses measure, what each step trains. These are the names that spaces use."""
@@ -487,7 +423,7 @@ def describe(
 
     found = load_model(model)
     h = _hyper(found, {}, None, set_ or [])
-    console = _console()
+    console = new_console()
     console.print(_first_sentence(layout.folder("models") / f"{model}.py"), style="bold")
     for part in tables.model(found, h, owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10))):
         console.print(part)
@@ -498,7 +434,7 @@ def spaces() -> None:
     """List the search spaces that come with tuner."""
     from .tables import names_table
 
-    _console().print(names_table((name, _header(path)) for name, path in _shipped("search_spaces", ".yaml").items()))
+    new_console().print(names_table((name, _header(path)) for name, path in shipped("search_spaces", ".yaml").items()))
 
 
 def _header(path: Path) -> str:
@@ -514,16 +450,16 @@ def list_runs(out: Out = Path("runs")) -> None:
     from . import record, tables
 
     runs = record.list_runs(out)
-    console = _console()
+    console = new_console()
     if runs:
         console.print(tables.runs_table(runs))
     else:
-        _say(console, f"There are no runs in {tables.near(out)}/ yet. Start with: tuner search --space aae_unsup")
+        say(console, f"There are no runs in {tables.near(out)}/ yet. Start with: tuner search --space aae_unsup")
 
 
 @app.command(epilog="Example:  [bold]tuner show aae_unsup --json | jq .best[/bold]")
 def show(
-    run: Annotated[str, typer.Argument(help=_RUN, metavar="RUN", autocompletion=_complete_run)],
+    run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     out: Out = Path("runs"),
 ) -> None:
@@ -534,7 +470,7 @@ def show(
     if as_json:
         sys.stdout.write(json.dumps(results.summary(), indent=2) + "\n")
         return
-    console = _console()
+    console = new_console()
     for part in (*_shown(results), *tables.tracebacks(results)):
         console.print(part)
     console.print()
@@ -560,186 +496,9 @@ def _shown(results: Results) -> Iterator[Any]:
     yield from tables.outcome(results)
 
 
-# --- several machines --------------------------------------------------------------------------------------------------
-
-cluster = typer.Typer(
-    help="Start, look at and end Ray on several machines, with the tool that reads the file.",
-    epilog=_examples(
-        "tuner cluster up local --nodes 3   several nodes on this machine",
-        "tuner cluster copy ssh.yaml   then fill in what is marked",
-        "tuner cluster up ssh.yaml",
-        "tuner cluster down ssh.yaml --yes",
-    ),
-    no_args_is_help=True,
-)
-app.add_typer(cluster, name="cluster")
-ClusterFile = Annotated[str, typer.Argument(help="For ray up, kubectl, docker compose or sbatch; or `local`.", metavar="FILE")]
-_TO_THE_TOOL = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-
-@cluster.command("up", context_settings=_TO_THE_TOOL)
-def cluster_up(file: ClusterFile, context: typer.Context) -> None:
-    """Start it. What follows FILE goes to the tool."""
-    _launch("up", file, context)
-
-
-@cluster.command("down", context_settings=_TO_THE_TOOL)
-def cluster_down(file: ClusterFile, context: typer.Context) -> None:
-    """End it. What follows FILE goes to the tool."""
-    _launch("down", file, context)
-
-
-@cluster.command("status", context_settings=_TO_THE_TOOL)
-def cluster_status(file: ClusterFile, context: typer.Context) -> None:
-    """Say how it stands. What follows FILE goes to the tool."""
-    _launch("status", file, context)
-
-
-def _launch(action: Literal["up", "down", "status"], file: str, context: typer.Context) -> None:
-    from . import launch
-
-    code = launch.run(action, file, context.args)
-    if code:
-        raise typer.Exit(code if 0 < code < 128 else OURS)  # the tool's own; it has said why
-
-
-@cluster.command("copy")
-def cluster_copy(name: Annotated[str | None, typer.Argument(help="Without it, all are listed.", metavar="NAME")] = None) -> None:
-    """Copy a file that comes with tuner into this folder, to be filled in."""
-    from . import launch
-
-    console = _console()
-    if name is None:
-        console.print("\n".join(launch.shipped()))
-        return
-    path = launch.copy(name)
-    left = path.read_text(encoding="utf-8").count(launch.PLACEHOLDER)
-    _say(console, f"{path} is here." + (f" Fill in what is marked {launch.PLACEHOLDER}." if left else ""))
-
-
-@app.command(
-    epilog=_examples(
-        "tuner doctor   this machine",
-        "tuner doctor --address 10.0.0.1:6379 --out /shared/runs --dataset mnist --data-root /shared/data",
-    )
-)
-def doctor(
-    address: Annotated[str | None, typer.Option(help="The Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
-    nodes: Annotated[int | None, typer.Option(help="Wait for so many nodes.", metavar="N", min=1)] = None,
-    dataset: Dataset = None,
-    data_root: DataRoot = None,
-    out: Out = Path("runs"),
-) -> None:
-    """Check before a search that it will work, here or on every node of a cluster: storage, data, versions, GPUs, Ray's token, W&B.
-
-    Exit code 0: nothing stands in the way; 1: there are problems, each with what to do.
-    """
-    from . import tables
-    from .doctor import Checkup, examine, ready
-
-    console = _console()
-    what = Checkup(address=address, nodes=nodes, out=out, dataset=dataset, data_root=data_root, wandb=_wandb_mode(None))
-    with _interruptible("Interrupted. Nothing was changed."), console.status("Asking the nodes"):
-        checks = examine(what)
-    console.print(tables.checks(checks))
-    if not ready(checks):
-        raise typer.Exit(OURS)
-
-
-# --- searches on a cluster, through Ray's jobs ----------------------------------------------------------------------------
-
-JobsAddress = Annotated[
-    str,
-    typer.Option(
-        help="The cluster's dashboard.", metavar="http://HOST:PORT", envvar="RAY_API_SERVER_ADDRESS", show_envvar=True, show_default=True
-    ),
-]
-JobName = Annotated[str, typer.Argument(help="The name that `tuner submit` gave.", metavar="RUN")]
-_LOCAL_DASHBOARD = "http://127.0.0.1:8265"
-
-
-@app.command(
-    epilog=_examples(
-        "tuner submit --space my.yaml --address http://127.0.0.1:8265 --out /shared/runs",
-        "tuner logs my-1121-194502 --follow",
-        "tuner stop my-1121-194502",
-    )
-)
-def submit(
-    space: Annotated[str, typer.Option(help=_SPACE, metavar="SPACE", autocompletion=_complete_space)],
-    address: JobsAddress = _LOCAL_DASHBOARD,
-    dataset: Dataset = None,
-    scale: Scale = None,
-    limit: Limit = None,
-    trials: Trials = None,
-    epochs: Epochs = None,
-    name: Annotated[str | None, typer.Option(help="Without it, the space's name and the time.", metavar="NAME")] = None,
-    seed: Seed = None,
-    wandb: Annotated[Wandb | None, typer.Option(help="As for `tuner search`; the login is the cluster's.", metavar="MODE")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Where data files live on the cluster.", metavar="FOLDER")] = None,
-    out: Annotated[str, typer.Option(help="The folder on the cluster that holds the runs; all its nodes must see it.")] = "~/runs",
-    set_: Set = None,
-) -> None:
-    """Run a search on a cluster and let go: it goes on when this machine sleeps. Prints the run's name once the search has begun."""
-    from . import jobs
-
-    options = _options(
-        dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
-        data_root=data_root and Path(data_root), set=set_,
-    )  # fmt: skip
-    words = jobs.search_words(
-        {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}
-    )
-    what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
-    with _interruptible("Interrupted. `tuner status` says whether it was submitted."), _console(stderr=True).status("Submitting"):
-        run = jobs.submit(what, address)
-    console = _console()
-    console.print(run)  # alone on stdout's first line, for scripts
-    at = "" if address == _LOCAL_DASHBOARD else f" --address {address}"
-    _say(console, f"It runs in {out}/{run} on the cluster. tuner logs {run}{at} | tuner status{at} | tuner stop {run}{at}")
-
-
-@app.command(epilog="Example:  [bold]tuner logs my-1121-194502 --follow[/bold]")
-def logs(
-    run: JobName,
-    address: JobsAddress = _LOCAL_DASHBOARD,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends. Ctrl-C ends this, not the search.")] = False,
-) -> None:
-    """Print what a submitted search has printed."""
-    from . import jobs
-
-    with _interruptible("The search goes on."):
-        for text in jobs.logs(run, address, follow=follow):
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-
-@app.command(epilog="Example:  [bold]tuner status --address http://127.0.0.1:8265[/bold]")
-def status(address: JobsAddress = _LOCAL_DASHBOARD) -> None:
-    """List the submitted searches of a cluster: how each stands, and what it said last."""
-    from . import jobs, tables
-
-    console = _console()
-    found = jobs.jobs(address)
-    if not found:
-        _say(console, f"No search was submitted to {address} yet. Start with: tuner submit --space aae_unsup --address {address}")
-        return
-    console.print(tables.jobs_table([(job, jobs.last_words(job.name, address)) for job in found]))
-
-
-@app.command(epilog="Example:  [bold]tuner stop my-1121-194502[/bold]")
-def stop(run: JobName, address: JobsAddress = _LOCAL_DASHBOARD) -> None:
-    """Stop a submitted search. Everything finished is kept."""
-    from . import jobs
-
-    with _interruptible("The search was asked to stop."):
-        job = jobs.stop(run, address)
-    _say(_console(), f"{job.name} is {job.state}.")
-    if job.state in ("waiting", "running"):
-        raise typer.Exit(OURS)
-
-
 # --- the program -------------------------------------------------------------------------------------------------------
+
+app.add_typer(cluster_commands)
 
 
 def _version(wanted: bool) -> None:
@@ -758,7 +517,7 @@ def _warn_through(console: Console) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            _say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
+            say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
 
     logger = logging.getLogger("tuner")
     logger.handlers[:] = [Lines(logging.WARNING)]
@@ -767,7 +526,7 @@ def _warn_through(console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and gives its exit code: 0 done, 130 interrupted, 2 for what a user did, 1 for what we did."""
-    err = _console(stderr=True)
+    err = new_console(stderr=True)
     try:
         code = app(args=None if arguments is None else list(arguments), prog_name="tuner", standalone_mode=False)
     except UserError as error:

@@ -1,0 +1,113 @@
+"""What the commands share: exit codes, the console, options with their help, and names that the shell completes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from . import layout
+
+if TYPE_CHECKING:
+    from .spec import Options
+
+DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+
+def new_console(*, stderr: bool = False) -> Console:
+    """Prints text as it is: a formula's brackets are no markup."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, text: str | Text) -> None:
+    """A sentence: wrapped at words in a terminal, one line anywhere else."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+class Wandb(StrEnum):
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+# --- names that the shell completes ------------------------------------------------------------------------------------
+
+
+def shipped(folder: str, suffix: str) -> dict[str, Path]:
+    """The files of a shipped folder by name. Looked up without importing one: models import torch."""
+    return {path.stem: path for path in sorted(layout.folder(folder).glob(f"*{suffix}")) if not path.stem.startswith("_")}
+
+
+def complete_space(incomplete: str) -> Iterator[str]:
+    yield from (name for name in shipped("search_spaces", ".yaml") if name.startswith(incomplete))
+    yield from (str(path) for path in Path().glob(f"{incomplete}*.yaml"))
+
+
+def complete_model(incomplete: str) -> Iterator[str]:
+    yield from (name for name in shipped("models", ".py") if name.startswith(incomplete))
+
+
+def complete_dataset(incomplete: str) -> Iterator[str]:
+    yield from (name for name in ("digits", "mnist", "usps", "npz:", "csv:") if name.startswith(incomplete))
+
+
+def complete_run(incomplete: str) -> Iterator[str]:
+    yield from (path.parent.name for path in Path("runs").glob(f"{incomplete}*/spec.json"))
+
+
+# --- options that several commands have --------------------------------------------------------------------------------
+
+WHAT = "A model's name, or a configuration such as a search's best.yaml."
+RUN = "A run's name, or its folder."
+SPACE = "A path, or the name of a space that comes with tuner."
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="digits, mnist, usps, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=complete_dataset),
+]
+Scale = Annotated[str | None, typer.Option(help="What is done to the values: minmax, standard or none.", metavar="HOW")]
+Limit = Annotated[int | None, typer.Option(help="Take so many samples, always the same ones.", metavar="N")]
+Trials = Annotated[int | None, typer.Option(help="How many configurations are tried.", metavar="N")]
+Epochs = Annotated[int | None, typer.Option(help="How many clustering epochs a trial has at most.", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", metavar="N")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where data files live, or are downloaded to.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
+Out = Annotated[Path, typer.Option(help="The folder that holds the runs.", metavar="FOLDER")]
+Name = Annotated[str | None, typer.Option(help="What the run is called. Without it, the space's name and a number.", metavar="NAME")]
+
+
+def given_options(**given: Any) -> Options:
+    from .spec import Options
+
+    return Options(**{key: value for key, value in given.items() if value is not None})
+
+
+def examples(*lines: str) -> str:
+    """Commands, each with a remark behind three blanks or none."""
+    parts = [line.partition("   ") for line in lines]
+    return "\n\n".join(["Examples:", *(f"  [bold]{command}[/bold]{gap}{remark}" for command, gap, remark in parts)])
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(new_console(stderr=True), message)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def wandb_mode(given: Wandb | None) -> str:
+    if given is not None:
+        return given.value
+    said = os.environ.get("WANDB_MODE", "").lower()
+    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(said, "online")
