@@ -79,3 +79,10 @@ def test_whitened_codes_lie_as_far_apart_as_scikit_learns_and_dead_directions_va
     mean_Z, whiten_ZZ = whitening(flat_NZ)
     again = (flat_NZ - mean_Z) @ whiten_ZZ
     assert np.allclose(apart(again), apart(ours), atol=1e-6)
+
+
+def test_codes_that_are_not_finite_are_not_whitened_and_raise_nothing():
+    z_NZ = torch.randn(20, 3)
+    z_NZ[4, 1] = torch.inf
+    _, matrix_ZZ = whitening(z_NZ)
+    assert torch.equal(matrix_ZZ, torch.eye(3))

@@ -78,12 +78,16 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
 
 def whitening(z_NZ: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (Z,) and symmetric (Z, Z) that give codes covariance I: (z - mean) @ matrix; directions without variance vanish.
+    Codes that are not finite are left as they are.
 
     The symmetric root is one of many, all a rotation apart, which distances do not see; unlike PCA's it has no signs to choose.
     """
     mean_Z = z_NZ.mean(0)
     gap_NZ = (z_NZ - mean_Z).double()  # variances may differ by more than float32 can hold
-    values_Z, vectors_ZZ = torch.linalg.eigh(gap_NZ.mT @ gap_NZ / len(z_NZ))
+    cov_ZZ = gap_NZ.mT @ gap_NZ / len(z_NZ)
+    # Codes of a trial that diverges: eigh would raise, and the trial end as failed, before anybody could tell.
+    cov_ZZ = torch.where(cov_ZZ.isfinite().all(), cov_ZZ, torch.eye(len(cov_ZZ), dtype=cov_ZZ.dtype, device=cov_ZZ.device))
+    values_Z, vectors_ZZ = torch.linalg.eigh(cov_ZZ)
     alive_Z = values_Z > 1e-10 * values_Z[-1]
     root_Z = torch.where(alive_Z, values_Z.clamp(min=torch.finfo(torch.float64).tiny).rsqrt(), 0.0)
     return mean_Z, ((vectors_ZZ * root_Z) @ vectors_ZZ.mT).to(z_NZ.dtype)
