@@ -32,17 +32,17 @@ def cache(tmp_path):
 
 def fill(cache, model, h, pretrain_seed=7, data=DATA):
     """One trial up to the end of its pre-training."""
+    entry = cache.entry(model, h, data, seed=1, pretrain_seed=pretrain_seed)
     for epoch in train(model, h, data, seed=1, pretrain_seed=pretrain_seed):
-        if cache.ends(model, h, epoch.index):
-            cache.keep(model, h, data, epoch.snapshot())
-            return
+        if epoch.index == entry.length:
+            return entry.keep(epoch.snapshot())
 
 
 @pytest.mark.parametrize("model", SHARES, ids=lambda m: m.name)
 def test_a_trial_from_the_cache_is_the_trial_without_it_alone_and_in_a_pack(model, cache):
     h = short(model)
     fill(cache, model, h)
-    start = cache.start(model, h, DATA, seed=2, pretrain_seed=7)
+    start = cache.entry(model, h, DATA, seed=2, pretrain_seed=7).start()
     whole = solo(model, h, DATA, 2, pretrain_seed=7)
     skipped = getattr(h, model.phases(h)[0].epochs)
     assert apart(whole[skipped:], solo(model, h, DATA, 2, pretrain_seed=7, start=start)) == 0
@@ -81,14 +81,14 @@ def test_what_a_phase_does_not_depend_on_does_not_move_its_outcome(model, cache)
 def test_other_clusters_and_rates_share_a_pre_training(cache):
     h = short(DEC)
     fill(cache, DEC, h)
-    assert cache.start(DEC, dataclasses.replace(h, n_clusters=5, lr=0.5), DATA, seed=9, pretrain_seed=7) is not None
+    assert cache.entry(DEC, dataclasses.replace(h, n_clusters=5, lr=0.5), DATA, seed=9, pretrain_seed=7).start() is not None
 
 
 def test_siblings_with_the_same_auto_encoder_share_a_pre_training(cache):
     fill(cache, DEC, short(DEC))
     idec = load_model("idec")
     same = {name: value for name, value in short(DEC).flat().items() if name in DEC.phases(short(DEC))[0].depends}
-    assert cache.start(idec, short(idec, **same), DATA, seed=1, pretrain_seed=7) is not None
+    assert cache.entry(idec, short(idec, **same), DATA, seed=1, pretrain_seed=7).start() is not None
 
 
 @pytest.mark.parametrize("change", ["pretrain_seed", "lr_pretrain", "data"])
@@ -102,7 +102,7 @@ def test_other_content_is_no_hit(cache, change):
         h = dataclasses.replace(h, lr_pretrain=h.lr_pretrain / 2)
     else:
         data = dataclasses.replace(DATA, x_ND=DATA.x_ND.flip(0))
-    assert cache.start(DEC, h, data, seed=1, pretrain_seed=seed) is None
+    assert cache.entry(DEC, h, data, seed=1, pretrain_seed=seed).start() is None
 
 
 def test_a_damaged_entry_counts_as_absent(cache, caplog):
@@ -110,14 +110,13 @@ def test_a_damaged_entry_counts_as_absent(cache, caplog):
     fill(cache, DEC, h)
     (entry,) = cache.folder.iterdir()
     entry.write_bytes(entry.read_bytes()[:100])
-    assert cache.start(DEC, h, DATA, seed=1, pretrain_seed=7) is None
+    assert cache.entry(DEC, h, DATA, seed=1, pretrain_seed=7).start() is None
     assert "pre-training is done anew" in caplog.text
 
 
 def test_a_model_without_shared_pre_training_keeps_nothing(cache):
     model = load_model("aae_unsup")
-    assert cache.start(model, short(model), DATA, seed=1, pretrain_seed=7) is None
-    assert not cache.ends(model, short(model), 1)
+    assert cache.entry(model, short(model), DATA, seed=1, pretrain_seed=7) is None
 
 
 SPACE = """

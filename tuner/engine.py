@@ -137,14 +137,15 @@ class SoloStep:
 
     def __init__(self, update: Descend, networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
         self.update = update
-        self.parts = {name: trained(name, networks, tensors) for name in update.rates()}
-        self.leaves = [p for part in self.parts.values() for p in part.values()]
-        self.moments = {m: {k: torch.zeros_like(p) for part in self.parts.values() for k, p in part.items()} for m in self._names}
+        parts = {name: trained(name, networks, tensors) for name in update.rates()}
+        self.leaves = [p for part in parts.values() for p in part.values()]
+        names = MOMENTS[type(update.optimizer)]
+        self.moments = {m: {k: torch.zeros_like(p) for part in parts.values() for k, p in part.items()} for m in names}
+        # What a step moves, network by network: the parameters, and for each moment a tensor like each of them.
+        self.moved = {
+            name: (list(part.values()), [[moment[key] for key in part] for moment in self.moments.values()]) for name, part in parts.items()
+        }
         self.count = torch.zeros((), dtype=torch.float32, device=self.leaves[0].device)
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return MOMENTS[type(self.update.optimizer)]
 
     def set(self, settings: Settings) -> None:
         o = self.update.optimizer
@@ -162,10 +163,9 @@ class SoloStep:
             grads = [grad * scale for grad in grads]
         self.count += 1
         left = iter(grads)
-        for name, part in self.parts.items():
-            moments = [[moment[key] for key in part] for moment in self.moments.values()]
-            own = [next(left) for _ in part]
-            move(self.update.optimizer, list(part.values()), own, moments, self.count, lr=self.lr[name], numbers=self.numbers)
+        for name, (params, moments) in self.moved.items():
+            own = [next(left) for _ in params]
+            move(self.update.optimizer, params, own, moments, self.count, lr=self.lr[name], numbers=self.numbers)
 
     def state(self) -> State:
         """Moments and step count, as `optimizer/<update>/<tensor>/<moment>`."""

@@ -37,8 +37,8 @@ def best_width(model: Model, h: Any, data: Data) -> int:
     on_gpu = data.x_ND.is_cuda
     alone = stretches(model, h, data, 1)
     next(alone)  # warms up
-    fastest = next(alone)
-    if not fastest or (not on_gpu and fastest > SLOW_STEP_S):
+    seconds = next(alone)
+    if not seconds or (not on_gpu and seconds > SLOW_STEP_S):
         return 1
     best = (1 / GAIN, 1)
     for width in ON_GPU if on_gpu else ON_CPU:

@@ -40,42 +40,17 @@ class PretrainingCache:
     folder: Path
     precision: str = "fp32"
 
-    def serves(self, model: Model, h: Hyper) -> bool:
-        """Whether the outcome of the first phase is one to keep."""
-        return _shared(model, h) is not None
-
-    def start(self, model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int) -> Snapshot | None:
-        """A trial right behind its first phase, or None where nobody has kept that phase's outcome."""
-        phase = _shared(model, h)
-        if phase is None:
+    def entry(self, model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int) -> Entry | None:
+        """A trial's; None where its first phase is not shared."""
+        phase = model.phases(h)[0]
+        if not phase.depends or not getattr(h, phase.epochs):
             return None
-        initial = _initial(model, h, data, pretrain_seed)
-        path = self._path(phase, h, data, (pretrain_seed, initial))
-        if not path.exists():
-            return None
-        try:
-            kept = checkpoint.load(path)
-        except UserError as error:
-            logger.warning("%s Its pre-training is done anew.", error)
-            return None
-        tensors = initial | {name: t.to(initial[name]) for name, t in kept.tensors.items()}
-        return replace(kept, model=model.name, config=h.flat(), seed=seed, phase=1, epoch=0, batches=0, tensors=tensors)
+        trial = start_trial(model, h, seed=seed, pretrain_seed=pretrain_seed)
+        initial = state_of(*build(model, h, data.spec, data.x_ND, initial_seed(model, trial)))
+        path = self.folder / f"{self._key(phase, h, data, (pretrain_seed, initial))}.safetensors"
+        return Entry(path=path, model=model, h=h, seed=seed, phase=phase, initial=initial)
 
-    def ends(self, model: Model, h: Hyper, index: int) -> bool:
-        """Whether the epoch of this index is the last of a phase whose outcome is kept."""
-        phase = _shared(model, h)
-        return phase is not None and index == getattr(h, phase.epochs)
-
-    def keep(self, model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> None:
-        """Takes in where a trial stands after the last epoch of its first phase."""
-        phase = _shared(model, h)
-        assert phase is not None
-        path = self._path(phase, h, data, (snapshot.pretrain_seed, _initial(model, h, data, snapshot.pretrain_seed)))
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(replace(snapshot, tensors=_moved(phase, snapshot.tensors)), path)
-
-    def _path(self, phase: Phase, h: Hyper, data: Data, start: tuple[int, State]) -> Path:
+    def _key(self, phase: Phase, h: Hyper, data: Data, start: tuple[int, State]) -> str:
         (pretrain_seed, initial), values = start, h.flat()
         modules = {module for update in _updates(phase) for module in _with_siblings(sys.modules[update.losses.__module__])}
         content = {
@@ -90,7 +65,42 @@ class PretrainingCache:
             "torch": torch.__version__,
             "device": data.x_ND.device.type,
         }
-        return self.folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.safetensors"
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What one trial's first phase comes to, whether it is kept yet or not. `initial`: the state that the phase starts from."""
+
+    path: Path
+    model: Model
+    h: Hyper
+    seed: int
+    phase: Phase
+    initial: State
+
+    def start(self) -> Snapshot | None:
+        """The trial right behind its first phase, or None where nobody has kept that phase's outcome."""
+        if not self.path.exists():
+            return None
+        try:
+            kept = checkpoint.load(self.path)
+        except UserError as error:
+            logger.warning("%s Its pre-training is done anew.", error)
+            return None
+        tensors = self.initial | {name: t.to(self.initial[name]) for name, t in kept.tensors.items()}
+        return replace(kept, model=self.model.name, config=self.h.flat(), seed=self.seed, phase=1, epoch=0, batches=0, tensors=tensors)
+
+    @property
+    def length(self) -> int:
+        """Epochs; the last one's snapshot is what `keep` takes."""
+        return int(getattr(self.h, self.phase.epochs))
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Takes in where the trial stands after the last epoch of its first phase."""
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.save(replace(snapshot, tensors=_moved(self.phase, snapshot.tensors)), self.path)
 
 
 def _with_siblings(module: ModuleType) -> set[ModuleType]:
@@ -101,17 +111,6 @@ def _with_siblings(module: ModuleType) -> set[ModuleType]:
         names = {name for one in new for name in re.findall(r"^from \.(\w+) import", inspect.getsource(one), re.M)}
         new = {sys.modules[f"{module.__package__}.{name}"] for name in names} - found
     return found
-
-
-def _shared(model: Model, h: Hyper) -> Phase | None:
-    """The first phase, where trials may share its outcome."""
-    first = model.phases(h)[0]
-    return first if first.depends and getattr(h, first.epochs) else None
-
-
-def _initial(model: Model, h: Hyper, data: Data, pretrain_seed: int) -> State:
-    trial = start_trial(model, h, seed=0, pretrain_seed=pretrain_seed)
-    return state_of(*build(model, h, data.spec, data.x_ND, initial_seed(model, trial)))
 
 
 def _updates(phase: Phase) -> list[Descend]:

@@ -25,7 +25,7 @@ from .record import JOURNAL, SPEC, OpenTrial, Past, Run, TrialEnd, read_lines, r
 from .searcher import STUDY, new_study, open_storage, told, worst
 from .space import Spec
 from .spec import Options, read_space
-from .trial import checkpoint_file
+from .trial import CHECKPOINTS, checkpoint_file
 
 logger = logging.getLogger("tuner")
 
@@ -280,7 +280,7 @@ def check_checkpoints(folder: Path, trials: Mapping[int, OpenTrial]) -> None:
     """Removes checkpoints that are of no use: half-written ones, and those that are ahead of the journal, which would leave a gap."""
     from . import checkpoint
 
-    for part in folder.glob("checkpoints/.*.part"):
+    for part in folder.glob(f"{CHECKPOINTS}/.*.part"):
         part.unlink(missing_ok=True)
     for number, trial in trials.items():
         path = checkpoint_file(folder, number)

@@ -160,8 +160,6 @@ class Reports:
         from .pretraining_cache import PretrainingCache
 
         self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
-        self._cache = PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
-        self._known = load_model(trainer.spec.model), trainer.spec.hyper(config), trainer.data()
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
@@ -169,10 +167,13 @@ class Reports:
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.index <= self.start.index else None
+        spec, cache = trainer.spec, PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
+        about = load_model(spec.model), spec.hyper(config), trainer.data()
+        self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed)
         begun = begun_file(trainer.folder, trial)
-        if self.start is None and not begun.exists():
-            self.start = self._cache.start(*self._known, seed=int(config["seed"]), pretrain_seed=trainer.spec.pretrain_seed)
-            if self.start is None and self._cache.serves(*self._known[:2]):
+        if self._pretraining is not None and self.start is None and not begun.exists():
+            self.start = self._pretraining.start()
+            if self.start is None:
                 begun.parent.mkdir(exist_ok=True)
                 begun.touch()
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
@@ -201,9 +202,8 @@ class Reports:
         return Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason)
 
     def _keep(self, epoch: Epoch) -> None:
-        model, h, data = self._known
-        if epoch.ended is None and self._cache.ends(model, h, epoch.index):
-            self._cache.keep(model, h, data, epoch.snapshot())
+        if self._pretraining is not None and epoch.ended is None and epoch.index == self._pretraining.length:
+            self._pretraining.keep(epoch.snapshot())
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
             _store(replace(final, tensors=final.weights()), self._weights)
