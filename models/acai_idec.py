@@ -10,11 +10,11 @@ KL is a mean over the batch, not over its K times as many entries, and targets k
 from dataclasses import dataclass
 
 from tuner.losses import misfit
-from tuner.model import Descend, Model, Phase, Term, hp
+from tuner.model import Descend, Model, Term, hp
 
 from .acai import CRITIC_DATA, CRITIC_MIX, INTERP, MIX, RECON, coders_and_critic, criticise, draw_shares, interpolate
-from .ae import RECON_AE, TINY, autoencode, drop_inputs, place_centers, pretraining
-from .dec import KL, SelfTaught, centers_and_target, kl_to_target, renew_target, soft_assign
+from .ae import RECON_AE, TINY, autoencode, drop_inputs, pretraining
+from .dec import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,7 @@ def pretraining_mixed():
 
 def phases_mixed(sharpen):
     """Pre-training, then clustering by this update, the critic beside both."""
-    hooks = {"enter": place_centers, "refresh": renew_target, "refresh_every": "refresh_every"}
-    return pretraining_mixed(), Phase("cluster", "epochs", (sharpen, CRITICISE), draw_shares, **hooks)
+    return pretraining_mixed(), self_taught(sharpen, CRITICISE, noise=draw_shares)
 
 
 class ACAIIDEC(Model):

@@ -59,6 +59,12 @@ def kl_to_target(net, z_BZ, rows_B, h):
     return (torch.special.xlogy(p_BK, p_BK) - p_BK * log_q_BK).sum(-1).mean()
 
 
+def self_taught(*updates, noise=None):
+    """The phase that starts from k-means on the codes, and renews the target as it goes."""
+    hooks = {"enter": place_centers, "refresh": renew_target, "refresh_every": "refresh_every"}
+    return Phase("cluster", "epochs", updates, noise, **hooks)
+
+
 class DEC(Model):
     paper = "https://arxiv.org/abs/1511.06335"
 
@@ -81,12 +87,8 @@ class DEC(Model):
         return {"kl": kl_to_target(net, net.encoder(batch.x_BD), batch.rows_B, h)}
 
     def phases(self, h):
-        return (
-            pretraining(),
-            Phase("cluster", "epochs", enter=place_centers, refresh=renew_target, refresh_every="refresh_every", updates=(
-                Descend(self.sharpen, trains=("encoder", "centers_KZ"), optimizer=SGD(momentum="momentum")),
-            )),
-        )  # fmt: skip
+        sharpen = Descend(self.sharpen, trains=("encoder", "centers_KZ"), optimizer=SGD(momentum="momentum"))
+        return pretraining(), self_taught(sharpen)
 
     def assign(self, net, x_BD, h):
         return soft_assign(net, x_BD, h)

@@ -9,10 +9,10 @@ a number of epochs, not until the labels rest.
 from dataclasses import dataclass
 
 from tuner.losses import misfit
-from tuner.model import Descend, Model, Phase, Term, hp
+from tuner.model import Descend, Model, Term, hp
 
-from .ae import MISFIT, RECON_AE, TINY, coders, place_centers, pretraining
-from .dec import KL, SelfTaught, centers_and_target, kl_to_target, renew_target, soft_assign
+from .ae import MISFIT, RECON_AE, TINY, coders, pretraining
+from .dec import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
 
 
 class IDEC(Model):
@@ -44,12 +44,7 @@ class IDEC(Model):
         }
 
     def phases(self, h):
-        return (
-            pretraining(),
-            Phase("cluster", "epochs", enter=place_centers, refresh=renew_target, refresh_every="refresh_every", updates=(
-                Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")),
-            )),
-        )  # fmt: skip
+        return pretraining(), self_taught(Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")))
 
     def assign(self, net, x_BD, h):
         return soft_assign(net, x_BD, h)

@@ -33,7 +33,20 @@ Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
 Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
 
 # What a result depends on. Where this program reads it differently from the one that began the run, the two cannot be one run.
-_SAME = ("model", "metric", "score", "method", "epochs", "seed", "early_terminate", "parameters", "switches", "filled")
+_SAME = (
+    "model",
+    "metric",
+    "score",
+    "method",
+    "epochs",
+    "seed",
+    "pretrain_seed",
+    "precision",
+    "early_terminate",
+    "parameters",
+    "switches",
+    "filled",
+)
 
 
 # --- the space ---------------------------------------------------------------------------------------------------------
