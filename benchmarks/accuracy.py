@@ -85,8 +85,13 @@ def _device(device: str) -> str:
 
 
 def _commit() -> str:
-    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+    """The commit, and whether what trains differs from it."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+
+    changed = git("diff", "--quiet", "HEAD", "--", "tuner", "models").returncode
+    return git("rev-parse", "--short=12", "HEAD").stdout.strip() + ("-dirty" if changed else "")
 
 
 def rows() -> list[dict[str, Any]]:
