@@ -4,7 +4,8 @@ A variational auto-encoder with deterministic features and two codes that are re
 categorical y, made differentiable by Gumbel-softmax, for the cluster. A strong pull of z towards its prior makes the decoder look at y.
 Shapes: B batch, D features, F deterministic features, Z code, K clusters.
 Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels; `network: conv` halves images
-by strides down to 4 x 4 (theirs: five layers of 3 to 5 pixels).
+by strides down to 4 x 4 (theirs: five layers of 3 to 5 pixels); `weights.categorical` is 0.1, not 1. Its term wants every single y
+uniform, and where images are small it wins before the decoder has learnt to look at y: on digits ACC is then 0.34 instead of 0.75.
 """
 
 import math
@@ -65,7 +66,7 @@ class Codes(Relaxed, Network):
 BOUND = {
     "recon": RECON,
     "gaussian": Term(5.0, "KL(q(z | x) || N(0, I))"),
-    "categorical": Term(1.0, "KL(q(y | x) || uniform), of every sample"),
+    "categorical": Term(0.1, "KL(q(y | x) || uniform), of every sample"),
 }
 PARTS = ("features", "heads", "decoder")
 
