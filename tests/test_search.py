@@ -457,6 +457,12 @@ def test_a_trial_does_not_feel_who_had_its_process_before(tmp_path: Path) -> Non
     assert [report.line["metrics"]["acc"] for report in train(2, config(spec, n_clusters=20))] == alone
 
 
+def test_a_silhouette_is_a_score_like_any_other(tmp_path: Path) -> None:
+    spec = space(tmp_path, SPACE.replace("{name: acc, goal: maximize}", "{name: silhouette, goal: maximize}"))
+    reports = list(trainer(spec, tmp_path)(0, config(spec)))
+    assert [report.score for report in reports] == [report.line["metrics"]["silhouette"] for report in reports]
+
+
 def test_a_node_that_does_not_see_the_runs_folder_says_so(tmp_path: Path) -> None:
     spec = space(tmp_path)
     with pytest.raises(RuntimeError, match=r"this node does not see the run's folder .*/gone: --out must lie where all nodes can write"):
