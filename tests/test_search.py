@@ -21,7 +21,8 @@ import pytest
 import yaml
 
 from tuner import checkpoint, ray_cluster
-from tuner.data import DatasetSpec, data_root
+from tuner.data import DatasetSpec
+from tuner.data_raw import data_root
 from tuner.driver import Outcome, SearchOptions, search
 from tuner.errors import UserError
 from tuner.ray_cluster import Cluster
