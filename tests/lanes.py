@@ -27,10 +27,10 @@ def solo(model, h, data, seed, **more):
     return [record(epoch) for epoch in train(model, h, data, seed=seed, **more)]
 
 
-def packed(model, hs, data, seeds, joins=None):
+def packed(model, hs, data, seeds, joins=None, metric=None):
     """One list of epochs for each trial, all in packs, none alone; trial i joins in round `joins[i]`."""
     joins = joins or [0] * len(hs)
-    pool, runs, round_ = Pool(model, data, Widths(most=max(2, len(hs)), least=1, exact=False)), [[] for _ in hs], 0
+    pool, runs, round_ = Pool(model, data, Widths(most=max(2, len(hs)), least=1, exact=False), metric), [[] for _ in hs], 0
     while pool.members or round_ <= max(joins):
         for i, join in enumerate(joins):
             if join == round_:

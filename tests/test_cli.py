@@ -230,7 +230,8 @@ def test_train_prints_one_line_per_epoch_and_needs_no_ray() -> None:
     head, *epochs, last = done.stdout.splitlines()
     assert head == "kmeans on digits: 1,797 samples, 10 classes; seed 0"
     assert [line[:17] for line in epochs] == ["epoch 1/3 lloyd  ", "epoch 2/3 lloyd  ", "epoch 3/3 lloyd  "]
-    assert all(re.search(r"acc 0\.\d{4}  nmi 0\.\d{4}  ari 0\.\d{4}  n_used 10  [\d,]+/s$", line) for line in epochs)
+    clustering, codes = r"acc 0\.\d{4}  nmi 0\.\d{4}  ari 0\.\d{4}  n_used 10  ", r"silhouette 0\.\d{4}  knn_error_5 0\.\d{4}  "
+    assert all(re.search(clustering + (codes if line is epochs[-1] else "") + r"[\d,]+/s$", line) for line in epochs)
     assert last == "set() 0" and done.stderr == ""
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tuner import data
-from tuner.data import Data, DatasetSpec, MissingData, data_root, describe, load
+from tuner import data_published
+from tuner.data import Data, DatasetSpec, describe, load
+from tuner.data_published import MissingData
+from tuner.data_raw import data_root
 from tuner.errors import UserError
 from tuner.model import DataSpec
 
@@ -112,7 +114,7 @@ def test_absent_files_are_named_with_their_folder_when_the_download_fails(tmp_pa
     def no_network(name: str, folder: Path) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(data, "_download", no_network)
+    monkeypatch.setattr(data_published, "_download", no_network)
     assert error_of("usps", tmp_path).replace(str(tmp_path), "DATA") == (
         "usps is not in DATA (looked for usps.bz2, usps.t.bz2), and the download failed: no network. "
         "Put the files there, or say with --data-root or TUNER_DATA where they are."
@@ -128,7 +130,7 @@ def test_a_failed_download_leaves_no_half_file(tmp_path: Path, monkeypatch: pyte
         (folder / "usps.bz2").write_bytes(b"half")
         raise OSError("connection lost")
 
-    monkeypatch.setattr(data, "_download", breaks_off)
+    monkeypatch.setattr(data_published, "_download", breaks_off)
     with pytest.raises(MissingData, match=r"connection lost"):
         load(spec("usps"), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -139,16 +141,16 @@ def test_files_that_are_there_are_not_fetched_and_absent_ones_are_put_in_place(t
 
     def mirror(name: str, folder: Path) -> None:
         fetched.append(name)
-        for file in data.FILES[name]:
+        for file in data_published.FILES[name]:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(b"new")
 
-    monkeypatch.setattr(data, "_download", mirror)
+    monkeypatch.setattr(data_published, "_download", mirror)
     (tmp_path / "usps.bz2").write_bytes(b"old")
     describe(spec("usps"), tmp_path)
     describe(spec("usps"), tmp_path)
     assert fetched == ["usps"]
-    assert [(tmp_path / file).read_bytes() for file in data.FILES["usps"]] == [b"old", b"new"]
+    assert [(tmp_path / file).read_bytes() for file in data_published.FILES["usps"]] == [b"old", b"new"]
 
 
 def test_a_data_root_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_a_data_root_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["mnist", "usps"])
 def test_damaged_files_are_named(name: str, tmp_path: Path) -> None:
-    for file in data.FILES[name]:
+    for file in data_published.FILES[name]:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b"not what it should be")
     with pytest.raises(UserError) as caught:
@@ -169,7 +171,7 @@ def test_damaged_files_are_named(name: str, tmp_path: Path) -> None:
     message = str(caught.value)
     assert message.startswith(f"{name} cannot be read: ")
     assert "Delete its files, and the next run fetches them again: " in message
-    assert all(str(tmp_path / file) in message for file in data.FILES[name])
+    assert all(str(tmp_path / file) in message for file in data_published.FILES[name])
 
 
 def test_the_data_root_is_the_argument_or_the_variable_or_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

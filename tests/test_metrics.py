@@ -5,10 +5,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
 from tuner import metrics
-from tuner.metrics import ERRORS, GOALS, LABEL_FREE, LABELLED, WORST, contingency, errors, evaluate
+from tuner.metrics import ERRORS, GOALS, KNN_ERRORS, LABEL_FREE, LABELLED, SILHOUETTE, WORST, contingency, errors, evaluate
 
 SIZES = [(2, 2), (3, 3), (6, 6), (5, 2), (6, 3), (2, 5), (3, 6), (1, 4), (4, 1)]  # K, C
 
@@ -66,6 +66,35 @@ def test_ari_is_scikit_learns(n_clusters: int, n_classes: int) -> None:
 
 
 @pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
+def test_ami_is_scikit_learns_with_the_arithmetic_mean(n_clusters: int, n_classes: int) -> None:
+    c_N, y_N = draw(n_clusters, n_classes)
+    expected = adjusted_mutual_info_score(y_N, c_N, average_method="arithmetic")
+    assert metrics.ami(table(c_N, y_N, n_clusters, n_classes)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ami_takes_off_the_mean_of_the_information_over_all_orders_of_the_labels() -> None:
+    c, y = [0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 1]
+
+    def information(y: tuple[int, ...] | list[int]) -> float:
+        n_KC = table(torch.tensor(c), torch.tensor(y), 3, 2) / 6
+        outer_KC = n_KC.sum(1, keepdims=True) * n_KC.sum(0, keepdims=True)
+        return float((n_KC[n_KC > 0] * np.log(n_KC[n_KC > 0] / outer_KC[n_KC > 0])).sum())
+
+    by_chance = np.mean([information(order) for order in permutations(y)])
+    most = (np.log(3) + np.log(2)) / 2
+    assert metrics.ami(table(torch.tensor(c), torch.tensor(y), 3, 2)) == pytest.approx((information(y) - by_chance) / (most - by_chance))
+
+
+def test_ami_does_not_rise_with_the_number_of_clusters_as_nmi_does() -> None:
+    g = torch.Generator().manual_seed(0)
+    y_N = torch.arange(1000) % 10
+    few, many = (table(torch.randint(n, (1000,), generator=g), y_N, n, 10) for n in (10, 200))
+    assert metrics.nmi(many) > metrics.nmi(few) + 0.1
+    assert abs(metrics.ami(many)) < 0.02
+    assert metrics.ami(np.eye(6, dtype=np.int64)) == 1.0  # a group for every sample, on both sides
+
+
+@pytest.mark.parametrize(("n_clusters", "n_classes"), SIZES)
 def test_acc_never_exceeds_acc_vote(n_clusters: int, n_classes: int) -> None:
     n_KC = table(*draw(n_clusters, n_classes), n_clusters, n_classes)
     assert metrics.acc(n_KC) <= metrics.acc_vote(n_KC) + 1e-12
@@ -75,7 +104,7 @@ def test_acc_never_exceeds_acc_vote(n_clusters: int, n_classes: int) -> None:
 def test_renaming_the_clusters_changes_nothing(n_clusters: int, n_classes: int) -> None:
     n_KC = table(*draw(n_clusters, n_classes), n_clusters, n_classes)
     renamed_KC = n_KC[np.random.default_rng(0).permutation(n_clusters)]
-    for metric in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari):
+    for metric in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari, metrics.ami):
         assert metric(renamed_KC) == pytest.approx(metric(n_KC), abs=1e-12)
 
 
@@ -83,13 +112,13 @@ def test_renaming_the_clusters_changes_nothing(n_clusters: int, n_classes: int) 
 def test_an_empty_cluster_changes_nothing(n_clusters: int, n_classes: int) -> None:
     n_KC = table(*draw(n_clusters, n_classes), n_clusters, n_classes)
     wider_KC = np.vstack([n_KC, np.zeros((1, n_classes), dtype=np.int64)])
-    for metric in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari):
+    for metric in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari, metrics.ami):
         assert metric(wider_KC) == pytest.approx(metric(n_KC), abs=1e-12)
 
 
 def test_a_perfect_clustering_scores_one_under_any_names() -> None:
     n_KC = np.array([[0, 7, 0], [0, 0, 9], [4, 0, 0]])
-    assert [m(n_KC) for m in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari)] == pytest.approx([1, 1, 1, 1])
+    assert [m(n_KC) for m in (metrics.acc, metrics.acc_vote, metrics.nmi, metrics.ari, metrics.ami)] == pytest.approx([1] * 5)
 
 
 def test_clusters_left_over_are_errors_to_acc_but_not_to_acc_vote() -> None:
@@ -112,6 +141,7 @@ def test_one_cluster_for_all_scores_the_largest_class_and_no_information() -> No
     assert metrics.acc_vote(n_KC) == pytest.approx(7877 / 70_000)
     assert metrics.nmi(n_KC) == 0.0
     assert metrics.ari(n_KC) == 0.0
+    assert metrics.ami(n_KC) == 0.0
 
 
 def test_nmi_is_zero_for_one_cluster_of_one_class() -> None:
@@ -151,7 +181,8 @@ def test_evaluate_gives_every_metric_as_a_plain_float() -> None:
     p_NK = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0], [0.7, 0.3, 0.0]])
     found = evaluate(p_NK, torch.tensor([0, 1, 0, 1]))
     assert found == pytest.approx(
-        {"acc": 0.75, "acc_vote": 0.75, "nmi": 0.3437110184854, "ari": 0.0, "n_used": 2, "largest_share": 0.75, "confidence": 0.75}
+        {"acc": 0.75, "acc_vote": 0.75, "nmi": 0.3437110184854, "ari": 0.0, "ami": 0.0}
+        | {"n_used": 2, "largest_share": 0.75, "confidence": 0.75}
     )
     assert all(type(value) is float for value in found.values())
     assert set(found) == {*LABELLED, *LABEL_FREE}
@@ -169,7 +200,7 @@ def test_equal_probabilities_put_every_sample_into_the_first_cluster() -> None:
 
 def test_every_metric_has_a_goal_and_a_worst_value_that_is_no_better_than_what_it_can_be() -> None:
     p_NK, y_N = torch.full((8, 4), 0.25), torch.arange(8) % 4
-    assert set(GOALS) == set(WORST) == {*LABELLED, *ERRORS, *LABEL_FREE}
+    assert set(GOALS) == set(WORST) == {*LABELLED, *ERRORS, *LABEL_FREE, SILHOUETTE, *KNN_ERRORS}
     for name, value in evaluate(p_NK, y_N).items():
         assert WORST[name] <= value if GOALS[name] == "maximize" else WORST[name] >= value
 

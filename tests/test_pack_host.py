@@ -1,6 +1,7 @@
 """The host of packs by itself, without Ray: who trains when, and what happens when an engine fails."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ def fetch_all(host: PackHost, trials: list[int]) -> dict[int, list[int]]:
     for thread in threads:
         thread.join(timeout=30)
     return found
+
+
+def test_the_host_measures_what_the_search_goes_by(trainer: Trainer) -> None:
+    spec = replace(trainer.spec, metric=replace(trainer.spec.metric, name="silhouette"))
+    host = PackHost(replace(trainer, spec=spec), 2)
+    host.join(0, config(trainer), 0)
+    report = host.next(0)
+    assert report.score == report.line["metrics"]["silhouette"]
 
 
 def test_a_trial_runs_one_epoch_ahead_of_what_was_fetched_and_no_further(trainer: Trainer) -> None:

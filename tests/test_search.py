@@ -21,7 +21,8 @@ import pytest
 import yaml
 
 from tuner import checkpoint, ray_cluster
-from tuner.data import DatasetSpec, data_root
+from tuner.data import DatasetSpec
+from tuner.data_raw import data_root
 from tuner.driver import Outcome, SearchOptions, search
 from tuner.errors import UserError
 from tuner.ray_cluster import Cluster
@@ -455,6 +456,12 @@ def test_a_trial_does_not_feel_who_had_its_process_before(tmp_path: Path) -> Non
     alone = [report.line["metrics"]["acc"] for report in train(0, config(spec, n_clusters=20))]
     list(train(1, config(spec, n_clusters=7, seed=5)))
     assert [report.line["metrics"]["acc"] for report in train(2, config(spec, n_clusters=20))] == alone
+
+
+def test_a_silhouette_is_a_score_like_any_other(tmp_path: Path) -> None:
+    spec = space(tmp_path, SPACE.replace("{name: acc, goal: maximize}", "{name: silhouette, goal: maximize}"))
+    reports = list(trainer(spec, tmp_path)(0, config(spec)))
+    assert [report.score for report in reports] == [report.line["metrics"]["silhouette"] for report in reports]
 
 
 def test_a_node_that_does_not_see_the_runs_folder_says_so(tmp_path: Path) -> None:

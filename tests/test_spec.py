@@ -197,7 +197,8 @@ def test_a_wrong_metric_is_refused_with_its_line_and_rule(folder, metric, messag
 
 def test_an_unknown_metric_is_named_with_the_nearest_right_name(folder):
     assert folder.refusal(metric="{name: loss/recn, goal: minimize}", model="kmeans") == [
-        "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, nmi, ari, n_used, largest_share, confidence."
+        "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, nmi, ari, ami, n_used, largest_share, confidence, "
+        "silhouette, knn_error_3, knn_error_5, knn_error_10."
     ]
     (line,) = folder.refusal(metric="{name: loss/recn, goal: minimize}")
     assert line.startswith("space.yaml:3: there is no metric 'loss/recn'. Did you mean 'loss/recon'? Known are acc, ")
@@ -222,8 +223,14 @@ def test_a_metric_that_needs_labels_is_refused_where_the_data_have_none(folder):
     np.savez(folder.path / "x.npz", x=np.random.default_rng(0).random((400, 4)))
     data = f"npz:{folder.path / 'x.npz'}"
     assert folder.refusal(dataset=data, **KMEANS) == [
-        f"space.yaml:3: 'acc' needs labels, and {data} has none. Without labels there are n_used, largest_share, confidence."
+        f"space.yaml:3: 'acc' needs labels, and {data} has none. Without labels there are n_used, largest_share, confidence, silhouette."
     ]
+    assert folder.refusal(dataset=data, metric="{name: knn_error_5, goal: minimize}", **KMEANS)[0].startswith(
+        "space.yaml:3: 'knn_error_5' needs"
+    )
+    found = folder.read(SOME, dataset=data, metric="{name: silhouette, goal: maximize}", **KMEANS)
+    assert found.metric.name == "silhouette"
+    assert any(note.startswith("'silhouette' is of the codes, which training shapes: ") for note in found.notes)
     assert folder.read(SOME, dataset=data, metric="{name: confidence, goal: maximize}", **KMEANS).metric.name == "confidence"
     (line,) = folder.refusal(SOME, dataset=data, metric="{name: n_used, goal: maximize}", **KMEANS)
     assert line.endswith("which rise with their number. Give it one value.")

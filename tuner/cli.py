@@ -354,12 +354,11 @@ def _device() -> str:
 
 def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
     from .loop import planned_epochs
-    from .tables import number
+    from .tables import SHOWN, number
 
     total = planned_epochs(model, h)[0]
     m = epoch.metrics
-    names = ("acc", "nmi", "ari", "error", "error_test", "n_used")
-    shown = [f"{name} {number(m[name], name)}" for name in names if name in m]  # none where it diverged
+    shown = [f"{name} {number(m[name], name)}" for name in SHOWN if name in m]  # none where it diverged
     losses = [f"{name.removeprefix('loss/')} {number(value)}" for name, value in m.items() if name.startswith("loss/")]
     return Text.assemble(
         (f"epoch {epoch.index:>{len(str(total))}}/{total} ", "bold"),

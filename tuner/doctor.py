@@ -327,7 +327,9 @@ def data_files(what: Checkup) -> list[str]:
     """The files of the data set, by the absolute paths that trials use."""
     if what.dataset is None:
         return []
-    from .data import DATASETS, FILES, DatasetSpec, data_root
+    from .data import DATASETS, DatasetSpec
+    from .data_published import FILES
+    from .data_raw import data_root
 
     spec = DatasetSpec(name=what.dataset).located(what.data_root)
     if spec.name in DATASETS:

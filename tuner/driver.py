@@ -214,7 +214,7 @@ def _run(
 def _trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:
     """What trains the trials of a search, before it has a folder."""
     from . import trial
-    from .data import data_root
+    from .data_raw import data_root
     from .searcher import worst
 
     return trial.Trainer(

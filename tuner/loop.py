@@ -20,6 +20,7 @@ from .errors import UserError
 from .labelled import Labelled, labelled_of
 from .metrics import errors, evaluate
 from .model import Batch, Hyper, Model, Net, Phase, Values
+from .neighbours import NEIGHBOURHOODS, neighbourhoods
 from .nn import by_rows
 
 COLLAPSED_AFTER = 3  # clustering epochs in a row that use one cluster only
@@ -73,9 +74,10 @@ class Epoch:
     """What one epoch of one trial came to.
 
     `index` counts from 1 through all phases, `cluster_epoch` from 1 through the clustering ones (None in pre-training).
-    `metrics` are finite: acc, acc_vote, nmi, ari where there are labels, error and error_test of models that are given some labels,
-    n_used, largest_share, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s. `ended` is None while the trial
-    goes on, else `complete`, `collapsed` or `diverged`, with the `reason` of the latter two.
+    `metrics` are finite: acc, acc_vote, nmi, ari, ami where there are labels, error and error_test of models that are given some
+    labels, n_used, largest_share, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s; in the last epoch
+    silhouette, and knn_error_<k> where there are labels. `ended` is None while the trial goes on, else `complete`, `collapsed` or
+    `diverged`, with the `reason` of the latter two.
     """
 
     index: int
@@ -136,9 +138,17 @@ def check_fits(model: Model, h: Hyper, data: Data) -> None:
 
 
 def train(
-    model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int | None = None, start: Snapshot | None = None, device: str = "cpu"
+    model: Model,
+    h: Hyper,
+    data: Data,
+    *,
+    seed: int,
+    pretrain_seed: int | None = None,
+    start: Snapshot | None = None,
+    device: str = "cpu",
+    metric: str | None = None,
 ) -> Iterator[Epoch]:
-    """Trains one trial and yields after every epoch; who no longer wants it ceases to iterate.
+    """Trains one trial and yields after every epoch; who no longer wants it ceases to iterate. `metric`: as `run_epoch`.
 
     Raises:
         UserError: the configuration does not fit the data, or the snapshot does not fit the configuration.
@@ -156,14 +166,17 @@ def train(
         if opened != trial.phase:
             opened = trial.phase
             engine.open(phases[opened])
-        epoch = run_epoch(engine, model, [trial], data)[0]
+        epoch = run_epoch(engine, model, [trial], data, metric)[0]
         yield epoch
         if epoch.ended:
             return
 
 
-def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data: Data) -> dict[int, Epoch]:
-    """One epoch of every slot that holds a trial, all of the same phase. Batches go all at once, the rest slot by slot."""
+def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data: Data, metric: str | None = None) -> dict[int, Epoch]:
+    """One epoch of every slot that holds a trial, all of the same phase. Batches go all at once, the rest slot by slot.
+
+    `metric`: what a search goes by; measured in every clustering epoch, also where it otherwise is in the last one only.
+    """
     began = time.perf_counter()
     busy = {slot: trial for slot, trial in enumerate(trials) if trial}
     some = next(iter(busy.values()))
@@ -194,7 +207,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
         trial.epoch, trial.index = trial.epoch + 1, trial.index + 1
         trial.cluster_epoch += phase.clusters
         seconds = time.perf_counter() - began
-        epochs[slot] = _finish(engine, model, slot, trial, (data, values[slot], seconds))
+        epochs[slot] = _finish(engine, model, slot, trial, (data, values[slot], seconds, metric))
     return epochs
 
 
@@ -252,11 +265,11 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
             trial.batches += 1
 
 
-def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[Data, Values, float]) -> Epoch:
+def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[Data, Values, float, str | None]) -> Epoch:
     """Measures a trial after its epoch and says whether, and how, it ended."""
-    data, values, seconds = rest
+    data, values, seconds, metric = rest
     phases = model.phases(trial.h)
-    phase = phases[trial.phase]
+    phase, last = phases[trial.phase], _is_last(trial, phases)
     metrics = {f"loss/{term}": loss for term, loss in engine.measured(slot).items()}
     ended, reason = None, None
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
@@ -268,12 +281,17 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[D
     elif phase.clusters:
         with engine.view(slot) as net:
             p_NK = by_rows(lambda x_BD: model.assign(net, x_BD, values), data.x_ND)
-        metrics |= evaluate(p_NK, data.y_N)
+            metrics |= evaluate(p_NK, data.y_N)
+
+            def embed(rows_R: Tensor) -> Tensor:
+                return by_rows(lambda x_BD: model.embed(net, x_BD, values), data.x_ND[rows_R.to(data.x_ND.device)])
+
+            due = NEIGHBOURHOODS if last else (metric,)
+            metrics |= neighbourhoods(embed, data, p_NK.argmax(dim=1), due, trial.seed)
         if model.labels == "partial":
             assert data.y_N is not None
             metrics |= errors(p_NK, data.y_N, labelled_of(data, trial.h).rows_M, data.test)
         trial.lonely = trial.lonely + 1 if metrics["n_used"] <= 1 else 0
-    last = _is_last(trial, phases)
     if ended is None and (trial.lonely >= COLLAPSED_AFTER or (last and trial.lonely)):
         ended, reason = "collapsed", f"all samples lie in one cluster since clustering epoch {trial.cluster_epoch - trial.lonely + 1}"
     if ended is None and last:

@@ -16,20 +16,26 @@ from torch import Tensor
 
 Table = NDArray[np.int64]
 
-LABELLED = ("acc", "acc_vote", "nmi", "ari")
+LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami")
 ERRORS = ("error", "error_test")  # of the semi-supervised models only
 LABEL_FREE = ("n_used", "largest_share", "confidence")
+# Of neighbourhoods in the latent (tuner/neighbours.py): after a trial's last epoch, and in every one where a search goes by them.
+SILHOUETTE = "silhouette"
+KNN_ERRORS: Mapping[str, int] = {"knn_error_3": 3, "knn_error_5": 5, "knn_error_10": 10}
 
 GOALS: Mapping[str, Literal["maximize", "minimize"]] = {
     "acc": "maximize",
     "acc_vote": "maximize",
     "nmi": "maximize",
     "ari": "maximize",
+    "ami": "maximize",
     "error": "minimize",
     "error_test": "minimize",
     "n_used": "maximize",
     "largest_share": "minimize",
     "confidence": "maximize",
+    "silhouette": "maximize",
+    **dict.fromkeys(KNN_ERRORS, "minimize"),
 }
 
 # What a sampler is told of a trial that collapsed or diverged.
@@ -38,11 +44,14 @@ WORST: Mapping[str, float] = {
     "acc_vote": 0.0,
     "nmi": 0.0,
     "ari": -0.5,
+    "ami": -1.0,
     "error": 1.0,
     "error_test": 1.0,
     "n_used": 1.0,
     "largest_share": 1.0,
     "confidence": 0.0,
+    "silhouette": -1.0,
+    **dict.fromkeys(KNN_ERRORS, 1.0),
 }
 
 
@@ -59,7 +68,7 @@ def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
     else:
         n_KC = contingency(c_N, y_N, n_clusters, int(y_N.max()) + 1).cpu().numpy()
         sizes_K = n_KC.sum(axis=1)
-        labelled = {"acc": acc(n_KC), "acc_vote": acc_vote(n_KC), "nmi": nmi(n_KC), "ari": ari(n_KC)}
+        labelled = {"acc": acc(n_KC), "acc_vote": acc_vote(n_KC), "nmi": nmi(n_KC), "ari": ari(n_KC), "ami": ami(n_KC)}
     return labelled | {
         "n_used": float(np.count_nonzero(sizes_K)),
         "largest_share": float(sizes_K.max() / n_samples),
@@ -125,6 +134,24 @@ def ari(n_KC: Table) -> float:
     if most == expected:  # both have one group, or both have one sample to a group: the partitions are equal
         return 1.0
     return float((both - expected) / (most - expected))
+
+
+def ami(n_KC: Table) -> float:
+    """NMI adjusted for chance: 1 for equal partitions, 0 by chance and where either side has one group only.
+
+    Unlike NMI it does not rise by itself with K: it compares clusterings of unequal K.
+    """
+    from sklearn.metrics.cluster import expected_mutual_information  # a second to import
+
+    n_KC = n_KC[n_KC.any(axis=1)][:, n_KC.any(axis=0)]
+    if 1 in n_KC.shape:
+        return 0.0
+    h_clusters, h_classes = _entropy(n_KC.sum(axis=1)), _entropy(n_KC.sum(axis=0))
+    expected = expected_mutual_information(n_KC, n_KC.sum())
+    information, most = h_clusters + h_classes - _entropy(n_KC), (h_clusters + h_classes) / 2
+    if np.isclose(most, expected):  # one sample to a group on both sides: the partitions are equal
+        return 1.0
+    return float((information - expected) / (most - expected))
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:

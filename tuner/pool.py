@@ -74,11 +74,15 @@ class Member:
 
 @dataclass(eq=False)
 class Pool:
-    """All trials of one model on one data set. A trial joins and leaves between rounds; a round is one epoch of each trial."""
+    """All trials of one model on one data set. A trial joins and leaves between rounds; a round is one epoch of each trial.
+
+    `metric`: what the search goes by, as `run_epoch` takes it.
+    """
 
     model: Model
     data: Data
     widths: Widths
+    metric: str | None = None
     members: dict[Hashable, Member] = field(default_factory=dict)
     rooms: dict[PackKey, list[Room]] = field(default_factory=dict)
     lane_epochs: int = 0  # epochs that trials were trained for
@@ -128,7 +132,7 @@ class Pool:
             if not any(trials):
                 continue
             try:
-                epochs = run_epoch(room.engine, self.model, trials, self.data)
+                epochs = run_epoch(room.engine, self.model, trials, self.data, self.metric)
             except Exception as error:
                 raise RoomError([who for who in seated if who is not None]) from error
             self.lane_epochs += len(epochs)

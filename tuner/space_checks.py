@@ -14,7 +14,7 @@ from .data import describe
 from .dryrun import dead_weights, owned_terms, redundant_weights
 from .engine import terms_on
 from .errors import UserError
-from .metrics import ERRORS, LABEL_FREE, LABELLED
+from .metrics import ERRORS, KNN_ERRORS, LABEL_FREE, LABELLED, SILHOUETTE
 from .model import DataSpec, Descend, Hyper, Model, Parameter, load_model
 from .ranges import Range, show
 from .space import Spec
@@ -119,8 +119,8 @@ class _About:
         if node is None or not name:
             return
         at = node.value["name"]
-        if name in LABELLED and data is not None and data.n_classes is None:
-            others = ", ".join([*LABEL_FREE, *(f"loss/{term}" for term in self.model.terms)])
+        if name in (*LABELLED, *KNN_ERRORS) and data is not None and data.n_classes is None:
+            others = ", ".join([*LABEL_FREE, SILHOUETTE, *(f"loss/{term}" for term in self.model.terms)])
             self.problems.at(at, f"'{name}' needs labels, and {self.spec.dataset.name} has none. Without labels there are {others}.")
         if name in ERRORS and self.model.labels != "partial":
             self.problems.at(at, f"'{name}' needs a model that is given some labels, and {self.model.name} is given none. Use acc.")
@@ -136,7 +136,9 @@ class _About:
         """Notes on what the lines of the file mean."""
         if self.spec.metric.name == "error_test":
             yield "'error_test' chooses on the test split, and looks better than it is. Choose by error, and report error_test."
-        if self.spec.score == "max" and self.spec.metric.name in (*LABELLED, *ERRORS):
+        if self.spec.metric.name == SILHOUETTE:
+            yield "'silhouette' is of the codes, which training shapes: drawn to their centres they score high, rightly or wrongly."
+        if self.spec.score == "max" and self.spec.metric.name in (*LABELLED, *ERRORS, *KNN_ERRORS):
             yield f"With score: max the labels choose each trial's best epoch, too: '{self.spec.metric.name}' looks better than it is."
         for found in self.spec.searched():
             p = self.spec.known.get(found.name)

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from .spec import Range, Spec
 
 BEST = 5  # trials in the table of the best
+SHOWN = ("acc", "nmi", "ari", "error", "error_test", "n_used", "silhouette", "knn_error_5")  # metrics in tables; the journal has all
 REASONS = 3  # for which trials failed
-LABELLED = ("acc", "acc_vote", "nmi", "ari", "error", "error_test")  # the metrics that look at the labels
+# The metrics that look at the labels; tuner/metrics.py, which imports torch, has them by kind.
+LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami", "error", "error_test", "knn_error_3", "knn_error_5", "knn_error_10")
 RULES = {"last": "of the last epoch", "max": "of the best epoch", "mean_last_5": "as the mean of the last five epochs"}
 COLOURS = {"complete": "green", "pruned": "cyan", "collapsed": "yellow", "diverged": "yellow", "stopped": "magenta", "failed": "red"}
 
@@ -118,7 +120,7 @@ def best_table(results: Results, n: int = BEST) -> Table:
         table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
     word = {"max": "best", "mean_last_5": "mean"}.get(results.score)
     table.add_row(f"{results.metric} ({word})" if word else results.metric, *(number(trial.score, results.metric) for trial in best))
-    for name in ("acc", "nmi", "ari", "error", "error_test", "n_used"):
+    for name in SHOWN:
         if name != results.metric and any(name in trial.metrics for trial in best):
             table.add_row(name, *(number(trial.metrics.get(name), name) for trial in best))
     table.add_row("epochs", *(str(trial.epochs) for trial in best), end_section=True)

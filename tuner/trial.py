@@ -114,6 +114,7 @@ class Trainer:
         self.reset_process(seed)
         reports = self.reports(trial, config)
         how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": reports.start, "device": self.device}
+        how["metric"] = spec.metric.name
         for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
             reports.settle(epoch.index)

@@ -1,0 +1,28 @@
+"""What every reader of data hands over, and where data files lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Raw:
+    x_N: NDArray[Any]  # (N, *shape)
+    y_N: NDArray[Any] | None
+    n_train: int | None = None  # rows before the published test split
+    peak: float = 1.0  # the value that becomes 1
+
+
+def data_root(root: Path | None = None) -> Path:
+    """The folder where data files live, absolute: `root`, or TUNER_DATA, or ~/.cache/tuner."""
+    given = root or os.environ.get("TUNER_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tuner"
+    return Path(given).expanduser().absolute()
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
