@@ -269,11 +269,34 @@ def test_a_file_that_is_no_configuration_is_refused(tuner: Any) -> None:
     assert tuner("train", "space.yaml")[::2] == (
         THEIRS, "error: space.yaml is a search space, not one configuration. Search it: tuner search --space space.yaml\n",
     )  # fmt: skip
-    assert tuner("train", "list.yaml")[::2] == (
-        THEIRS, "error: list.yaml is no configuration: it should name a model and hold its parameters, as a search's best.yaml does.\n",
-    )  # fmt: skip
-    code, _, err = tuner("train", "torn.yaml")
-    assert code == THEIRS and err.startswith("error: torn.yaml cannot be read: ") and err.count("\n") == 1
+    for name, what in (
+        ("list.yaml", "list.yaml:1: a configuration is a mapping of keys such as `model:`, but this is a list."),
+        ("torn.yaml", "torn.yaml:2: this is not YAML: while parsing a flow node expected the node content, but found '<stream end>'."),
+    ):
+        assert tuner("train", name)[::2] == (THEIRS, f"error: {name} cannot be used:\n  {what}\n")
+
+
+def test_all_that_is_wrong_with_a_configuration_is_told_with_its_line(tuner: Any) -> None:
+    Path("my.yaml").write_text(
+        "model: kmeans\nseeds: 3\nprecision: fp8\nparameters:\n  n_clustrs: 3\n  n_init: 0\ndataset: {name: minst}\n"
+    )
+    code, out, err = tuner("train", "my.yaml")
+    assert (code, out) == (THEIRS, "")
+    assert err == (
+        "error: my.yaml cannot be used:\n"
+        "  my.yaml:2: a configuration has no key 'seeds'. Did you mean 'seed'? "
+        "Known are model, dataset, epochs, seed, pretrain_seed, precision, parameters.\n"
+        "  my.yaml:3: 'precision' must be one of fp32 | tf32, but got 'fp8'.\n"
+        "  my.yaml:5: kmeans has no 'n_clustrs'. Did you mean 'n_clusters'?\n"
+        "  my.yaml:6: 'n_init' must stay within [1, 1000], but got 0.\n"
+        "  my.yaml:7: There is no data set 'minst'. Did you mean 'mnist'? Known are digits, mnist, usps, npz:PATH and csv:PATH.\n"
+    )
+
+
+def test_a_configuration_may_say_1e_4(tuner: Any) -> None:
+    parameters = "{lr: 1e-4, hidden: 8, pretrain_epochs: 0, batch_size: 50}"
+    Path("my.yaml").write_text(f"model: dec\ndataset: {{name: digits, limit: 100}}\nepochs: 1\nparameters: {parameters}\n")
+    assert tuner("train", "my.yaml")[0] == DONE
 
 
 def test_an_interrupted_training_ends_with_130(tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,8 +123,8 @@ def test_one_missing_key_is_one_problem(folder, missing):
         ("run_cap: 24", "a search space has no key 'run_cap'. Here it is called 'trials'."),
         ("program: train.py", "a search space has no key 'program'. tuner trains the model itself: leave it out."),
         ("name: a/b",
-         "'name' cannot be 'a/b': it becomes a folder, so letters, digits, '.', '_' and '-' only, the first a letter or digit."),
-        ("name:", "'name' cannot be nothing: it becomes a folder, so letters, digits, '.', '_' and '-' only, the first a letter or digit."),
+         "'name' cannot be 'a/b': it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, the first a letter or digit."),
+        ("name:", "'name' cannot be nothing: it becomes a folder"),
         ("early_terminate: asha", "'early_terminate' must be none or {type: asha, grace: 5, reduction: 3}, but got 'asha'."),
         ("early_terminate: off", "'early_terminate' must be none or {type: asha, grace: 5, reduction: 3}, but got off."),
         ("early_terminate: {type: hyperband}",
@@ -866,7 +866,7 @@ def test_the_sweep_is_the_file_without_its_conditions(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "space.yaml: the file is empty: `model`, `dataset`, `metric` and `parameters` are required."),
+        ("", "space.yaml: the file is empty: a search space is a mapping of keys such as `model:`."),
         ("- model", "space.yaml:1: a search space is a mapping of keys such as `model:`, but this is a list."),
         ("model: dec\nmodel: kmeans\ndataset: digits\nmetric: {name: nmi}\nparameters: {n_init: {value: 1}}",
          "space.yaml:2: 'model' stands here a second time; the first is in line 1."),

@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
+from .run_files import is_number, is_whole, load_json
 
 _HEADER = "tuner"
+_COUNTS = ("seed", "pretrain_seed", "phase", "epoch", "batches", "index", "cluster_epoch", "lonely")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +57,20 @@ def load(path: Path) -> Snapshot:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            plain = json.loads((file.metadata() or {})[_HEADER])
+            plain = load_json((file.metadata() or {})[_HEADER])
+            if wrong := _wrong(plain):
+                raise ValueError(wrong)
             return Snapshot(**plain, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
         raise UserError(f"There is no checkpoint {path}.") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as e:
         raise UserError(f"{path} is not a checkpoint of tuner, or it is damaged: {e}.") from None
+
+
+def _wrong(plain: dict[str, Any]) -> str | None:
+    """What no snapshot can say of itself."""
+    odd = [name for name in _COUNTS if name in plain and not is_whole(plain[name])]
+    if odd:
+        return f"'{odd[0]}' must be a whole number from 0 on, but is {plain[odd[0]]!r}"
+    values = plain.get("values", [])
+    return None if isinstance(values, list) and all(map(is_number, values)) else "'values' must be a list of numbers"

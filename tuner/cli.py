@@ -50,7 +50,7 @@ from .cli_options import (
     shipped,
     wandb_mode,
 )
-from .errors import UserError, did_you_mean
+from .errors import UserError, did_you_mean, readable
 
 if TYPE_CHECKING:
     from .driver import Outcome
@@ -120,10 +120,10 @@ def search(
             from .spec import read_space
 
             spec = read_space(space, options=options)
-            if join(address).address is not None:
-                from .doctor import check_nodes
+            from .driver import check_place
 
-                check_nodes(out)
+            check_place(name, out)
+            join(address)
         for note in spec.notes:
             say(console, Text.assemble(("Note: ", "yellow"), note))
         outcome = _search(spec, _where(name, out, address, data_root), console, wandb)
@@ -265,12 +265,14 @@ def train(
     from .engine import set_precision
     from .loop import check_fits
     from .loop import train as run
-    from .model import load_model
+    from .recipe import read_recipe
+    from .spec import set_values
     from .tables import counted
 
-    recipe = _recipe(what)
-    model = load_model(recipe.model)
-    h = _hyper(model, recipe.config, epochs, set_ or [])
+    recipe = read_recipe(what)
+    model = recipe.model
+    values = {**recipe.values, **({} if epochs is None else {"epochs": epochs}), **set_values(model, set_ or [])}
+    h: Hyper = model.hyper(values)
     said = recipe.dataset if dataset is None else data.DatasetSpec(name=dataset)
     said = replace(said, scale=scale or said.scale, limit=said.limit if limit is None else limit)
     loaded = data.load(said, data_root)
@@ -291,59 +293,6 @@ def train(
     assert epoch is not None, "every model has at least one epoch"
     if epoch.ended != "complete":
         say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
-
-
-class _Recipe:
-    """What `tuner train` is asked for, by a model's name or by a file."""
-
-    def __init__(self, model: str, source: Mapping[str, Any]) -> None:
-        from .data import DatasetSpec
-        from .engine import PRECISIONS
-
-        self.model = model
-        named = source.get("dataset", "digits")
-        self.dataset = DatasetSpec(**named) if isinstance(named, Mapping) else DatasetSpec(name=str(named))
-        self.config: dict[str, Any] = dict(source.get("parameters", {}))
-        if "epochs" in source:
-            self.config["epochs"] = source["epochs"]
-        self.seed = int(source.get("seed", 0))
-        pretrain_seed = source.get("pretrain_seed")
-        self.pretrain_seed = None if pretrain_seed is None else int(pretrain_seed)
-        self.precision = str(source.get("precision", PRECISIONS[0]))
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"'precision' must be one of {' | '.join(PRECISIONS)}, but got {self.precision!r}")
-
-
-def _recipe(what: str) -> _Recipe:
-    path = Path(what)
-    if not (path.suffix in (".yaml", ".yml") or path.is_file()):
-        return _Recipe(what, {})
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no file {what}.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{what} cannot be read: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("model"), str) or not isinstance(content.get("parameters"), dict):
-        raise UserError(f"{what} is no configuration: it should name a model and hold its parameters, as a search's best.yaml does.")
-    if any(isinstance(value, dict) for value in content["parameters"].values()):
-        raise UserError(f"{what} is a search space, not one configuration. Search it: tuner search --space {what}")
-    try:
-        return _Recipe(content["model"], content)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{what} is no configuration: {error}.") from error
-
-
-def _hyper(model: Model, config: Mapping[str, Any], epochs: int | None, texts: Sequence[str]) -> Hyper:
-    """A file's configuration with the command line's over it. Switches and seeds, which a search adds, are no part of it."""
-    from .spec import set_values
-
-    known = model.parameters()
-    given = {name: value for name, value in config.items() if name in known}
-    h: Hyper = model.hyper({**given, **({} if epochs is None else {"epochs": epochs}), **set_values(model, texts)})
-    return h
 
 
 def _device() -> str:
@@ -419,9 +368,10 @@ def describe(
     from . import tables
     from .dryrun import owned_terms
     from .model import DataSpec, load_model
+    from .spec import set_values
 
     found = load_model(model)
-    h = _hyper(found, {}, None, set_ or [])
+    h = found.hyper(set_values(found, set_ or []))
     console = new_console()
     console.print(_first_sentence(layout.folder("models") / f"{model}.py"), style="bold")
     for part in tables.model(found, h, owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10))):
@@ -543,7 +493,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(err: Console, message: str) -> None:
-    err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)  # as one line can be searched for
+    err.print(Text.assemble(("error: ", "bold red"), readable(message)), soft_wrap=True)  # as one line can be searched for
 
 
 def _usage(error: Any) -> str:

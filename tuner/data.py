@@ -108,7 +108,7 @@ def describe(dataset: DatasetSpec, root: Path | None = None) -> DataSpec:
     Raises:
         UserError: as `load`.
     """
-    _check(dataset)
+    check_named(dataset)
     if dataset.name not in DATASETS:
         return load(dataset, root).spec
     spec = PUBLISHED[dataset.name]
@@ -124,7 +124,7 @@ def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
     Raises:
         UserError: no such data set, files that are absent, damaged or hold what cannot be used, a limit that cannot be.
     """
-    _check(dataset)
+    check_named(dataset)
     raw = read_file(dataset.name, root) if ":" in dataset.name else read_published(dataset.name, root)
     rows_L = _subset(len(raw.x_N), _checked_limit(dataset, len(raw.x_N)))
     x_LD = raw.x_N[rows_L].reshape(len(rows_L), -1).astype(np.float32)
@@ -148,7 +148,8 @@ def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
 # --- names, subsets, scales --------------------------------------------------------------------------------------------
 
 
-def _check(dataset: DatasetSpec) -> None:
+def check_named(dataset: DatasetSpec) -> None:
+    """Raises UserError where there can be no such data set, whatever files there are."""
     kind, colon, path = dataset.name.partition(":")
     if colon and kind in READERS and path:
         pass

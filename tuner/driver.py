@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +28,7 @@ from .errors import UserError
 from .lock import RunLock
 from .ray_cluster import Cluster, Share, join, start_ray_early
 from .record import SPEC, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
+from .run_files import check_name
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -45,7 +45,6 @@ SPACE, PACKS = "space.yaml", "packs.json"
 logger = logging.getLogger("tuner")
 
 _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +91,15 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
     Raises:
         UserError: it cannot start. Nothing has been written then.
     """
-    out = options.out.expanduser().absolute()
-    _check_name(options.name, out)
-    _check_writable(out)
+    check_place(options.name, options.out)
+    from .doctor import check_nodes
     from .packed import chosen_width
     from .scheduler import scheduler
 
     cluster = join(options.address)
     try:
+        if cluster.address is not None:
+            check_nodes(options.out)
         share = cluster.share(spec.resources)
         trainer = _trainer(spec, share, options.data_root)
         width = chosen_width(spec, trainer, share)
@@ -123,20 +123,23 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     Raises:
         UserError: it cannot go on: another driver has it, or what is in its folder is damaged. Nothing has been changed then.
     """
-    from .resume import asked_in, check_checkpoints, past_of, spec_of, write_study
+    from .doctor import check_nodes
+    from .resumable import ahead
+    from .resume import asked_in, configs_of, past_of, spec_of, write_study
     from .scheduler import Halving, scheduler
-    from .searcher import Proposals
+    from .searcher import STUDY, Proposals
+    from .trial import CHECKPOINTS
     from .winner import Winner
 
     folder = folder.expanduser().absolute()
     read_run(folder)  # whether there is one
     with RunLock(folder):
-        about = json.loads((folder / SPEC).read_text())
+        about = read_run(folder).spec_json
         root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
         spec = spec_of(folder, options.trials, root)
         name = str(about["name"])  # the folder may have been moved
         asked, rungs = asked_in(folder, name), scheduler(spec)
-        configs = {trial.number: spec.config(trial.params) | {"seed": trial.user_attrs["seed"]} for trial in asked}
+        configs = configs_of(asked, spec, folder / STUDY)
         judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
         past, scores = past_of(folder, spec, configs, judge)
         over = len(past.ends) + len(past.pruned)
@@ -149,14 +152,18 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         if not past.open and not past.pruned and (over == spec.trials or proposals.exhausted()):
             status = _finish(run)
             return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
+        useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*.part")]
         cluster = join(None if options.address == "local" else options.address or about.get("address"))
         try:
+            if cluster.address is not None:
+                check_nodes(folder.parent)
             share = cluster.share(spec.resources)
             trainer = _trainer(spec, share, root)
             info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
             _tell_of_changes(name, about, info)
             write_study(folder, run, asked, scores)
-            check_checkpoints(folder, past.open)
+            for path in useless:
+                path.unlink(missing_ok=True)
             run = replace(run, info=_note_resumed(run, info))
             Winner(run).catch_up(past.ends)
             ended = _run(run, replace(trainer, folder=folder), (share, info["pack"]), options.listeners, rungs)
@@ -347,14 +354,17 @@ def _note_resumed(run: Run, info: Mapping[str, Any]) -> dict[str, Any]:
 # --- the run's folder --------------------------------------------------------------------------------------------------
 
 
+def check_place(name: str | None, out: Path) -> None:
+    """Raises UserError where no run of that name can be written in `out`. Leaves nothing behind."""
+    out = out.expanduser().absolute()
+    _check_name(name, out)
+    _check_writable(out)
+
+
 def _check_name(name: str | None, out: Path) -> None:
     if name is None:
         return
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"--name cannot be '{name}': it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, "
-            "the first a letter or digit."
-        )
+    check_name(name)
     if (out / name).exists():
         raise UserError(f"There is a run '{name}' in {out} already. Choose another --name, or leave it out: runs are numbered.")
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_LINE = 500  # characters; a message quotes files, and a file may hold anything
+
 
 class UserError(ValueError):
     """Bad input. The command line prints it without a traceback and exits with 2."""
@@ -12,3 +14,9 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """`" Did you mean 'weights.cyclic'?"`, or nothing where no known name is near."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def readable(message: str) -> str:
+    """The message as a terminal may be given it: what it quotes can neither move the cursor nor fill the screen."""
+    lines = ("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in message.split("\n"))
+    return "\n".join(line if len(line) <= _MOST_LINE else f"{line[: _MOST_LINE // 2]} … {line[-_MOST_LINE // 4 :]}" for line in lines)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from . import __version__
 from .errors import UserError, did_you_mean
 from .ray_cluster import token_file
+from .run_files import check_name
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # a head's own dashboard, or a tunnel to it
 READY_S, BEGIN_S, STOP_S, POLL_S = 60, 180, 60, 0.5
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # as that of any run: it becomes a folder
 STATES = {"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "FAILED": "failed", "STOPPED": "stopped"}
 _TELLING = re.compile(r"\[[\d:]+\] |[\d,]+ trials?: |error: ")  # a trial's end, the sum at the end, what went wrong
 # What is said to the search of this machine's environment. Never a key: whoever sees the dashboard sees these.
@@ -71,11 +71,7 @@ def submit(what: Submission, address: str) -> str:
 
     path = space_path(what.space)
     name = what.options.name or f"{path.stem}-{time.strftime('%m%d-%H%M%S')}"
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"--name cannot be '{name}': it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, "
-            "the first a letter or digit."
-        )
+    check_name(name)
     for option, value in (("--out", what.out), ("--data-root", what.data_root)):
         if value is not None and not value.startswith(("/", "~")):
             raise UserError(f"{option} {value} is relative, and the search runs in another folder, on the cluster. Give it from the root.")

@@ -12,6 +12,7 @@ from .engine import PRECISIONS
 from .errors import UserError, did_you_mean
 from .metrics import ERRORS, GOALS
 from .model import Model, load_model
+from .run_files import NAME, NAME_RULE
 from .space import Asha, Metric, Resources
 from .yaml_lines import Lined, Problems
 
@@ -40,7 +41,6 @@ _IN_SWEEPS = {
     "entity": "W&B reads it from WANDB_ENTITY: leave it out.",
     "description": "Write it as a comment.",
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MOST_SEED = 2**32 - 1  # numpy's
 MOST_LANES = 1024
 _NO_METRIC = Metric(name="", goal="maximize")
@@ -73,10 +73,9 @@ class Keys:
     def name(self) -> str:
         node = self.said.get("name")
         if node is None:
-            return str(self.default("name", re.sub(r"[^A-Za-z0-9_.-]+", "-", self.stem).lstrip("-._") or "search"))
-        if node.word is None or not _NAME.fullmatch(node.word):
-            rule = "it becomes a folder, so letters, digits, '.', '_' and '-' only, the first a letter or digit"
-            self.problems.at(node, f"'name' cannot be {node.shown}: {rule}.")
+            return str(self.default("name", re.sub(r"[^A-Za-z0-9_.-]+", "-", self.stem).lstrip("-._")[:100] or "search"))
+        if node.word is None or not NAME.fullmatch(node.word):
+            self.problems.at(node, f"'name' cannot be {node.shown}: {NAME_RULE}.")
         return node.word or "search"
 
     def model(self) -> Model | None:

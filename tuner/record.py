@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from .errors import UserError, did_you_mean
+from .run_files import STATES, load_json, wrong_about, wrong_line, wrong_status
 
 if TYPE_CHECKING:
     from .spec import Spec
 
 logger = logging.getLogger("tuner")
 
-STATES = ("complete", "pruned", "stopped", "failed", "diverged", "collapsed")  # how a trial ends
 JOURNAL, STATUS, SPEC = "results.jsonl", "status.json", "spec.json"
 
 # --- events ------------------------------------------------------------------------------------------------------------
@@ -224,19 +224,19 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _lines_with_ends(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Every whole line, and the position in the file where it ends."""
     end = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         following = file.readline()
         number = 0
         while following:
             raw, following = following, file.readline()
             number, end = number + 1, end + len(raw)
             try:
-                line = json.loads(raw)
+                line = load_json(raw)
             except ValueError:
                 if not following:
                     return  # torn: the power went while it was written
                 line = None
-            wrong = _wrong_line(line)
+            wrong = wrong_line(line)
             if wrong is not None:
                 raise UserError(
                     f"{path}:{number}: the journal is damaged here: {wrong}. Nothing was changed. Bring the file back from "
@@ -245,18 +245,11 @@ def _lines_with_ends(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             yield line, end
 
 
-def _wrong_line(line: object) -> str | None:
-    if not isinstance(line, dict):
-        return "this is no line of JSON with a trial in it"
-    number = line.get("trial")
-    if not isinstance(number, int) or isinstance(number, bool):
-        return "it names no trial"
-    if not isinstance(line.get("metrics"), dict):
-        return "it has no metrics"
-    if "state" in line:
-        sound = line["state"] in STATES and isinstance(line.get("config"), dict)
-        return None if sound else "it ends a trial without a known state and a configuration"
-    return None if isinstance(line.get("epoch"), int) else "it is neither an epoch nor the end of a trial"
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -274,19 +267,18 @@ def _cut_torn_line(path: Path) -> None:
 
 def _read_status(folder: Path) -> dict[str, Any]:
     path = folder / STATUS
-    if not path.exists():
-        return {}
-    return _json_object(path)
+    return _json_object(path, wrong_status) if path.exists() else {}
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def _json_object(path: Path, wrong_with: Callable[[dict[str, Any]], str | None]) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = load_json(path.read_bytes())
+        wrong = wrong_with(content) if isinstance(content, dict) else "it should hold one JSON object"
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} cannot be read: it should hold one JSON object.")
-    return content
+        content, wrong = {}, getattr(error, "strerror", None) or str(error)
+    if wrong:
+        raise UserError(f"{path} cannot be read: {wrong}. Nothing was changed. Bring the file back from a copy.")
+    return dict(content)
 
 
 # --- reading a run -----------------------------------------------------------------------------------------------------
@@ -356,10 +348,10 @@ def read_run(folder: Path) -> Results:
     Raises:
         UserError: there is no run, or what is there is damaged.
     """
-    if not (folder / SPEC).is_file():
+    if not os.path.isfile(folder / SPEC):  # noqa: PTH113 - Path.is_file raises where a name is too long to be one
         siblings = [path.name for path in _run_folders(folder.parent)]
         raise UserError(f"There is no run '{folder}'.{did_you_mean(folder.name, siblings)} `tuner ls` lists them.")
-    spec = _json_object(folder / SPEC)
+    spec = _json_object(folder / SPEC, wrong_about)
     status = _read_status(folder)
     now = _status_now(status)
     ends: dict[int, dict[str, Any]] = {}
@@ -389,9 +381,6 @@ def read_run(folder: Path) -> Results:
         )
         for number in sorted(ends.keys() | last.keys())
     ]
-    metric = spec.get("metric")
-    if not isinstance(metric, dict) or not {"name", "goal"} <= metric.keys():
-        raise UserError(f"{folder / SPEC} cannot be read: it names no metric.")
     since = float(status.get("since", status.get("started", times[0] if times else 0.0)))
     until = float(status.get("ended", time.time() if now == "running" else times[-1] if times else since))
     seconds = float(status.get("seconds", status.get("before", 0.0) + max(0.0, until - since)))
@@ -400,8 +389,8 @@ def read_run(folder: Path) -> Results:
         folder=folder,
         spec_json=spec,
         status=now,
-        metric=str(metric["name"]),
-        goal=str(metric["goal"]),
+        metric=str(spec["metric"]["name"]),
+        goal=str(spec["metric"]["goal"]),
         score=str(spec.get("score", "last")),
         trials=tuple(trials),
         epochs=sum(epochs.values()),
@@ -449,4 +438,4 @@ def list_runs(out: Path) -> list[Results]:
 
 
 def _run_folders(out: Path) -> list[Path]:
-    return sorted(path.parent for path in out.glob(f"*/{SPEC}")) if out.is_dir() else []
+    return sorted(path.parent for path in out.glob(f"*/{SPEC}")) if os.path.isdir(out) else []  # noqa: PTH112

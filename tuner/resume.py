@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import datetime
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
@@ -21,13 +20,11 @@ from optuna.trial import FrozenTrial, TrialState
 from .errors import UserError
 from .loop import COLLAPSED_AFTER, planned_epochs
 from .model import load_model
-from .record import JOURNAL, SPEC, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
+from .record import JOURNAL, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
+from .run_files import is_whole
 from .searcher import STUDY, new_study, open_storage, told, worst
 from .space import Spec
 from .spec import Options, read_space
-from .trial import CHECKPOINTS, checkpoint_file
-
-logger = logging.getLogger("tuner")
 
 Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
 Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
@@ -87,8 +84,7 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    read_run(folder)  # whatever is damaged, is told there
-    about: dict[str, Any] = json.loads((folder / SPEC).read_text())
+    about = read_run(folder).spec_json
     missing = [key for key in ("options", "space", "dataset", "dataset_at", "trials", "filled", "versions") if key not in about]
     if missing or not (folder / "space.yaml").is_file():
         raise UserError(
@@ -119,14 +115,38 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
     """
     path = folder / STUDY
     try:
-        asked = optuna.load_study(study_name=name, storage=open_storage(path)).get_trials() if path.exists() else []
-    except KeyError:
-        return []
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}. Nothing was changed. Bring the file back from a copy.") from error
+        storage = open_storage(path) if path.exists() else None
+        if storage is None or name not in {study.study_name for study in storage.get_all_studies()}:
+            return []
+        asked = optuna.load_study(study_name=name, storage=storage).get_trials()
+    except Exception as error:  # Optuna replays whatever the lines say, and raises whatever comes of it
+        raise UserError(f"{path} cannot be read: {_said(error)}. Nothing was changed. Bring the file back from a copy.") from error
     if asked and "seed" not in asked[-1].user_attrs:
         asked.pop()  # its driver died while it asked; the next one asks again, and gets the same
     return asked
+
+
+def configs_of(asked: Sequence[FrozenTrial], spec: Spec, path: Path) -> dict[int, dict[str, Any]]:
+    """The configurations of the trials that were asked for, their seeds included, by number. `path`: the study's, for the message.
+
+    Raises:
+        UserError: one has no seed, or values that its space does not have.
+    """
+    configs = {}
+    for trial in asked:
+        try:
+            wrong = None if is_whole(trial.user_attrs.get("seed")) else "it has no seed"
+            configs[trial.number] = spec.config(trial.params) | {"seed": trial.user_attrs.get("seed")}
+            spec.hyper(configs[trial.number])
+        except (KeyError, TypeError, ValueError) as error:
+            wrong = _said(error)
+        if wrong:
+            raise UserError(f"{path} is damaged at trial {trial.number}: {wrong}. Nothing was changed. Bring the file back from a copy.")
+    return configs
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error).rstrip(".")
 
 
 def write_study(folder: Path, run: Run, asked: Sequence[FrozenTrial], scores: Scores) -> None:
@@ -284,22 +304,3 @@ class _Trial:
 
 def _end(line: Mapping[str, Any]) -> TrialEnd:
     return TrialEnd(**{f.name: line[f.name] for f in fields(TrialEnd) if f.name in line})
-
-
-# --- checkpoints -------------------------------------------------------------------------------------------------------
-
-
-def check_checkpoints(folder: Path, trials: Mapping[int, OpenTrial]) -> None:
-    """Removes checkpoints that are of no use: half-written ones, and those that are ahead of the journal, which would leave a gap."""
-    from . import checkpoint
-
-    for part in folder.glob(f"{CHECKPOINTS}/.*.part"):
-        part.unlink(missing_ok=True)
-    for number, trial in trials.items():
-        path = checkpoint_file(folder, number)
-        try:
-            if path.exists() and checkpoint.load(path).index > len(trial.metrics):
-                path.unlink()
-        except UserError as error:
-            logger.warning("%s Trial %d begins anew.", error, number)
-            path.unlink()

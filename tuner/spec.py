@@ -18,7 +18,7 @@ from .parameters import parents_first, pin, read_parameters, set_values, setting
 from .ranges import Range
 from .space import Asha, Metric, Resources, Spec
 from .space_checks import check
-from .yaml_lines import Lined, Problems, given, parse
+from .yaml_lines import Lined, Problems, given, parse, read_text
 
 __all__ = [
     "METHODS", "SCORES", "Asha", "Metric", "Options", "Range", "Resources", "Spec", "read_space", "set_values", "space_names", "space_path",
@@ -77,12 +77,7 @@ def read_space(source: str, *, options: Options | None = None) -> Spec:
         UserError: everything that is wrong with them, each with its place.
     """
     path = space_path(source)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{source} cannot be used: it is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    except OSError as error:
-        raise UserError(f"{source} cannot be read: {error.strerror or error}.") from error
+    text = read_text(path, source)
     title = os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
     return _Reader(path, text, options or Options(), Problems(title=title, file=path.name)).read()
 

@@ -14,6 +14,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .errors import readable
+
 if TYPE_CHECKING:
     from .doctor import Check
     from .jobs import Job
@@ -155,7 +157,7 @@ def tracebacks(results: Results) -> Iterator[RenderableType]:
         if traceback is not None:
             yield Text()
             yield Text(f"{who}:", style="red")
-            yield Text(traceback, style="dim")
+            yield Text(readable(traceback), style="dim")
 
 
 def _failures(results: Results) -> list[tuple[str, str, str | None]]:
@@ -163,7 +165,7 @@ def _failures(results: Results) -> list[tuple[str, str, str | None]]:
     alike: dict[str, list[TrialRecord]] = {}
     for trial in results.trials:
         if trial.state == "failed" and trial.reason:
-            alike.setdefault(trial.reason, []).append(trial)
+            alike.setdefault(readable(trial.reason), []).append(trial)
     return [(_who([trial.trial for trial in trials]), reason, trials[0].traceback) for reason, trials in alike.items()]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -61,6 +62,7 @@ class Problems:
 
     title: str  # the path as the user knows it
     file: str  # the name in front of a line's number
+    what: str = "a search space"  # that the file should be
     found: list[tuple[int, str]] = field(default_factory=list)
 
     def at(self, where: Lined | None, message: str) -> None:
@@ -108,6 +110,22 @@ class _Composer(yaml.SafeLoader):
 _Composer.yaml_implicit_resolvers = {}
 
 
+def read_text(path: Path, source: str) -> str:
+    """A file's text. `source`: as the user knows it.
+
+    Raises:
+        UserError: there is none, or it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"There is no file {source}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source} cannot be used: it is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError
+        raise UserError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+
+
 def parse(text: str, problems: Problems) -> dict[str, Lined]:
     """The file's keys. What cannot be read at all is raised at once, together with what was found before.
 
@@ -116,16 +134,16 @@ def parse(text: str, problems: Problems) -> dict[str, Lined]:
     """
     try:
         if len(text) > _MOST_BYTES:
-            problems.at(None, f"the file has {len(text):,} characters; a search space has fewer than {_MOST_BYTES:,}.")
+            problems.at(None, f"the file has {len(text):,} characters; {problems.what} has fewer than {_MOST_BYTES:,}.")
         else:
             root = yaml.compose(text, Loader=_Composer)
             if root is None:
-                problems.at(None, "the file is empty: `model`, `dataset`, `metric` and `parameters` are required.")
+                problems.at(None, f"the file is empty: {problems.what} is a mapping of keys such as `model:`.")
             else:
                 found = _Reader(problems).read(root, problems.file, 1)
                 if isinstance(found.value, dict):
                     return found.value
-                problems.at(found, f"a search space is a mapping of keys such as `model:`, but this is {found.shown}.")
+                problems.at(found, f"{problems.what} is a mapping of keys such as `model:`, but this is {found.shown}.")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -157,7 +175,9 @@ class _Reader:
             raise _TooMuch
         place = f"{file}:{line}"
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
-            self.problems.at(Lined(value=None, place=place, line=line), f"a search space is plain data; the tag '{node.tag}' is not read.")
+            self.problems.at(
+                Lined(value=None, place=place, line=line), f"{self.problems.what} is plain data; the tag '{node.tag}' is not read."
+            )
         if isinstance(node, yaml.ScalarNode):
             value = scalar(node.value) if node.style is None else node.value
             return Lined(value=value, place=place, line=line, text=node.value)

@@ -1,0 +1,257 @@
+"""Whatever is malformed is refused: exit code 2, one clear message, no traceback, and everything is left as it was.
+
+The inputs are generated, always the same ones: see malformed.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from malformed import (
+    Case,
+    Damage,
+    abouts,
+    checkpoints,
+    configurations,
+    data_files,
+    files_for,
+    journals,
+    names,
+    options,
+    published_files,
+    spaces,
+    statuses,
+    studies,
+)
+
+from tuner import driver, ray_cluster
+from tuner.cli import DONE, THEIRS, main
+from tuner.driver import SearchOptions
+from tuner.record import Journal, TrialEnd, read_run
+from tuner.searcher import StudySearch
+from tuner.spec import read_space
+from tuner.trial import checkpoint_file
+from tuner.winner import Winner
+
+MOST_CHARACTERS = 6_000  # of a message: some lines, whatever is in the file
+
+
+def inputs(strategy: st.SearchStrategy[Any], n: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`n` examples, the same ones every time."""
+    fixed = settings(
+        max_examples=n, derandomize=True, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    return lambda test: fixed(given(strategy)(test))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody() -> Iterator[None]:
+    """Nobody's account, data and terminal; and no Ray: what is malformed is refused before it has started."""
+
+    def too_late(*_: object) -> None:
+        raise AssertionError("Ray was waited for")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        patch.setattr(ray_cluster, "start_ray_early", lambda address=None: None)
+        patch.setattr(ray_cluster, "join", too_late)
+        patch.setattr(driver, "join", too_late)
+        for name in ("TUNER_DATA", "RAY_API_SERVER_ADDRESS", "FORCE_COLOR"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@contextlib.contextmanager
+def in_a_folder() -> Iterator[Path]:
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="malformed-") as folder:
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(before)
+
+
+def content(folder: Path) -> dict[str, bytes | None]:
+    """Every file and folder below, as bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def tuner(*words: str) -> tuple[int, str, str]:
+    """A command in this process: its exit code, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    return code, out.getvalue(), err.getvalue()
+
+
+def refused(*words: str) -> str:
+    """Runs a command in the current folder, which must be refused; the message."""
+    before = content(Path())
+    code, out, err = tuner(*words)
+    assert (code, out) == (THEIRS, ""), out + err
+    assert err.startswith("error: ") and err.count("error: ") == 1, err
+    assert "Traceback" not in err and "fault of tuner's" not in err, err
+    assert all(c.isprintable() or c == "\n" for c in err) and len(err) < MOST_CHARACTERS, err
+    assert content(Path()) == before
+    return err
+
+
+def is_refused(case: Case) -> None:
+    with in_a_folder():
+        for name, raw in case.files.items():
+            path = Path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir() if raw is None else path.write_bytes(raw)
+        assert case.said in refused(*case.words)
+
+
+# --- files of the user's -----------------------------------------------------------------------------------------------
+
+
+@inputs(spaces(), 40)
+def test_a_space_with_a_wrong_value_or_key_is_refused(case: Case) -> None:
+    is_refused(case)
+
+
+@inputs(files_for(("check",), ("train",), ("search", "--space"), ("submit", "--space"), ("cluster", "up"), ("resume",), ("show",)), 50)
+def test_a_file_that_is_no_yaml_or_not_what_was_asked_for_is_refused(case: Case) -> None:
+    is_refused(case)
+
+
+@inputs(configurations(), 25)
+def test_a_configuration_with_a_wrong_value_is_refused(case: Case) -> None:
+    is_refused(case)
+
+
+@inputs(data_files(), 40)
+def test_a_data_file_that_holds_no_data_is_refused(case: Case) -> None:
+    is_refused(case)
+
+
+@inputs(published_files(), 6)
+def test_damaged_images_are_refused(case: Case) -> None:
+    is_refused(case)
+
+
+@inputs(names(), 25)
+def test_a_name_that_cannot_be_a_runs_or_is_none_is_refused(case: Case) -> None:
+    is_refused(case)
+
+
+@inputs(options(), 40)
+def test_an_option_with_a_wrong_value_is_refused(case: Case) -> None:
+    is_refused(case)
+
+
+# --- a run's files -----------------------------------------------------------------------------------------------------
+
+SPACE = """\
+model: dec
+dataset: {name: digits, limit: 100}
+metric: {name: acc, goal: maximize}
+trials: 3
+epochs: 4
+early_terminate: none
+resources: {cpu: 1, gpu: 0, pack: off}
+parameters:
+  lr: {min: 0.01, max: 0.1}
+  hidden: {value: 8}
+  batch_size: {value: 25}
+  pretrain_epochs: {value: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed: a trial has ended, the next one has a checkpoint. Ray alone is left out."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    (folder / "space.yaml").write_text(SPACE)
+    spec = read_space(str(folder / "space.yaml"))
+    info = {"options": {}, "dataset_at": "digits", "data_root": None, "wandb": "disabled", "address": None, "versions": {}}
+    run = driver._open_run(spec, SearchOptions(out=folder / "runs", name="run"), info)
+    share = ray_cluster.Share(cpu=1, gpu=0, slots=1)
+    train = replace(driver._trainer(spec, share, None), folder=run.folder, checkpoint_every=0.0)
+    journal, searcher, winner = Journal(run.folder), StudySearch(spec, run.folder, run.name), Winner(run)
+    journal.search_started(run)
+    for last, ended in ((6, "complete"), (2, None)):  # the second finds its pre-training done
+        asked = searcher.suggest("it")
+        assert asked is not None
+        for report in islice(train(asked["trial"], asked["config"]), last):
+            journal.epoch_ended(asked["trial"], {**report.line, "time": 1.0})
+            if report.score is not None:
+                searcher.on_trial_result("it", {"score": report.score, "cluster_epoch": report.line["cluster_epoch"]})
+        assert report.ended == ended
+        if ended:
+            end = TrialEnd(
+                trial=0, state="complete", config=asked["config"], score=report.score, metrics=report.line["metrics"], epochs=last
+            )
+            journal.trial_ended(end)
+            winner.trial_ended(end)
+            searcher.on_trial_complete("it", {"score": report.score, "cluster_epoch": 4, "ended": "complete"})
+    journal.search_ended("stopped")
+    assert checkpoint_file(run.folder, 1).exists()
+    return folder / "runs"
+
+
+def test_the_run_that_the_following_is_done_to_would_go_on(interrupted: Path) -> None:
+    with in_a_folder():
+        shutil.copytree(interrupted, "runs")
+        assert tuner("show", "run")[0] == DONE
+        assert "AssertionError: Ray was waited for" in tuner("resume", "run")[2]
+
+
+def is_noticed(runs: Path, damage: Damage, *commands: tuple[str, ...]) -> None:
+    """Every one of the commands refuses the run once the damage is done."""
+    with in_a_folder():
+        shutil.copytree(runs, "runs")
+        path = Path("runs/run") / damage.file
+        sound = path.read_bytes()
+        path.write_bytes(damage.done(sound))
+        assert path.read_bytes() != sound
+        for words in commands:
+            assert damage.said in refused(*words)
+
+
+@inputs(journals(), 25)
+def test_a_journal_that_is_damaged_before_its_last_line_is_refused_with_the_line(interrupted: Path, damage: Damage) -> None:
+    is_noticed(interrupted, damage, ("show", "run"), ("show", "run", "--json"), ("ls",), ("resume", "run"))
+
+
+@inputs(abouts() | statuses(), 30)
+def test_what_says_how_a_run_stands_is_refused_where_it_is_damaged(interrupted: Path, damage: Damage) -> None:
+    is_noticed(interrupted, damage, ("show", "run"), ("ls",), ("resume", "run"))
+
+
+@inputs(studies() | checkpoints(), 40)
+def test_a_study_or_a_checkpoint_that_is_damaged_is_not_gone_on_from(interrupted: Path, damage: Damage) -> None:
+    is_noticed(interrupted, damage, ("resume", "run"))
+
+
+@inputs(files_for(("unused",)), 15)
+def test_a_space_that_is_damaged_is_not_gone_on_with(interrupted: Path, case: Case) -> None:
+    raw = case.files["bad.yaml"]
+    if raw is not None:
+        is_noticed(interrupted, Damage("space.yaml", "another", lambda _: raw, "space.yaml"), ("resume", "run"))
+
+
+def test_a_torn_last_line_is_no_damage(interrupted: Path) -> None:
+    with in_a_folder():
+        shutil.copytree(interrupted, "runs")
+        before = read_run(Path("runs/run")).epochs
+        with Path("runs/run/results.jsonl").open("ab") as file:
+            file.write(b'{"trial": 1, "epo')
+        assert tuner("show", "run")[0] == DONE
+        assert read_run(Path("runs/run")).epochs == before
