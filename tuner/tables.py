@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from .doctor import Check
-    from .jobs import Job
     from .model import DataSpec, Descend, Hyper, Model, Phase, Replace
     from .record import Results, TrialRecord
     from .spec import Range, Spec
@@ -89,7 +87,8 @@ def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     return table
 
 
-def _table(title: str | None = None, *, caption: str | None = None) -> Table:
+def list_table(title: str | None = None, *, caption: str | None = None) -> Table:
+    """A rule below the names of its columns, no other lines."""
     return Table(
         title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", title_style="bold",
         pad_edge=False, show_edge=False,
@@ -114,7 +113,7 @@ def heading(results: Results, n: int = BEST) -> str:
 def best_table(results: Results, n: int = BEST) -> Table:
     """The best complete trials side by side: their score, other metrics, and what was searched."""
     best = results.ranked()[:n]
-    table = _table()
+    table = list_table()
     table.add_column("trial", no_wrap=True)
     for i, trial in enumerate(best):
         table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
@@ -190,7 +189,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
 
 def runs_table(runs: Sequence[Results]) -> Table:
     """One line per run."""
-    table = _table()
+    table = list_table()
     for column in ("run", "status", "model", "data", "trials", "best", "time"):
         table.add_column(column, justify="right" if column in ("trials", "time") else "left", overflow="fold")
     for run in runs:
@@ -248,7 +247,7 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
         ]
     )
     yield Text()
-    table = _table("Searched")
+    table = list_table("Searched")
     table.add_column("name", no_wrap=True)
     table.add_column("values", overflow="fold")
     table.add_column("when", overflow="fold", style="dim")
@@ -298,7 +297,7 @@ def model(model: Model, h: Hyper, owned: Mapping[str, Sequence[str]]) -> Iterato
 
     `owned`: the terms of each update, by its name.
     """
-    table = _table("Hyper-parameters", caption="s: static, a shape or a choice; equal for all trials that train in one pack")
+    table = list_table("Hyper-parameters", caption="s: static, a shape or a choice; equal for all trials that train in one pack")
     table.add_column("name", no_wrap=True)
     table.add_column("", style="dim", no_wrap=True)
     table.add_column("default", justify="right")
@@ -319,7 +318,7 @@ def model(model: Model, h: Hyper, owned: Mapping[str, Sequence[str]]) -> Iterato
 
 
 def _terms(model: Model, owned: Mapping[str, Sequence[str]]) -> Table:
-    table = _table("Loss terms", caption="–: it stands alone in its step, where a weight could not change anything")
+    table = list_table("Loss terms", caption="–: it stands alone in its step, where a weight could not change anything")
     table.add_column("weight", no_wrap=True)
     table.add_column("default", justify="right")
     table.add_column("formula", overflow="fold")
@@ -377,18 +376,6 @@ def checks(found: Sequence[Check]) -> Table:
         if one.todo:
             said.append(f"\n→ {one.todo}", style="dim")
         table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), said)
-    return table
-
-
-def jobs_table(found: Sequence[tuple[Job, str]]) -> Table:
-    """`tuner status`: one line per submitted search, with what it said last."""
-    table = _table()
-    for name in ("run", "state", "for", "last words"):
-        table.add_column(name, no_wrap=name != "last words", overflow="fold")
-    for job, words in found:
-        since = duration((job.ended or time.time()) - job.began) if job.began else "–"
-        style = {"done": "green", "running": "cyan", "failed": "red", "stopped": "magenta"}.get(job.state, "")
-        table.add_row(job.name, Text(job.state, style=style), since, Text(words))
     return table
 
 
