@@ -163,7 +163,7 @@ def _tell(outcome: Outcome, console: Console) -> None:
     for part in tables.written(outcome.folder):
         console.print(part)
     if outcome.status == "stopped":
-        ended = sum(n for state, n in results.counts().items() if state != "stopped")
+        ended = sum(trial.is_over for trial in results.trials)
         kept = f"{tables.counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
         console.print()
         say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {as_typed(outcome.folder)}")

@@ -75,7 +75,7 @@ def give(folder: Path, order: Order) -> str | None:
         answer.unlink(missing_ok=True)
         _remove_if_empty(folder)
     if not said["taken"]:
-        raise UserError(f"{folder.name}: {said['said']}")
+        raise UserError(said["said"])
     return str(said["said"])
 
 
@@ -140,7 +140,7 @@ class Inbox:
             if order is None:
                 raise UserError(f"{path.name} is no order of tuner's.")
             if self._first and order.do == "stop":
-                raise UserError("it has only just begun, and that was for its driver before. Say it again.")
+                raise UserError(f"{self._folder.name} has only just begun, and that was for its driver before. Say it again.")
             said, taken = self._take(order), True
         except UserError as error:
             if isinstance(error, NotNow) and order is not None and order.kept:

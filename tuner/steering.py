@@ -43,7 +43,7 @@ class Steering:
     def _stop(self, number: int) -> str:
         trial = _trial(self._searcher.study.get_trials(deepcopy=False), number, self._run.name)
         if trial.state.is_finished():
-            raise UserError(f"trial {number} has ended already: it is {trial.user_attrs.get('state')}.")
+            raise UserError(f"Trial {number} of {self._run.name} has ended already: it is {trial.user_attrs.get('state')}.")
         never_begun = self._searcher.withdraw(number)
         if never_begun is not None:
             self._callback.withdraw(never_begun)
@@ -59,7 +59,7 @@ class Steering:
         wanted = _wanted(order, self._run, trials)
         if self._searcher.full:
             raise NotNow(
-                f"it has begun all its {len(trials)} trials. When they have ended, enqueue it again, and: "
+                f"{self._run.name} has begun all its {len(trials)} trials. When they have ended, enqueue this again, and: "
                 f"tuner resume {self._run.name} --trials +1"
             )
         about: dict[str, Any] = {"order": order.id, "like": order.like, "set": list(order.set), "beside": dict(wanted.beside)}
@@ -91,7 +91,7 @@ def _wanted(order: Order, run: Run, trials: Sequence[FrozenTrial]) -> Wanted:
 def _trial(trials: Sequence[FrozenTrial], number: int, name: str) -> FrozenTrial:
     if not 0 <= number < len(trials):
         begun = f"{name} has begun trials 0 to {len(trials) - 1}" if trials else f"{name} has begun none yet"
-        raise UserError(f"there is no trial {number}: {begun}.")
+        raise UserError(f"There is no trial {number}: {begun}.")
     return trials[number]
 
 

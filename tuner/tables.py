@@ -143,6 +143,9 @@ def outcome(results: Results) -> Iterator[RenderableType]:
     ends |= {state: others.count(state) for state in dict.fromkeys(others)}
     line = Text(f"{counted(len(results.trials), 'trial')}: ").append_text(states(ends))
     yield line.append(f"; {counted(results.epochs, 'epoch')} in {duration(results.seconds)}")
+    asked = [trial.trial for trial in results.trials if trial.asked_for]
+    if asked:
+        yield Text(f"Asked for: {_who(asked).lower()}")
     yield from (Text(f"{who} failed: {reason}", style="red") for who, reason, _ in _failures(results)[:REASONS])
     if len(_failures(results)) > REASONS:
         yield Text("There are other reasons; results.jsonl has them.", style="red")

@@ -68,7 +68,7 @@ def read_wanted(spec: Spec, texts: Iterable[str], like: FrozenTrial | None = Non
         name, p = found.name, spec.known.get(found.name)
         if not wider.active(found, chosen):
             if name in said:
-                problems.at(pins[name], f"'{name}' is not searched here: it asks for {_conditions(found)}.")
+                problems.at(pins[name], f"'{name}' is not searched here: it asks for {_conditions(found)}. Say that, too.")
             continue
         default = None if p is None else _in_range(found, p.default)
         before = None if like is None else like.params.get(name)
