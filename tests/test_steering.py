@@ -194,7 +194,7 @@ def test_a_trial_that_is_stopped_keeps_its_score_and_the_search_goes_on(tmp_path
     one, waits, over, none = stop("2", 1), stop("3", 2), stop("4", 0), stop("5", 9)
     outcome, gives = steered(tmp_path, {(1, 2): [enqueue("1", "n_clusters=5"), one, waits, over, none]})
     assert answer(outcome, one) == (True, "Trial 1 of s stops with the epoch that it is in. The search goes on.")
-    assert answer(outcome, waits) == (True, "Trial 2 of s is stopped: it had not begun.")
+    assert answer(outcome, waits) == (True, "Trial 2 of s is stopped: it was waiting for its turn.")
     assert answer(outcome, over) == (False, "Trial 0 of s has ended already: it is complete.")
     assert answer(outcome, none) == (False, "There is no trial 9: s has begun trials 0 to 2.")
     assert (outcome.status, gives.started) == ("done", [0, 1, 3, 4, 5])

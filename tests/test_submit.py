@@ -162,7 +162,7 @@ def steer(tuner: Tuner, url: str) -> None:
     assert [(job["name"], job["state"]) for job in json.loads(out) if "-order-" in job["name"] or job["name"] == "long"] == [
         ("long", "running")
     ]
-    assert tuner("status", "lung", "--address", url)[2].endswith("Did you mean 'long'? `tuner status` lists them.\n")
+    assert tuner("status", "lung", "--address", url)[2].endswith("Did you mean 'long'? `tuner status --address` lists them.\n")
 
 
 @pytest.mark.slow

@@ -77,8 +77,9 @@ def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
     for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", f".{LOCK}.*"):
         for path in sorted(folder.glob(pattern)):
             yield "left by a driver that was killed while it wrote", path
-    for path in sorted((folder / ORDERS).glob("*.answer*")):
-        yield "answers that nobody waited for", path
+    for path in sorted((folder / ORDERS).glob("*")):
+        if path.suffix != ".json":
+            yield "answers that nobody waited for", path
     for path in sorted(Path(tempfile.gettempdir()).glob(f"tuner-{results.name}-*-*")):
         run, pid, _ = path.name.rsplit("-", 2)  # the random end has no dash
         if run == f"tuner-{results.name}" and pid.isdecimal() and is_gone(int(pid)):

@@ -134,7 +134,7 @@ _LOCAL_DASHBOARD = "http://127.0.0.1:8265"
     epilog=examples(
         "tuner submit --space my.yaml --address http://127.0.0.1:8265 --out /shared/runs",
         "tuner logs my-1121-194502 --follow",
-        "tuner stop my-1121-194502",
+        "tuner stop my-1121-194502 --address http://127.0.0.1:8265",
     )
 )
 def submit(
@@ -163,7 +163,10 @@ def submit(
         {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}
     )
     what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
-    with interruptible("Interrupted. `tuner status` says whether it was submitted."), new_console(stderr=True).status("Submitting"):
+    with (
+        interruptible("Interrupted. `tuner status --address` says whether it was submitted."),
+        new_console(stderr=True).status("Submitting"),
+    ):
         run = jobs.submit(what, address)
     console = new_console()
     console.print(run)  # alone on stdout's first line, for scripts

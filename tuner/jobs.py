@@ -246,7 +246,7 @@ def _job(client: JobSubmissionClient, name: str) -> Job:
         if each.submission_id == name:
             return _read(each)
     names = [str(each.submission_id) for each in known]
-    raise UserError(f"No search '{name}' was submitted to this cluster.{did_you_mean(name, names)} `tuner status` lists them.")
+    raise UserError(f"No search '{name}' was submitted to this cluster.{did_you_mean(name, names)} `tuner status --address` lists them.")
 
 
 def _read(details: Any) -> Job:

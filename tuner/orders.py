@@ -125,36 +125,44 @@ class Inbox:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + LOOK_EVERY_S
-        with contextlib.suppress(OSError):
-            if self._first:
-                for answer in (self._folder / ORDERS).glob("*.answer"):  # to somebody who did not wait
-                    answer.unlink(missing_ok=True)
-            for path in waiting(self._folder):
-                self._take_up(path)
-            self._first = False
+        try:
+            for answer in (self._folder / ORDERS).glob("*.answer") if self._first else ():  # to somebody who did not wait
+                answer.unlink(missing_ok=True)
+            found = waiting(self._folder)
+        except OSError:
+            return
+        for path in found:
+            self._take_up(path)
+        self._first = False
 
     def _take_up(self, path: Path) -> None:
-        order = None
         try:
             order = _read(path)
-            if order is None:
-                raise UserError(f"{path.name} is no order of tuner's.")
-            if self._first and order.do == "stop":
-                raise UserError(f"{self._folder.name} has only just begun, and that was for its driver before. Say it again.")
-            said, taken = self._take(order), True
+        except OSError:
+            return  # it was withdrawn, or the folder is away
+        taken = False
+        try:
+            said = self._done(order, path)
+            taken = True
         except UserError as error:
             if isinstance(error, NotNow) and order is not None and order.kept:
                 return
-            said, taken = str(error), False
-        except FileNotFoundError:
-            return  # it was withdrawn
-        if order is None or order.kept:
-            if not taken:
-                logger.warning("What was enqueued while no driver ran is refused: %s", said)
-        else:
-            write_atomically(path.with_suffix(".answer"), json.dumps({"taken": taken, "said": said}) + "\n")
-        path.unlink(missing_ok=True)
-        _remove_if_empty(self._folder)
+            said = str(error)
+        heard = order is not None and not order.kept
+        if not heard and not taken:
+            logger.warning("What was enqueued while no driver ran is refused: %s", said)
+        with contextlib.suppress(OSError):  # it is taken up again, and known by its name
+            if heard:
+                write_atomically(path.with_suffix(".answer"), json.dumps({"taken": taken, "said": said}) + "\n")
+            path.unlink(missing_ok=True)
+            _remove_if_empty(self._folder)
+
+    def _done(self, order: Order | None, path: Path) -> str:
+        if order is None:
+            raise UserError(f"{path.name} is no order of tuner's.")
+        if self._first and order.do == "stop":
+            raise UserError(f"{self._folder.name} has only just begun, and that was for its driver before. Say it again.")
+        return self._take(order)
 
 
 def _read(path: Path) -> Order | None:
@@ -164,5 +172,5 @@ def _read(path: Path) -> Order | None:
     except (ValueError, TypeError, KeyError):
         return None
     numbers = all(number is None or type(number) is int for number in (order.trial, order.like))
-    sound = numbers and order.do in ("stop", "enqueue") and all(isinstance(text, str) for text in order.set)
+    sound = numbers and order.do in ("stop", "enqueue") and all(isinstance(text, str) for text in (order.id, *order.set))
     return order if sound else None

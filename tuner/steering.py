@@ -47,7 +47,7 @@ class Steering:
         never_begun = self._searcher.withdraw(number)
         if never_begun is not None:
             self._callback.withdraw(never_begun)
-            return f"Trial {number} of {self._run.name} is stopped: it had not begun."
+            return f"Trial {number} of {self._run.name} is stopped: it was waiting for its turn."
         self._callback.stop(number)
         return f"Trial {number} of {self._run.name} stops with the epoch that it is in. The search goes on."
 

@@ -109,8 +109,10 @@ class TuneCallback(tune.Callback):
         self._guarded(lambda: self._start(trial.config))
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any) -> None:
-        if "line" in result:  # else it was stopped in its pre-training
+        if "line" in result:
             self._guarded(lambda: self._result(result))
+        else:  # it was stopped in its pre-training
+            self._guarded(lambda: self._journal(self._mailbox.look(now=True)))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = trial.config["trial"]
@@ -186,6 +188,8 @@ class TuneCallback(tune.Callback):
         planned, clustering = planned_epochs(self._model, self._spec.hyper(asked["config"]))
         if planned > clustering:
             self._mailbox.open()
+        if asked["trial"] in self.stopper.unwanted:
+            self._mailbox.stop(asked["trial"])
         self._begin(asked)
         self._listeners.trial_started(asked["trial"], asked["config"])
 
