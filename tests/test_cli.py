@@ -88,7 +88,7 @@ def test_help_names_every_command_and_search_help_every_option(tuner: Any) -> No
     assert code == DONE
     for command in (
         *("search", "resume", "train", "check", "models", "describe", "spaces", "ls", "show"),
-        *("cluster", "doctor", "submit", "logs", "status", "stop"),
+        *("status", "stop", "enqueue", "clean", "cluster", "doctor", "submit", "logs"),
     ):
         assert re.search(rf"^│ {command} ", out, re.M), command
     _, out, _ = tuner("search", "--help")
@@ -687,6 +687,7 @@ def test_a_table_of_scores_by_another_rule_says_so() -> None:
         ("tuner train km", ["kmeans"]),
         ("tuner search --space aae_unsup_", ["aae_unsup_mnist"]),
         ("tuner show o", ["one"]),
+        ("tuner enqueue o", ["one"]),
     ],
 )
 def test_the_shell_completes_commands_models_spaces_and_runs(typed: str, offered: list[str]) -> None:

@@ -23,10 +23,10 @@ ENGINE = {
 # Who may import what the engine does without.
 MAY = {
     "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
-    "optuna": {"driver", "resume", "searcher"},
+    "optuna": {"driver", "resume", "searcher", "steering", "wanted"},
     "wandb": {"wandb_runs"},
-    "typer": {"cli", "cli_cluster", "cli_options"},
-    "rich": {"cli", "cli_options", "display", "tables"},
+    "typer": {"cli", "cli_cluster", "cli_options", "cli_steering"},
+    "rich": {"cli", "cli_options", "display", "status", "tables"},
     "yaml": set(FILES) - ENGINE,
     "torchvision": {"data_published"},
 }

@@ -12,7 +12,7 @@ import pytest
 
 from tuner import lock
 from tuner.errors import UserError
-from tuner.lock import LOCK, RunLock
+from tuner.lock import LOCK, RunLock, holder_of
 
 HOLD = """
 import sys, time
@@ -39,6 +39,8 @@ def test_two_drivers_on_one_run_are_refused_and_a_dead_ones_lock_is_taken_over(t
         with pytest.raises(UserError) as error:
             RunLock(tmp_path).acquire()
         host = json.loads((tmp_path / LOCK).read_text())["host"]
+        found = holder_of(tmp_path)
+        assert found is not None and (found.host, found.pid) == (host, process.pid) and found.since <= time.time()
         assert str(error.value) == (
             f"{tmp_path.name} has a driver already, process {process.pid} on {host}: one run has one driver. "
             "Stop that one with Ctrl-C, or wait for its end."
@@ -46,6 +48,7 @@ def test_two_drivers_on_one_run_are_refused_and_a_dead_ones_lock_is_taken_over(t
         process.send_signal(signal.SIGKILL)
         while process.poll() is None:
             time.sleep(0.01)
+        assert holder_of(tmp_path) is None
         with RunLock(tmp_path):
             assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
         assert not (tmp_path / LOCK).exists()

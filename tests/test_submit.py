@@ -131,7 +131,8 @@ def test_a_submitted_search_runs_on_the_cluster_and_can_be_followed(head: dict[s
 
 
 def test_a_submitted_search_that_is_stopped_keeps_what_it_had(head: dict[str, str], token: None, tuner: Tuner, here: Path) -> None:
-    words = ["--wandb", "disabled", "--trials", "500", "--name", "long", "--out", str(here)]
+    Path("space.yaml").write_text(SPACE.replace("{values: [5, 10, 15]}", "{min: 5, max: 200}"))
+    words = ["--wandb", "disabled", "--trials", "500", "--epochs", "60", "--name", "long", "--out", str(here)]
     code, out, err = tuner("submit", "--space", "space.yaml", "--address", head["url"], *words)
     assert code == DONE and out.splitlines()[0] == "long", err
     code, out, _ = tuner("status", "--address", head["url"])
@@ -139,6 +140,7 @@ def test_a_submitted_search_that_is_stopped_keeps_what_it_had(head: dict[str, st
     end = time.monotonic() + 120
     while "trial" not in jobs.last_words("long", head["url"]) and time.monotonic() < end:
         time.sleep(0.5)
+    steer(tuner, head["url"])
     assert tuner("stop", "long", "--address", head["url"])[:2] == (DONE, "long is stopped.\n")
     assert tuner("stop", "long", "--address", head["url"])[:2] == (DONE, "long is stopped.\n")  # once more does no harm
     code, out, _ = tuner("logs", "long", "--address", head["url"])
@@ -146,6 +148,21 @@ def test_a_submitted_search_that_is_stopped_keeps_what_it_had(head: dict[str, st
     results = read_run(here / "long")
     assert results.status == "stopped" and results.counts()["complete"] >= 1
     assert {state for state, n in results.counts().items() if n} == {"complete", "stopped"}  # Ray would kill it before it wrote that down
+    assert {trial.config["n_init"] for trial in results.trials if trial.asked_for} == {1}
+
+
+def steer(tuner: Tuner, url: str) -> None:
+    """Orders to the search `long`, through jobs on the cluster's head."""
+    code, out, err = tuner("enqueue", "long", "--set", "n_clusters=5", "--set", "n_init=1", "--address", url)
+    assert code == DONE and re.fullmatch(r"It is trial \d+ of long, and begins as soon as there is room\.\n", out), out + err
+    code, out, err = tuner("enqueue", "long", "--set", "n_cluster=5", "--address", url)
+    assert (code, out) == (THEIRS, "") and "Did you mean 'n_clusters'?" in err and err.count("error: ") == 1
+    assert tuner("stop", "long", "--trial", "400", "--address", url)[2].startswith("error: There is no trial 400: long has begun trials 0 ")
+    code, out, _ = tuner("status", "--address", url, "--json")
+    assert [(job["name"], job["state"]) for job in json.loads(out) if "-order-" in job["name"] or job["name"] == "long"] == [
+        ("long", "running")
+    ]
+    assert tuner("status", "lung", "--address", url)[2].endswith("Did you mean 'long'? `tuner status --address` lists them.\n")
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import ast
 import json
 import logging
 import re
-import shlex
 import sys
 import tempfile
 import traceback
@@ -39,6 +38,7 @@ from .cli_options import (
     Set,
     Trials,
     Wandb,
+    as_typed,
     complete_model,
     complete_run,
     complete_space,
@@ -46,10 +46,12 @@ from .cli_options import (
     given_options,
     interruptible,
     new_console,
+    run_folder,
     say,
     shipped,
     wandb_mode,
 )
+from .cli_steering import commands as steering_commands
 from .errors import UserError, did_you_mean, readable
 
 if TYPE_CHECKING:
@@ -161,10 +163,10 @@ def _tell(outcome: Outcome, console: Console) -> None:
     for part in tables.written(outcome.folder):
         console.print(part)
     if outcome.status == "stopped":
-        ended = sum(n for state, n in results.counts().items() if state != "stopped")
+        ended = sum(trial.is_over for trial in results.trials)
         kept = f"{tables.counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
         console.print()
-        say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {_as_typed(outcome.folder)}")
+        say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {as_typed(outcome.folder)}")
         raise typer.Exit(INTERRUPTED)
     if outcome.reason is not None:
         say(new_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
@@ -172,13 +174,6 @@ def _tell(outcome: Outcome, console: Console) -> None:
     if outcome.status == "failed":
         say(new_console(stderr=True), "The search failed before all its trials were run; what is above was kept.")
         raise typer.Exit(OURS)
-
-
-def _as_typed(folder: Path) -> str:
-    """A run as a command takes it: by its name where that is enough."""
-    from .tables import near
-
-    return shlex.quote(folder.name if folder.parent == Path("runs").absolute() else near(folder))
 
 
 # --- resume ------------------------------------------------------------------------------------------------------------
@@ -214,7 +209,7 @@ def resume(
     _warn_through(new_console(stderr=True))
     from . import record
 
-    folder = _run_folder(run, out)
+    folder = run_folder(run, out)
     before = record.read_run(folder)
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
     with interruptible("Interrupted before a trial went on."):
@@ -234,7 +229,7 @@ def resume(
         return
     count = len(outcome.results.trials)
     left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
-    more = "" if count < outcome.run.spec.trials else f" More: tuner resume {_as_typed(outcome.folder)} --trials +{count}"
+    more = "" if count < outcome.run.spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
     say(console, f"{folder.name} is finished: {left}.{more}")
 
 
@@ -415,7 +410,7 @@ def show(
     """Show a run's outcome so far: its best trials, how all ended, its files."""
     from . import record, tables
 
-    results = record.read_run(_run_folder(run, out))
+    results = record.read_run(run_folder(run, out))
     if as_json:
         sys.stdout.write(json.dumps(results.summary(), indent=2) + "\n")
         return
@@ -425,14 +420,6 @@ def show(
     console.print()
     for part in tables.written(results.folder):
         console.print(part)
-
-
-def _run_folder(run: str, out: Path) -> Path:
-    """A run's folder by its path, or by its name under `out`."""
-    path = Path(run)
-    if (path / "spec.json").is_file() or len(path.parts) > 1:
-        return path
-    return out / run
 
 
 def _shown(results: Results) -> Iterator[Any]:
@@ -447,6 +434,7 @@ def _shown(results: Results) -> Iterator[Any]:
 
 # --- the program -------------------------------------------------------------------------------------------------------
 
+app.add_typer(steering_commands)
 app.add_typer(cluster_commands)
 
 

@@ -134,7 +134,7 @@ _LOCAL_DASHBOARD = "http://127.0.0.1:8265"
     epilog=examples(
         "tuner submit --space my.yaml --address http://127.0.0.1:8265 --out /shared/runs",
         "tuner logs my-1121-194502 --follow",
-        "tuner stop my-1121-194502",
+        "tuner stop my-1121-194502 --address http://127.0.0.1:8265",
     )
 )
 def submit(
@@ -163,11 +163,14 @@ def submit(
         {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}
     )
     what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
-    with interruptible("Interrupted. `tuner status` says whether it was submitted."), new_console(stderr=True).status("Submitting"):
+    with (
+        interruptible("Interrupted. `tuner status --address` says whether it was submitted."),
+        new_console(stderr=True).status("Submitting"),
+    ):
         run = jobs.submit(what, address)
     console = new_console()
     console.print(run)  # alone on stdout's first line, for scripts
-    at = "" if address == _LOCAL_DASHBOARD else f" --address {address}"
+    at = f" --address {address}"
     say(console, f"It runs in {out}/{run} on the cluster. tuner logs {run}{at} | tuner status{at} | tuner stop {run}{at}")
 
 
@@ -184,28 +187,3 @@ def logs(
         for text in jobs.logs(run, address, follow=follow):
             sys.stdout.write(text)
             sys.stdout.flush()
-
-
-@commands.command(epilog="Example:  [bold]tuner status --address http://127.0.0.1:8265[/bold]")
-def status(address: JobsAddress = _LOCAL_DASHBOARD) -> None:
-    """List the submitted searches of a cluster: how each stands, and what it said last."""
-    from . import jobs, tables
-
-    console = new_console()
-    found = jobs.jobs(address)
-    if not found:
-        say(console, f"No search was submitted to {address} yet. Start with: tuner submit --space aae_unsup --address {address}")
-        return
-    console.print(tables.jobs_table([(job, jobs.last_words(job.name, address)) for job in found]))
-
-
-@commands.command(epilog="Example:  [bold]tuner stop my-1121-194502[/bold]")
-def stop(run: JobName, address: JobsAddress = _LOCAL_DASHBOARD) -> None:
-    """Stop a submitted search. Everything finished is kept."""
-    from . import jobs
-
-    with interruptible("The search was asked to stop."):
-        job = jobs.stop(run, address)
-    say(new_console(), f"{job.name} is {job.state}.")
-    if job.state in ("waiting", "running"):
-        raise typer.Exit(OURS)

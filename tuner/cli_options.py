@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -60,6 +61,24 @@ def complete_dataset(incomplete: str) -> Iterator[str]:
 
 def complete_run(incomplete: str) -> Iterator[str]:
     yield from (path.parent.name for path in Path("runs").glob(f"{incomplete}*/spec.json"))
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------------
+
+
+def run_folder(run: str, out: Path) -> Path:
+    """A run's folder by its path, or by its name under `out`."""
+    path = Path(run)
+    if (path / "spec.json").is_file() or len(path.parts) > 1:
+        return path
+    return out.expanduser() / run
+
+
+def as_typed(folder: Path) -> str:
+    """A run as a command takes it: by its name where that is enough."""
+    from .tables import near
+
+    return shlex.quote(folder.name if folder.absolute().parent == Path("runs").absolute() else near(folder))
 
 
 # --- options that several commands have --------------------------------------------------------------------------------

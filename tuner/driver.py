@@ -23,11 +23,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
+from . import __version__, orders
 from .errors import UserError
 from .lock import RunLock
 from .ray_cluster import Cluster, Share, join, start_ray_early
-from .record import SPEC, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
+from .record import SPACE, SPEC, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
 from .run_files import check_name
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "ResumeOptions", "SearchOptions", "resume", "search", "start_ray_early"]
 
-SPACE, PACKS = "space.yaml", "packs.json"
+PACKS = "packs.json"
 logger = logging.getLogger("tuner")
 
 _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
@@ -125,7 +125,7 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     """
     from .doctor import check_nodes
     from .resumable import ahead
-    from .resume import asked_in, configs_of, past_of, spec_of, write_study
+    from .resume import asked_in, check_asked, past_of, spec_of, write_study
     from .scheduler import Halving, scheduler
     from .searcher import STUDY, Proposals
     from .trial import CHECKPOINTS
@@ -139,17 +139,16 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         spec = spec_of(folder, options.trials, root)
         name = str(about["name"])  # the folder may have been moved
         asked, rungs = asked_in(folder, name), scheduler(spec)
-        configs = configs_of(asked, spec, folder / STUDY)
+        check_asked(asked, spec, folder / STUDY)
         judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
-        past, scores = past_of(folder, spec, configs, judge)
+        past, scores = past_of(folder, spec, asked, judge)
         over = len(past.ends) + len(past.pruned)
         if spec.trials < over + len(past.open):
             raise UserError(f"{name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
         proposals = Proposals(spec)
-        for trial in asked:
-            proposals.add(trial.params)
+        proposals.add_all(asked)
         run = Run(name=name, folder=folder, spec=spec, info=about, past=past)
-        if not past.open and not past.pruned and (over == spec.trials or proposals.exhausted()):
+        if not past.open and not past.pruned and (over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))):
             status = _finish(run)
             return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
         useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*.part")]
@@ -180,6 +179,7 @@ def _run(
     from ray import cloudpickle
 
     from .searcher import StudySearch
+    from .steering import Steering
     from .trial import CHECKPOINTS, Job
     from .tune_callback import TuneCallback
     from .winner import Winner
@@ -196,6 +196,7 @@ def _run(
         mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
         searcher = StudySearch(run.spec, run.folder, run.name)
         callback = TuneCallback(run.spec, mailbox, listeners, winner.trial_ended, run.past)
+        callback.take_orders = orders.Inbox(run.folder, Steering(run, searcher, callback).take).look
         asked = callback.stopper.asked
         try:
             with _signals(asked), _training(run, trainer, room) as (share, train):
@@ -257,12 +258,13 @@ def _fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler
     """Hands the search to Tune, and returns when it is over."""
     from ray import tune
 
+    from .clean import scratch_prefix
     from .trial import trainable
     from .tune_callback import only_the_trial_is_lost
 
     searcher, scheduler, callback = ours
     over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
-    with tempfile.TemporaryDirectory(prefix="tuner-") as scratch, only_the_trial_is_lost():
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost():
         tune.Tuner(
             trainable(job),
             tune_config=tune.TuneConfig(

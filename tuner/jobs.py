@@ -161,6 +161,12 @@ def jobs(address: str) -> list[Job]:
         return _jobs(client)
 
 
+def job(name: str, address: str) -> Job:
+    """One of them."""
+    with _connected(address) as client:
+        return _job(client, name)
+
+
 def last_words(name: str, address: str) -> str:
     """The last line of a search's that says how far it is, or else the last that it printed."""
     with _connected(address) as client:
@@ -197,6 +203,34 @@ def stop(name: str, address: str) -> Job:
         return job
 
 
+def order(name: str, address: str, words: Sequence[str]) -> str:
+    """Runs `tuner WORDS` for a search where it runs, in a job of its own, and returns what it said.
+
+    Raises:
+        UserError: what it said where it refused.
+    """
+    with _connected(address) as client:
+        out, mine = _job(client, name).out, f"{name}-order-{time.time_ns()}"
+        command = ["exec", "python", "-m", "tuner.cli", words[0], name, f"--out={out}", *words[1:]]
+        _hand_in(client, submission_id=mine, entrypoint=shlex.join(command), runtime_env={"env_vars": {"RAY_API_SERVER_ADDRESS": ""}})
+        try:
+            end = time.monotonic() + BEGIN_S
+            while not (details := client.get_job_info(mine)).status.is_terminal():
+                if time.monotonic() > end:
+                    raise UserError(f"The cluster has not run `tuner {words[0]}` for {BEGIN_S} s. Its head may have no room for it.")
+                time.sleep(POLL_S)
+            log = client.get_job_logs(mine)
+        finally:
+            with contextlib.suppress(RuntimeError):  # it is not over
+                client.delete_job(mine)
+    if "error: " in log:
+        raise UserError(log[log.index("error: ") + len("error: ") :].strip())
+    said = [line for line in log.splitlines() if line.strip()]
+    if details.driver_exit_code != 0 or not said:
+        raise UserError(f"The cluster could not run `tuner {words[0]}`: {said[-1] if said else details.message}")
+    return said[-1]
+
+
 def _jobs(client: JobSubmissionClient) -> list[Job]:
     ours = [each for each in client.list_jobs() if each.submission_id and "tuner" in (each.metadata or {})]
     return sorted(map(_read, ours), key=lambda job: -job.began)
@@ -208,7 +242,7 @@ def _job(client: JobSubmissionClient, name: str) -> Job:
         if each.submission_id == name:
             return _read(each)
     names = [str(each.submission_id) for each in known]
-    raise UserError(f"No search '{name}' was submitted to this cluster.{did_you_mean(name, names)} `tuner status` lists them.")
+    raise UserError(f"No search '{name}' was submitted to this cluster.{did_you_mean(name, names)} `tuner status --address` lists them.")
 
 
 def _read(details: Any) -> Job:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,7 @@ class RunLock:
             UserError: another driver that lives holds it.
         """
         with _alone_with(self._path.parent):
-            holder = _read(self._path)
-            if holder is not None and _alive(holder, self._path):
-                raise UserError(_refusal(self._path, holder))
+            check_free(self._path.parent)
             write_atomically(self._path, json.dumps(self._mine) + "\n")
         self._thread = threading.Thread(target=self._beat, name="lock", daemon=True)
         self._thread.start()
@@ -81,6 +80,37 @@ class RunLock:
                 # This process slept, and was taken for dead. Two that write one journal would spoil it: no clean end, an end.
                 logger.error("%s has been taken over by a driver on %s: this one ends.", self._path.parent, holder.get("host"))
                 os._exit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A driver that runs. `since`: seconds since 1970."""
+
+    host: str
+    pid: int
+    since: float
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who drives the run in `folder`; None where nobody does."""
+    path = folder / LOCK
+    found = _read(path)
+    if found is None or not _alive(found, path):
+        return None
+    return Holder(host=str(found.get("host")), pid=int(found.get("pid", 0)), since=float(found.get("since", 0.0)))
+
+
+def check_free(folder: Path) -> None:
+    """Raises UserError where a driver that lives holds the run."""
+    path = folder / LOCK
+    found = _read(path)
+    if found is not None and _alive(found, path):
+        raise UserError(_refusal(path, found))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process of this machine has this number."""
+    return _start_of(pid) is None
 
 
 def _refusal(path: Path, holder: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 `results.jsonl` is the truth that every table is made from. One line per trial and epoch, `{"trial", "epoch", "phase",
 "cluster_epoch", "metrics", "time"}`, and one when a trial ends, `{"trial", "state", "config", "score", "metrics", "epochs",
-"seconds", "reason", "time"}`, with a `traceback` where it raised. `time` is the driver's clock in seconds since 1970. A trial that
-was interrupted has an end `stopped`, and where the search was resumed its further epochs and another end after that.
+"seconds", "reason", "time"}`, with a `traceback` where it raised, and `asked_for` where a person asked for its configuration. `time`
+is the driver's clock in seconds since 1970. A trial that was interrupted has an end `stopped`, and where the search was resumed its
+further epochs and another end after that; with `for_good` it was stopped by itself, and does not go on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tuner")
 
-JOURNAL, STATUS, SPEC = "results.jsonl", "status.json", "spec.json"
+JOURNAL, STATUS, SPEC, SPACE = "results.jsonl", "status.json", "spec.json", "space.yaml"
 
 # --- events ------------------------------------------------------------------------------------------------------------
 
@@ -81,6 +82,13 @@ class TrialEnd:
     seconds: float = 0.0
     reason: str | None = None
     traceback: str | None = None  # where it raised
+    asked_for: bool = False  # by a person
+    for_good: bool = False  # it was stopped by a person, and does not go on with the search
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stays so: what was stopped with its search goes on with it."""
+        return self.state != "stopped" or self.for_good
 
     def line(self, now: float) -> dict[str, Any]:
         """The journal's line."""
@@ -95,7 +103,8 @@ class TrialEnd:
             "reason": self.reason,
             "time": round(now, 3),
         }
-        return line | ({} if self.traceback is None else {"traceback": self.traceback})
+        rare = {"traceback": self.traceback, "asked_for": self.asked_for, "for_good": self.for_good}
+        return line | {name: value for name, value in rare.items() if value}
 
 
 class Listener(Protocol):
@@ -297,6 +306,13 @@ class TrialRecord:
     seconds: float = 0.0
     reason: str | None = None
     traceback: str | None = None
+    asked_for: bool = False
+    for_good: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stays as it is when the search goes on."""
+        return self.state in STATES and (self.state != "stopped" or self.for_good)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,8 +365,7 @@ def read_run(folder: Path) -> Results:
         UserError: there is no run, or what is there is damaged.
     """
     if not os.path.isfile(folder / SPEC):  # noqa: PTH113 - Path.is_file raises where a name is too long to be one
-        siblings = [path.name for path in _run_folders(folder.parent)]
-        raise UserError(f"There is no run '{folder}'.{did_you_mean(folder.name, siblings)} `tuner ls` lists them.")
+        raise no_such_run(folder)
     spec = _json_object(folder / SPEC, wrong_about)
     status = _read_status(folder)
     now = _status_now(status)
@@ -398,6 +413,11 @@ def read_run(folder: Path) -> Results:
     )
 
 
+def no_such_run(folder: Path) -> UserError:
+    siblings = [path.name for path in _run_folders(folder.parent)]
+    return UserError(f"There is no run '{folder}'.{did_you_mean(folder.name, siblings)} `tuner ls` lists them.")
+
+
 def _ended(line: Mapping[str, Any], epochs: int) -> TrialRecord:
     score = line.get("score")
     return TrialRecord(
@@ -410,6 +430,8 @@ def _ended(line: Mapping[str, Any], epochs: int) -> TrialRecord:
         seconds=float(line.get("seconds", 0.0)),
         reason=line.get("reason"),
         traceback=line.get("traceback"),
+        asked_for=bool(line.get("asked_for")),
+        for_good=bool(line.get("for_good")),
     )
 
 

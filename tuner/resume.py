@@ -20,11 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 from .errors import UserError
 from .loop import COLLAPSED_AFTER, planned_epochs
 from .model import load_model
-from .record import JOURNAL, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
+from .ranges import show
+from .record import JOURNAL, SPACE, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
 from .run_files import is_whole
 from .searcher import STUDY, new_study, open_storage, told, worst
 from .space import Spec
 from .spec import Options, read_space
+from .wanted import ASKED_FOR, config_of
 
 Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
 Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
@@ -56,18 +58,7 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
         UserError: it cannot be read, or means something else by now.
     """
     about = _about(folder)
-    said = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
-    dataset = about["dataset"]
-    options = Options(
-        **said,
-        name=about["space"],
-        dataset=about["dataset_at"],
-        limit=dataset["limit"],
-        scale=dataset["scale"],
-        trials=_trials(trials, int(about["trials"])),
-        data_root=data_root,
-    )
-    spec = read_space(str(folder / "space.yaml"), options=options)
+    spec = read_space(str(folder / SPACE), options=_options(about, _trials(trials, int(about["trials"])), data_root))
     now = json.loads(json.dumps(spec.resolved(), default=str))
     filled = now["filled"], about["filled"]
     for one in filled:  # what is said of the data and of the length of the search, here or there, makes no difference
@@ -83,10 +74,31 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
     return replace(spec, options=about["options"], notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
 
 
+def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
+    """Checks a run's space with other values than its own for what it does not search.
+
+    Raises:
+        UserError: data, metric or model do not go with them.
+    """
+    about = _about(folder)
+    options = _options(about, int(about["trials"]), None)
+    kept = [text for text in options.set if text.partition("=")[0].strip() not in beside]
+    read_space(str(folder / SPACE), options=replace(options, set=[*kept, *(f"{name}={show(value)}" for name, value in beside.items())]))
+
+
+def _options(about: Mapping[str, Any], trials: int, data_root: Path | None) -> Options:
+    """What the command line said when the run began; with another `data_root`, if it is given."""
+    root = data_root or about.get("data_root")
+    said = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
+    data = about["dataset"]
+    where = {"dataset": about["dataset_at"], "limit": data["limit"], "scale": data["scale"], "data_root": Path(root) if root else None}
+    return Options(**said, **where, name=about["space"], trials=trials)
+
+
 def _about(folder: Path) -> dict[str, Any]:
     about = read_run(folder).spec_json
     missing = [key for key in ("options", "space", "dataset", "dataset_at", "trials", "filled", "versions") if key not in about]
-    if missing or not (folder / "space.yaml").is_file():
+    if missing or not (folder / SPACE).is_file():
         raise UserError(
             f"{folder.name} cannot go on: its spec.json has no '{missing[0]}'. It was begun by an older version of tuner, or was changed."
             if missing
@@ -126,23 +138,20 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
     return asked
 
 
-def configs_of(asked: Sequence[FrozenTrial], spec: Spec, path: Path) -> dict[int, dict[str, Any]]:
-    """The configurations of the trials that were asked for, their seeds included, by number. `path`: the study's, for the message.
+def check_asked(asked: Sequence[FrozenTrial], spec: Spec, path: Path) -> None:
+    """Checks the trials that were asked for. `path`: the study's, for the message.
 
     Raises:
         UserError: one has no seed, or values that its space does not have.
     """
-    configs = {}
     for trial in asked:
+        wrong = None if is_whole(trial.user_attrs.get("seed")) else "it has no seed"
         try:
-            wrong = None if is_whole(trial.user_attrs.get("seed")) else "it has no seed"
-            configs[trial.number] = spec.config(trial.params) | {"seed": trial.user_attrs.get("seed")}
-            spec.hyper(configs[trial.number])
-        except (KeyError, TypeError, ValueError) as error:
-            wrong = _said(error)
+            spec.hyper(config_of(spec, trial))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            wrong = wrong or _said(error)
         if wrong:
             raise UserError(f"{path} is damaged at trial {trial.number}: {wrong}. Nothing was changed. Bring the file back from a copy.")
-    return configs
 
 
 def _said(error: Exception) -> str:
@@ -181,15 +190,15 @@ def _agreeing(asked: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, flo
 # --- the journal -------------------------------------------------------------------------------------------------------
 
 
-def past_of(folder: Path, spec: Spec, configs: Mapping[int, dict[str, Any]], judge: Judge) -> tuple[Past, Scores]:
-    """What happened in a run so far. `configs`: of all that was asked for. `judge` is told all scores in their order.
+def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge) -> tuple[Past, Scores]:
+    """What happened in a run so far. `asked`: the trials of its study. `judge` is told all scores in their order.
 
     Raises:
         UserError: the journal is damaged, or tells of trials that nobody asked for.
     """
     path = folder / JOURNAL
     lines = list(read_lines(path)) if path.exists() else []
-    trials = {number: _Trial(number, config, spec) for number, config in configs.items()}
+    trials = {trial.number: _Trial(trial, spec) for trial in asked}
     for place, line in enumerate(lines, 1):
         trial = trials.get(line["trial"])
         wrong = f"the study does not know trial {line['trial']}" if trial is None else trial.add(line)
@@ -214,8 +223,9 @@ def past_of(folder: Path, spec: Spec, configs: Mapping[int, dict[str, Any]], jud
 class _Trial:
     """A trial as its lines are read."""
 
-    def __init__(self, number: int, config: dict[str, Any], spec: Spec) -> None:
-        self.number, self.config, self._spec = number, config, spec
+    def __init__(self, asked: FrozenTrial, spec: Spec) -> None:
+        self.number, self.config, self._spec = asked.number, config_of(spec, asked), spec
+        self._asked_for = ASKED_FOR in asked.user_attrs
         self.metrics: list[dict[str, float]] = []  # of each epoch; empty where it was not trained
         self.clustering: list[dict[str, float]] = []  # of each clustering epoch
         self.end: dict[str, Any] | None = None
@@ -228,7 +238,7 @@ class _Trial:
             return f"trial {self.number} has ended before"
         if "state" in line:
             self._seconds, self._since, self._until = float(line.get("seconds", 0.0)), 0.0, 0.0
-            self.end = line if line["state"] != "stopped" else None
+            self.end = line if _end(line).is_over else None
             return None
         if not self.metrics and line["epoch"] == self._shared() + 1:
             self.metrics = [{}] * self._shared()
@@ -299,6 +309,7 @@ class _Trial:
             metrics=known.shown,
             epochs=len(self.metrics),
             seconds=known.seconds,
+            asked_for=self._asked_for,
         )
 
 

@@ -11,7 +11,7 @@ import json
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from .metrics import WORST
 from .ranges import Range
 from .record import TrialEnd
 from .space import Metric, Spec
+from .wanted import ASKED_FOR, Wanted, beside_of, config_of
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left
@@ -113,6 +114,12 @@ class Proposals:
         """Notes that a configuration is tried."""
         self._seen.add(self._key(chosen))
 
+    def add_all(self, trials: Iterable[FrozenTrial]) -> None:
+        """Notes what was asked for. What was tried with other fixed values than the space's is none of its configurations."""
+        for trial in trials:
+            if not beside_of(trial.user_attrs):
+                self.add(trial.params)
+
     def is_new(self, chosen: Mapping[str, Any]) -> bool:
         return self._key(chosen) not in self._seen
 
@@ -165,14 +172,14 @@ class Proposals:
 
 
 class _Chosen(BaseSampler):
-    """Hands a choice that was made elsewhere to the trial that is being asked for."""
+    """Hands a choice that was made elsewhere to the trial that is being asked for: `wanted`, or a proposal."""
 
-    def __init__(self, proposals: Proposals, inner: BaseSampler) -> None:
-        self._proposals, self._inner = proposals, inner
+    def __init__(self, proposals: Proposals, inner: BaseSampler, wanted: Mapping[str, Any] | None) -> None:
+        self._proposals, self._inner, self._wanted = proposals, inner, wanted
         self._chosen: dict[str, Any] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        self._chosen = self._proposals.propose(study, trial)
+        self._chosen = self._proposals.propose(study, trial) if self._wanted is None else dict(self._wanted)
         return {name: self._proposals.distributions[name] for name in self._chosen}
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
@@ -210,42 +217,65 @@ class StudySearch(OptunaSearch):
         if "seed" not in self.study.user_attrs:
             self.study.set_user_attr("metric", spec.metric.name)
             self.study.set_user_attr("seed", spec.seed)
-        for trial in self.study.trials:
-            self.proposals.add(trial.params)
-        # Of an earlier driver. They go on first, in their order.
-        self._left = deque(trial for trial in self.study.trials if trial.state == TrialState.RUNNING)
+        self.proposals.add_all(self.study.trials)
+        self.full = len(self.study.trials) >= spec.trials  # whether no trial can be added
+        # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
+        self._waiting = deque(optuna.Trial(self.study, trial._trial_id) for trial in self.study.trials if trial.state == TrialState.RUNNING)
 
     # --- Tune asks ---
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial, or `Searcher.FINISHED` where every configuration was tried."""
-        if self._left:
-            return self._go_on(trial_id, self._left.popleft())
-        if self.proposals.exhausted():
-            return Searcher.FINISHED  # type: ignore[return-value]  # a word, whatever Ray's annotation says
+        """The next trial, or `Searcher.FINISHED` where the space, or the number of trials, is used up."""
+        if not self._waiting:
+            if self.full or self.proposals.exhausted():
+                self.full = True  # Tune does not ask again
+                return Searcher.FINISHED  # type: ignore[return-value]  # a word, whatever Ray's annotation says
+            self._waiting.append(self._ask())
+        return self._hand_out(trial_id, self._waiting.popleft())
+
+    def _ask(self, wanted: Wanted | None = None, asked_for: Mapping[str, Any] | None = None) -> optuna.Trial:
+        """A new trial of the study: what is wanted, or else the sampler's proposal."""
         number = len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = _Chosen(self.proposals, new_sampler(self.spec, number, 0))
+        spec = self.spec if wanted is None else wanted.spec
+        self.study.sampler = _Chosen(self.proposals, new_sampler(self.spec, number, 0), None if wanted is None else wanted.chosen)
         trial = self.study.ask()
         assert trial.number == number, "somebody else asks this study"
         chosen: dict[str, Any] = {}
-        for found in self.spec.searched():
-            if self.spec.active(found, chosen):
+        for found in spec.searched():
+            if spec.active(found, chosen):
                 chosen[found.name] = _suggest(trial, found)
-        self.proposals.add(chosen)
-        seed = trial_seed(self.spec.seed, number)
+        if asked_for is not None:
+            trial.set_user_attr(ASKED_FOR, asked_for)
         trial.set_user_attr("trial", number)
-        trial.set_user_attr("seed", seed)
+        trial.set_user_attr("seed", trial_seed(self.spec.seed, number))  # the last: with it the trial is whole
+        if not beside_of(trial.user_attrs):
+            self.proposals.add(chosen)
+        self.full = number + 1 >= self.spec.trials
+        return trial
+
+    def _hand_out(self, trial_id: str, trial: optuna.Trial) -> dict[str, Any]:
+        about = trial.user_attrs
         self._ot_trials[trial_id] = trial
-        self._asked[trial_id] = {"trial": number, "config": self.spec.config(chosen) | {"seed": seed}}
+        self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
+        self._asked[trial_id] = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about}
         return self._asked[trial_id]
 
-    def _go_on(self, trial_id: str, interrupted: FrozenTrial) -> dict[str, Any]:
-        """Hands out a trial that was interrupted, under its number."""
-        number, seed = interrupted.number, interrupted.user_attrs["seed"]
-        self._ot_trials[trial_id] = optuna.Trial(self.study, interrupted._trial_id)
-        self._steps[trial_id] = max(interrupted.intermediate_values, default=0)
-        self._asked[trial_id] = {"trial": number, "config": self.spec.config(interrupted.params) | {"seed": seed}}
-        return self._asked[trial_id]
+    # --- people ask ---
+
+    def enqueue(self, wanted: Wanted, asked_for: Mapping[str, Any]) -> int:
+        """Gives a configuration its number, where the search is not `full`; it is handed out before any that the sampler proposes."""
+        assert not self.full
+        self._waiting.append(self._ask(wanted, asked_for))
+        return self._waiting[-1].number
+
+    def withdraw(self, number: int) -> dict[str, Any] | None:
+        """Ends a trial that was not handed out: its number and configuration; None where it was."""
+        for trial in self._waiting:
+            if trial.number == number:
+                self._waiting.remove(trial)
+                self._give_up(trial, "stopped")
+                return {"trial": number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in trial.user_attrs}
+        return None
 
     # --- Tune tells ---
 
@@ -260,6 +290,8 @@ class StudySearch(OptunaSearch):
         ended = result.get("ended")
         if ended is None:
             self._close(trial_id, "pruned", TrialState.PRUNED)
+        elif ended == "stopped":
+            self._close(trial_id, ended, TrialState.FAIL)
         else:
             value = result["score"] if ended == "complete" else worst(self.spec.metric)
             self._close(trial_id, ended, TrialState.COMPLETE, value)
@@ -272,10 +304,12 @@ class StudySearch(OptunaSearch):
         """Closes what is still open: nothing stays RUNNING in a study that nobody asks any more."""
         for trial_id in list(self._ot_trials):
             self._close(trial_id, state, TrialState.FAIL)
-        for trial in self._left:
-            self.study._storage.set_trial_user_attr(trial._trial_id, "state", state)
-            self.study.tell(trial.number, state=TrialState.FAIL)
-        self._left.clear()
+        while self._waiting:
+            self._give_up(self._waiting.popleft(), state)
+
+    def _give_up(self, trial: optuna.Trial, state: str) -> None:
+        trial.set_user_attr("state", state)
+        self.study.tell(trial, state=TrialState.FAIL)
 
     def _step(self, trial_id: str, result: Mapping[str, Any]) -> None:
         score, step = result["score"], result["cluster_epoch"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +111,13 @@ class Spec:
         its default.
         """
         return {name: self._value(name, chosen) for name in [*self.known, *sorted(self.switches)]}
+
+    def fixing(self, values: Mapping[str, Any]) -> Spec:
+        """The same search with these of its fixed values, and of the model's defaults, at other ones."""
+        if not values:
+            return self
+        kept = tuple(found for found in self.parameters if found.name not in values)
+        return replace(self, parameters=(*kept, *(Range(name=name, kind="value", value=value) for name, value in values.items())))
 
     def hyper(self, config: Mapping[str, Any]) -> Hyper:
         """The model's part of a configuration: without switches and the trial's seed."""

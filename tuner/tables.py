@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from .errors import readable
 
 if TYPE_CHECKING:
     from .doctor import Check
-    from .jobs import Job
     from .model import DataSpec, Descend, Hyper, Model, Phase, Replace
     from .record import Results, TrialRecord
     from .spec import Range, Spec
@@ -91,7 +89,8 @@ def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     return table
 
 
-def _table(title: str | None = None, *, caption: str | None = None) -> Table:
+def list_table(title: str | None = None, *, caption: str | None = None) -> Table:
+    """A rule below the names of its columns, no other lines."""
     return Table(
         title=title, caption=caption, box=SIMPLE_HEAD, title_justify="left", caption_justify="left", title_style="bold",
         pad_edge=False, show_edge=False,
@@ -116,7 +115,7 @@ def heading(results: Results, n: int = BEST) -> str:
 def best_table(results: Results, n: int = BEST) -> Table:
     """The best complete trials side by side: their score, other metrics, and what was searched."""
     best = results.ranked()[:n]
-    table = _table()
+    table = list_table()
     table.add_column("trial", no_wrap=True)
     for i, trial in enumerate(best):
         table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
@@ -146,6 +145,9 @@ def outcome(results: Results) -> Iterator[RenderableType]:
     ends |= {state: others.count(state) for state in dict.fromkeys(others)}
     line = Text(f"{counted(len(results.trials), 'trial')}: ").append_text(states(ends))
     yield line.append(f"; {counted(results.epochs, 'epoch')} in {duration(results.seconds)}")
+    asked = [trial.trial for trial in results.trials if trial.asked_for]
+    if asked:
+        yield Text(f"Asked for: {_who(asked).lower()}")
     yield from (Text(f"{who} failed: {reason}", style="red") for who, reason, _ in _failures(results)[:REASONS])
     if len(_failures(results)) > REASONS:
         yield Text("There are other reasons; results.jsonl has them.", style="red")
@@ -192,7 +194,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
 
 def runs_table(runs: Sequence[Results]) -> Table:
     """One line per run."""
-    table = _table()
+    table = list_table()
     for column in ("run", "status", "model", "data", "trials", "best", "time"):
         table.add_column(column, justify="right" if column in ("trials", "time") else "left", overflow="fold")
     for run in runs:
@@ -250,7 +252,7 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
         ]
     )
     yield Text()
-    table = _table("Searched")
+    table = list_table("Searched")
     table.add_column("name", no_wrap=True)
     table.add_column("values", overflow="fold")
     table.add_column("when", overflow="fold", style="dim")
@@ -300,7 +302,7 @@ def model(model: Model, h: Hyper, owned: Mapping[str, Sequence[str]]) -> Iterato
 
     `owned`: the terms of each update, by its name.
     """
-    table = _table("Hyper-parameters", caption="s: static, a shape or a choice; equal for all trials that train in one pack")
+    table = list_table("Hyper-parameters", caption="s: static, a shape or a choice; equal for all trials that train in one pack")
     table.add_column("name", no_wrap=True)
     table.add_column("", style="dim", no_wrap=True)
     table.add_column("default", justify="right")
@@ -321,7 +323,7 @@ def model(model: Model, h: Hyper, owned: Mapping[str, Sequence[str]]) -> Iterato
 
 
 def _terms(model: Model, owned: Mapping[str, Sequence[str]]) -> Table:
-    table = _table("Loss terms", caption="–: it stands alone in its step, where a weight could not change anything")
+    table = list_table("Loss terms", caption="–: it stands alone in its step, where a weight could not change anything")
     table.add_column("weight", no_wrap=True)
     table.add_column("default", justify="right")
     table.add_column("formula", overflow="fold")
@@ -379,18 +381,6 @@ def checks(found: Sequence[Check]) -> Table:
         if one.todo:
             said.append(f"\n→ {one.todo}", style="dim")
         table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), said)
-    return table
-
-
-def jobs_table(found: Sequence[tuple[Job, str]]) -> Table:
-    """`tuner status`: one line per submitted search, with what it said last."""
-    table = _table()
-    for name in ("run", "state", "for", "last words"):
-        table.add_column(name, no_wrap=name != "last words", overflow="fold")
-    for job, words in found:
-        since = duration((job.ended or time.time()) - job.began) if job.began else "–"
-        style = {"done": "green", "running": "cyan", "failed": "red", "stopped": "magenta"}.get(job.state, "")
-        table.add_row(job.name, Text(job.state, style=style), since, Text(words))
     return table
 
 

@@ -78,9 +78,16 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._lines: list[dict[str, Any]] = []
+        self._unwanted: set[int] = set()
 
-    def put(self, line: dict[str, Any]) -> None:
+    def put(self, line: dict[str, Any]) -> bool:
+        """Whether the trial is to go on."""
         self._lines.append(line)
+        return line["trial"] not in self._unwanted
+
+    def stop(self, trial: int) -> None:
+        """A trial is not to go on with its pre-training."""
+        self._unwanted.add(trial)
 
     def take(self) -> list[dict[str, Any]]:
         """All that came since the last time, in its order."""
@@ -284,8 +291,9 @@ class TrialActor(tune.Trainable):
         for report in self._reports:
             if report.score is None:
                 mailbox: Any = ray.get_actor(self.job.mailbox)
-                ray.get(mailbox.put.remote(report.line))  # waits: Tune must not hear of a later epoch first
-                continue
+                if ray.get(mailbox.put.remote(report.line)):  # waits: Tune must not hear of a later epoch first
+                    continue
+                return {"ended": "stopped", "done": True}
             return {
                 "score": report.score,
                 "cluster_epoch": report.line["cluster_epoch"] or 0,

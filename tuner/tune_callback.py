@@ -38,14 +38,18 @@ ANSWER_S = 30.0  # the mailbox's longest, before it counts as lost
 
 
 class StopWhenAsked(Stopper):
-    """Ends the search when somebody asks for it, without waiting for the epochs that are being trained."""
+    """Ends the search when somebody asks for it, without waiting for the epochs that are being trained; and single trials."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.trials: Sequence[TuneTrial] = ()
+        self.unwanted: set[int] = set()  # trials that are to end with the epoch that they are in
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        unwanted = result["ended"] is None and result["line"]["trial"] in self.unwanted
+        if unwanted:
+            result["ended"] = "stopped"  # for the searcher and the callback, who hear of it next
+        return unwanted
 
     def stop_all(self) -> bool:
         if self.asked.is_set():
@@ -64,6 +68,7 @@ class _Running:
     """What is known of a trial that has not ended."""
 
     config: dict[str, Any]
+    asked_for: bool = False  # by a person
     started: float = field(default_factory=time.monotonic)
     epochs: int = 0
     score: float | None = None
@@ -89,6 +94,7 @@ class TuneCallback(tune.Callback):
         self._differs = False  # whether it was said
         self.hopeless: str | None = None  # why the search was given up
         self._told: set[int] = set()  # trials whose end was told
+        self.take_orders: Callable[[], None] = lambda: None
         self.stopper = StopWhenAsked()
         self.error: BaseException | None = None  # what went wrong in here: Tune would only pass on its text
 
@@ -97,16 +103,21 @@ class TuneCallback(tune.Callback):
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self.stopper.trials = trials
         self._guarded(lambda: self._journal(self._mailbox.look()))
+        self._guarded(self.take_orders)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         self._guarded(lambda: self._start(trial.config))
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any) -> None:
-        self._guarded(lambda: self._result(result))
+        if "line" in result:
+            self._guarded(lambda: self._result(result))
+        else:  # it was stopped in its pre-training
+            self._guarded(lambda: self._journal(self._mailbox.look(now=True)))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = trial.config["trial"]
-        ended = self._running[number].ended or "pruned"  # nobody but the scheduler stops a trial that has not ended
+        # Nobody else but the scheduler stops a trial that has not ended.
+        ended = self._running[number].ended or ("stopped" if number in self.stopper.unwanted else "pruned")
         self._guarded(lambda: self._end(number, ended))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -133,6 +144,17 @@ class TuneCallback(tune.Callback):
 
     # --- ours ---
 
+    def stop(self, trial: int) -> None:
+        """Ends a trial with the epoch that it is in."""
+        self.stopper.unwanted.add(trial)
+        self._mailbox.stop(trial)
+
+    def withdraw(self, asked: Mapping[str, Any]) -> None:
+        """Ends a trial that was never begun."""
+        self.stopper.unwanted.add(asked["trial"])
+        self._begin(asked)
+        self._end(asked["trial"], "stopped")
+
     def close(self, trials: Sequence[Mapping[str, Any]], state: str, reason: str | None) -> None:
         """Ends what has not: of all configurations that Tune was given, those that nothing was heard of since."""
         with contextlib.suppress(ray.exceptions.RayError):  # where Ray itself is gone, so is what lay in the mailbox
@@ -153,7 +175,7 @@ class TuneCallback(tune.Callback):
         """What is known of the trial; from earlier, where it goes on."""
         number, config = asked["trial"], asked["config"]
         if number not in self._running:
-            running = self._running[number] = _Running(config=config)
+            running = self._running[number] = _Running(config=config, asked_for=asked.get("asked_for", False))
             before = self._open.pop(number, None)
             if before is not None:
                 running.epochs, running.known, running.before = len(before.metrics), before.metrics, before.seconds
@@ -166,6 +188,8 @@ class TuneCallback(tune.Callback):
         planned, clustering = planned_epochs(self._model, self._spec.hyper(asked["config"]))
         if planned > clustering:
             self._mailbox.open()
+        if asked["trial"] in self.stopper.unwanted:
+            self._mailbox.stop(asked["trial"])
         self._begin(asked)
         self._listeners.trial_started(asked["trial"], asked["config"])
 
@@ -211,6 +235,7 @@ class TuneCallback(tune.Callback):
 
     def _end(self, number: int, state: str) -> None:
         running = self._running.pop(number)
+        for_good = state == "stopped" and number in self.stopper.unwanted
         end = TrialEnd(
             trial=number,
             state=state,
@@ -219,8 +244,10 @@ class TuneCallback(tune.Callback):
             metrics=running.metrics,
             epochs=running.epochs,
             seconds=running.before + time.monotonic() - running.started,
-            reason=running.reason,
+            reason="it was told to" if for_good else running.reason,
             traceback=running.traceback,
+            asked_for=running.asked_for,
+            for_good=for_good,
         )
         self._told.add(number)
         self._listeners.trial_ended(end)
@@ -255,6 +282,10 @@ class _MailboxReader:
         """Makes the mailbox where there is none yet: most models have no pre-training."""
         if self._actor is None:
             self._actor = ray.remote(Mailbox).options(name=self._name, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+
+    def stop(self, trial: int) -> None:
+        if self._actor is not None:
+            self._actor.stop.remote(trial)
 
     def look(self, *, now: bool = False) -> list[dict[str, Any]]:
         """What has come. `now`: all that was put before this call; else what is there without waiting for an answer."""

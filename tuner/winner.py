@@ -35,7 +35,7 @@ class Winner:
             self._best = end
             weights_file(self._run.folder, end.trial).replace(self._run.folder / BEST_WEIGHTS)
             write_atomically(self._run.folder / BEST, best_yaml(self._run, end))
-        if end.state != "stopped":  # what was stopped may go on one day
+        if end.is_over:
             self._clean(end)
 
     def _clean(self, end: TrialEnd) -> None:

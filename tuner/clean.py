@@ -1,0 +1,107 @@
+"""`tuner clean`: what of a run is not needed to show it, to resume it, or to use its winner."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .lock import LOCK, RunLock, check_free, is_gone
+from .orders import ORDERS
+from .record import read_run
+from .searcher import STUDY
+from .tables import counted
+from .trial import CHECKPOINTS
+
+_NUMBER = re.compile(r"(\d+)\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """What was found in a run. `found`: paths, each with why it is not needed."""
+
+    folder: Path
+    found: Sequence[tuple[str, Path, int]]  # why, what, bytes
+
+
+def scratch_prefix(run: str) -> str:
+    """How the folder is called that Ray Tune insists on, beside other temporary files: a driver that is killed leaves it behind."""
+    return f"tuner-{run}-{os.getpid()}-"
+
+
+def clean(folders: Sequence[Path], *, dry_run: bool) -> Iterator[Cleaned]:
+    """Removes it, run after run, and says what it was.
+
+    Raises:
+        UserError: one of them runs, or is damaged. Nothing has been removed then.
+    """
+    for folder in folders:
+        check_free(folder)
+    found = [Cleaned(folder=folder, found=[(why, path, _size(path)) for why, path in _unneeded(folder)]) for folder in folders]
+    for one in found:
+        if not dry_run:
+            with RunLock(one.folder):
+                for _, path, _ in one.found:
+                    _remove(path)
+                for left in (CHECKPOINTS, ORDERS):
+                    with contextlib.suppress(OSError):
+                        (one.folder / left).rmdir()  # if it is empty
+        yield one
+
+
+def in_words(one: Cleaned, *, dry_run: bool) -> Iterator[str]:
+    """What was removed, one line for each reason, and the sum."""
+    if not one.found:
+        yield f"{one.folder.name}: nothing to remove."
+        return
+    yield f"{one.folder.name}: {size(sum(n for _, _, n in one.found))} {'could be removed' if dry_run else 'removed'}"
+    for why in dict.fromkeys(why for why, _, _ in one.found):
+        alike = [(path, n) for reason, path, n in one.found if reason == why]
+        yield f"  {counted(len(alike), 'file')}, {size(sum(n for _, n in alike))}: {why}"
+
+
+def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
+    results = read_run(folder)
+    over = {trial.trial for trial in results.trials if trial.is_over}
+    for path in sorted((folder / CHECKPOINTS).glob("*")):
+        number = _NUMBER.match(path.name)
+        if path.name.startswith("."):
+            yield "half-written checkpoints", path
+        elif number is not None and int(number[1]) in over:
+            yield "checkpoints of trials that have ended", path
+    for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", f".{LOCK}.*"):
+        for path in sorted(folder.glob(pattern)):
+            yield "left by a driver that was killed while it wrote", path
+    for path in sorted((folder / ORDERS).glob("*")):
+        if path.suffix != ".json":
+            yield "answers that nobody waited for", path
+    for path in sorted(Path(tempfile.gettempdir()).glob(f"tuner-{results.name}-*-*")):
+        run, pid, _ = path.name.rsplit("-", 2)  # the random end has no dash
+        if run == f"tuner-{results.name}" and pid.isdecimal() and is_gone(int(pid)):
+            yield "scratch folders of Ray Tune", path
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size(n: float) -> str:
+    """`12.3 MB`"""
+    for unit in ("bytes", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} GB"
