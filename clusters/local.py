@@ -133,6 +133,13 @@ def down(port: int) -> int:
     return len(ours)
 
 
+def lose(port: int, number: int) -> None:
+    """Kills a node and everything on it, as if its machine had lost its power: to see what survives that. 0 is the head."""
+    for pid, _ in _family(_read(port)[number]["pid"]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def alive(port: int) -> list[int]:
     """The processes of this cluster that still run, the head first."""
     return [node["pid"] for node in _read(port) if _born(node["pid"]) == node["born"]]
