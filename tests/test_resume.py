@@ -277,7 +277,7 @@ def test_a_schedulers_verdicts_are_those_of_one_that_was_never_interrupted() -> 
 def test_an_epoch_that_comes_again_is_not_journalled_and_other_numbers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     known = [{"acc": 0.1 * epoch, "samples_per_s": 9.0} for epoch in (1, 2, 3)]
     goes_on = OpenTrial(config={}, metrics=known, score=0.3, shown=known[-1], seconds=5.0)
-    past = Past(ends=(), pruned=(), open={4: goes_on}, told=1, seconds=5.0)
+    past = Past(ends=(), pruned=(), open={4: goes_on}, seconds=5.0)
     spec, heard, ends = read_space("kmeans"), Heard(), []
     callback = TuneCallback(spec, "mailbox", Listeners(heard, ()), ends.append, past)
     callback._begin({"trial": 4, "config": {}})
