@@ -51,15 +51,16 @@ def up(port: int, dashboard_port: int, nodes: int, share: dict[str, int]) -> Non
     except OSError as error:
         raise UserError(f"{folder(port)} cannot be made: {error.strerror}. Remove it, or choose another --port.") from error
     protect_token()
-    room = [f"--num-cpus={share['cpus']}", f"--num-gpus={share['gpus']}"]
+    room = _room(share)
     head = ["--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}"]
-    head.append(f"--ray-client-server-port={_free_port()}")  # else 10001, in each such cluster
+    head.append(f"--ray-client-server-port={free_port()}")  # else 10001, in each such cluster
     try:
         _start(port, 0, [*head, *room])
         _wait(port, dashboard_port)
         for number in range(1, nodes):
             _start(port, number, [f"--address=127.0.0.1:{port}", *room])
-        _wait_for_nodes(port, nodes)
+        for number in range(1, nodes):
+            _wait_for_node(port, number)
     except BaseException:
         down(port)
         raise
@@ -69,12 +70,24 @@ def up(port: int, dashboard_port: int, nodes: int, share: dict[str, int]) -> Non
     print("The dashboard is at the second address; `ray get-auth-token` prints the token that it asks for.")
 
 
+def add(port: int, share: dict[str, int]) -> int:
+    """One more node. Its number."""
+    number = len(_read(port))
+    _start(port, number, [f"--address=127.0.0.1:{port}", *_room(share)])
+    _wait_for_node(port, number)
+    return number
+
+
+def _room(share: dict[str, int]) -> list[str]:
+    return [f"--num-cpus={share['cpus']}", f"--num-gpus={share['gpus']}"]
+
+
 def _start(port: int, number: int, options: list[str]) -> None:
     """Starts a node, and writes down which process it is before anything else can go wrong."""
     # Two nodes in one folder would clean up each other's files.
     home = folder(port) / str(number)
     home.mkdir()
-    options = [*options, f"--dashboard-agent-listen-port={_free_port()}"]  # else 52365 on every node, and only one of them takes jobs
+    options = [*options, f"--dashboard-agent-listen-port={free_port()}"]  # else 52365 on every node, and only one of them takes jobs
     # Jobs are commands, and run the first Python on PATH: let it be this one.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     environment = {**os.environ, "PATH": path, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -98,14 +111,14 @@ def _wait(port: int, dashboard_port: int) -> None:
         time.sleep(0.2)
 
 
-def _wait_for_nodes(port: int, nodes: int) -> None:
+def _wait_for_node(port: int, number: int) -> None:
     """A node has joined when its own process says so."""
     end = time.monotonic() + START_S
-    for number in range(1, nodes):
-        while "Ray runtime started" not in (folder(port) / str(number) / "log").read_text():
-            if time.monotonic() > end or len(alive(port)) <= number:
-                raise UserError(f"Node {number} did not join:\n{_last_words(port, number)}")
-            time.sleep(0.2)
+    node = _read(port)[number]
+    while "Ray runtime started" not in (folder(port) / str(number) / "log").read_text():
+        if time.monotonic() > end or _born(node["pid"]) != node["born"]:
+            raise UserError(f"Node {number} did not join:\n{_last_words(port, number)}")
+        time.sleep(0.2)
 
 
 def _last_words(port: int, number: int) -> str:
@@ -117,20 +130,27 @@ def _last_words(port: int, number: int) -> str:
 def down(port: int) -> int:
     """Ends the nodes, the workers first, and removes their files. The number of those that ran."""
     ours = alive(port)
-    families = {pid: _family(pid) for pid in ours}
+    families = {pid: family(pid) for pid in ours}
     for pid in reversed(ours):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + END_S
     while any(_born(pid) for pid in ours) and time.monotonic() < end:
         time.sleep(0.1)
-    for family in families.values():  # what a node left behind
-        for pid, born in family:
+    for processes in families.values():  # what a node left behind
+        for pid, born in processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if _born(pid) == born:
                     os.kill(pid, signal.SIGKILL)
     shutil.rmtree(folder(port), ignore_errors=True)
     return len(ours)
+
+
+def lose(port: int, number: int) -> None:
+    """Kills a node and everything on it, as if its machine had lost its power: to see what survives that. 0 is the head."""
+    for pid, _ in family(_read(port)[number]["pid"]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def alive(port: int) -> list[int]:
@@ -158,7 +178,7 @@ def _born(pid: int) -> str | None:
     return None if not state or state.startswith("Z") else since.strip()
 
 
-def _family(pid: int) -> list[tuple[int, str | None]]:
+def family(pid: int) -> list[tuple[int, str | None]]:
     """A process and all that descends from it."""
     done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False)
     children: dict[int, list[int]] = {}
@@ -180,7 +200,7 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

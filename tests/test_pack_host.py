@@ -86,6 +86,21 @@ def test_epochs_that_were_fetched_before_the_host_died_are_not_given_again(train
     assert fetch(host, 0) == [3]
 
 
+def test_whoever_waits_for_a_trial_that_another_process_came_for_waits_no_longer(trainer: Trainer) -> None:
+    """Its own process has died; else its thread would be lost to the host."""
+    host, waited = PackHost(trainer, 2), []
+    host.join(0, config(trainer), 3)  # nothing comes: all three epochs were fetched
+    waiting = threading.Thread(target=lambda: waited.append(host.next(0)), daemon=True)
+    waiting.start()
+    while not host._guests[0].over:
+        pass
+    host.join(0, config(trainer), 1)
+    waiting.join(timeout=30)
+    assert waited == [None]
+    assert fetch(host, 0) == [2, 3]
+    assert host.next(7) is None, "who never joined, or joined the process before this one, is told to join"
+
+
 def test_a_trial_that_raises_fails_alone(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model("aae_unsup")
 

@@ -14,6 +14,7 @@ from tuner.pack_width import best_width, shapes
 from tuner.packed import chosen_width
 from tuner.ray_cluster import Cluster, Share
 from tuner.record import read_lines
+from tuner.searcher import StudySearch
 from tuner.spec import Options, read_space
 from tuner.trial import checkpoint_file
 
@@ -128,6 +129,9 @@ def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
     with caplog.at_level("WARNING", logger="tuner"):
         outcome = resume(first.folder)
     assert outcome.status == "done" and {t.state for t in outcome.results.trials} == {"complete"}
+    (tmp_path / "alone").mkdir()
+    alone = StudySearch(outcome.run.spec, tmp_path / "alone", "s")
+    assert configs_of(outcome) == {n: asked["config"] for n in range(6) if (asked := alone.suggest(str(n)))}
     after = epochs_of(outcome)
     assert sorted(after) == [(trial, epoch) for trial in range(6) for epoch in range(1, 5)]
     assert {key: after[key] for key in before} == before

@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from test_search import CONDITIONAL, play, space
 
 from tuner import checkpoint, ray_cluster, trial
 from tuner.data import DatasetSpec, load
@@ -26,10 +27,10 @@ from tuner.lock import LOCK
 from tuner.loop import train
 from tuner.model import load_model
 from tuner.ray_cluster import Cluster
-from tuner.record import Listeners, OpenTrial, Past, read_lines, read_run
-from tuner.resume import check_checkpoints
+from tuner.record import Listeners, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
+from tuner.resume import asked_in, check_checkpoints, write_study
 from tuner.scheduler import Halving
-from tuner.searcher import STUDY, open_storage
+from tuner.searcher import STUDY, StudySearch, open_storage
 from tuner.space import Asha, Metric
 from tuner.spec import read_space
 from tuner.trial import checkpoint_file
@@ -274,10 +275,40 @@ def test_a_schedulers_verdicts_are_those_of_one_that_was_never_interrupted() -> 
         assert verdicts + told(halving, names, events[cut:]) == through
 
 
+def test_a_study_that_was_written_anew_goes_on_with_the_same_sequence(tmp_path: Path) -> None:
+    """Interrupted after the sampler's start-up, with which the searches above are over: TPE chooses by what it was told before."""
+    spec = space(tmp_path, CONDITIONAL)
+    folders = [tmp_path / name for name in ("through", "in_two")]
+    for folder in folders:
+        folder.mkdir()
+    through = play(StudySearch(spec, folders[0], "s"), 24)
+    first = StudySearch(spec, folders[1], "s")
+    play(first, 15)
+    first.suggest("t15")  # which did not end
+    asked = asked_in(folders[1], "s")
+    configs = {trial.number: {**spec.config(trial.params), "seed": trial.user_attrs["seed"]} for trial in asked}
+    ends = [TrialEnd(trial=t.number, state=t.user_attrs["state"], config=configs[t.number], score=t.value) for t in asked[:15]]
+    goes_on = OpenTrial(config=configs[15], metrics=(), score=None, shown={}, seconds=0.0)
+    past = Past(ends=tuple(ends), pruned=(), open={15: goes_on}, seconds=0.0)
+    scores = {trial.number: trial.intermediate_values for trial in asked}
+    write_study(folders[1], Run(name="s", folder=folders[1], spec=spec, info={}, past=past), asked, scores)
+    assert play(StudySearch(spec, folders[1], "s"), 9, first=15) == through[15:]
+
+
+def test_what_the_mailbox_lost_comes_with_the_next_report() -> None:
+    spec, heard = read_space("dec"), Heard()
+    callback = TuneCallback(spec, "mailbox", Listeners(heard, ()), lambda end: None)
+    callback._begin({"trial": 4, "config": {}})
+    lines = [{"trial": 4, "epoch": epoch, "metrics": {"acc": 0.5}} for epoch in (1, 2, 3)]
+    callback._journal(lines[:1])
+    callback._result({"before": lines[:2], "line": lines[2], "score": 0.5, "ended": None, "reason": None})
+    assert heard.epochs == [(4, 1), (4, 2), (4, 3)]
+
+
 def test_an_epoch_that_comes_again_is_not_journalled_and_other_numbers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     known = [{"acc": 0.1 * epoch, "samples_per_s": 9.0} for epoch in (1, 2, 3)]
     goes_on = OpenTrial(config={}, metrics=known, score=0.3, shown=known[-1], seconds=5.0)
-    past = Past(ends=(), pruned=(), open={4: goes_on}, told=1, seconds=5.0)
+    past = Past(ends=(), pruned=(), open={4: goes_on}, seconds=5.0)
     spec, heard, ends = read_space("kmeans"), Heard(), []
     callback = TuneCallback(spec, "mailbox", Listeners(heard, ()), ends.append, past)
     callback._begin({"trial": 4, "config": {}})

@@ -183,7 +183,7 @@ def interrupted(run: Run) -> Run:
     metrics = [metrics_of(1, epoch) for epoch in (1, 2)]
     goes_on = OpenTrial(config=config_of(1), metrics=metrics, score=metrics[-1]["acc"], shown=metrics[-1], seconds=1.0)
     over = TrialEnd(trial=0, state="complete", config=config_of(0), score=0.5, metrics=metrics_of(0, 3), epochs=3, seconds=1.0)
-    past = Past(ends=(over,), pruned=(), open={1: goes_on}, told=2, seconds=2.0)
+    past = Past(ends=(over,), pruned=(), open={1: goes_on}, seconds=2.0)
     return replace(run, past=past, info={**run.info, "resumed": [{}]})
 
 
@@ -222,6 +222,33 @@ def test_a_resumed_search_goes_on_in_the_same_runs_offline(tmp_path: Path) -> No
     last = [piece for piece in pieces if piece.job_type == "search"][-1]
     assert (last.summary["trials/complete"], last.summary["status"], last.exit_code) == (2, "done", 0)
     assert len(said) == 2 and said[0] == said[1]
+
+
+def test_what_a_killed_driver_had_not_told_is_told_by_the_next_one(tmp_path: Path) -> None:
+    """W&B keeps nothing on disk of a run that its driver left open; nor was there time for the end of trial 0."""
+    run, said = a_run(tmp_path / "run"), []
+    trial = {"cluster_epoch": 1, "phase": "train"}
+    lines = [{"trial": t, "epoch": e, **trial, "metrics": metrics_of(t, e)} for t, e in [(0, 1), (1, 1), (0, 2), (0, 3), (1, 2)]]
+    end = TrialEnd(trial=0, state="complete", config=config_of(0), score=0.5, metrics=metrics_of(0, 3), epochs=3).line(0.0)
+    (run.folder / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, end]))
+    torn = run.folder / "wandb" / "offline-run-20260101_000000-torn"
+    torn.mkdir(parents=True)
+    second = WandbRuns("offline", say=said.append)
+    second.search_started(interrupted(run))
+    second.trial_started(1, config_of(1))
+    second.epoch_ended(1, {"epoch": 3, **trial, "metrics": metrics_of(1, 3)})
+    second.trial_ended(TrialEnd(trial=1, state="complete", config=config_of(1), score=0.6, epochs=3))
+    finish(second, "done")
+    assert not torn.exists()
+    pieces = [read_run(path) for path in sorted(run.folder.glob("wandb/offline-run-*/run-*.wandb"))]
+    assert len(pieces) == 3 and said[0].startswith("W&B: recorded offline")
+    found = {piece.id.rpartition("-")[2]: piece for piece in pieces}
+    assert {name: [line["_step"] for line in piece.history] for name, piece in found.items()} == {
+        "0": [1, 2, 3], "1": [1, 2, 3], "search": [1, 2, 3],
+    }  # fmt: skip
+    assert [line["trials/complete"] for line in found["search"].history[:2]] == [1, 2]
+    assert {name: found[name].summary["state"] for name in "01"} == {"0": "complete", "1": "complete"}
+    assert found["0"].config["lr_ae"] == config_of(0)["lr_ae"]
 
 
 def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Guest:
     failure: BaseException | None = None
     alone: bool = False  # its pack failed: it is tried by itself, to find out whose fault that was
     over: bool = False
+    gone: bool = False  # it left, or its process died and another one has come for it
 
 
 class PackHost:
@@ -53,17 +54,22 @@ class PackHost:
     def join(self, trial: int, config: Mapping[str, Any], done: int) -> None:
         """Takes a trial in, at its beginning or its checkpoint. `done`: the last of its epochs that was fetched, from whichever host."""
         with self._turn:
+            self._forget(trial)
             self._guests[trial] = Guest(config, done)
             self._changed = time.monotonic()
             self._turn.notify_all()
 
-    def next(self, trial: int) -> Report:
-        """The trial's next epoch; waits for it."""
+    def next(self, trial: int) -> Report | None:
+        """The trial's next epoch; waits for it. None where the trial is not here: this process is another than the one it joined."""
         with self._turn:
-            guest = self._guests[trial]
+            guest = self._guests.get(trial)
+            if guest is None:
+                return None
             if guest.reports is not None:
                 guest.reports.settle(guest.done)
-            self._turn.wait_for(lambda: guest.unfetched or guest.failure)
+            self._turn.wait_for(lambda: guest.unfetched or guest.failure or guest.gone)
+            if guest.gone:
+                return None
             if not guest.unfetched:
                 assert guest.failure is not None
                 raise guest.failure
@@ -75,8 +81,15 @@ class PackHost:
     def leave(self, trial: int) -> None:
         """The trial is not wanted any more."""
         with self._turn:
-            self._guests.pop(trial, None)
+            self._forget(trial)
             self._changed = time.monotonic()
+
+    def _forget(self, trial: int) -> None:
+        """Whoever waits for it waits no longer: a dead process would keep its thread here for ever."""
+        guest = self._guests.pop(trial, None)
+        if guest is not None:
+            guest.gone = True
+            self._turn.notify_all()
 
     def load(self) -> int:
         """How many trials are here."""

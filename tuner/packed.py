@@ -5,13 +5,14 @@ Imports no torch: a trial's process that only passes on its epochs stays small.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorDiedError, RayActorError
 
 from .trial import Report
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DEATHS = 5  # of its host, with no epoch between them, before a trial gives up
 RESTART_S = 1.0
+ANSWER_S = 10.0  # how long the other hosts are waited for once one has answered: they start one after another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +33,24 @@ class PackedTrainer:
     hosts: tuple[str, ...]
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
-        """The trial's epochs, as they end. A host that dies is started again by Ray; its trials join the new one."""
+        """The trial's epochs, as they end. A host that dies is started again by Ray, where there is room; its trials go to those that
+        live."""
         done, deaths, host = 0, 0, None
         try:
             while True:
+                report: Report | None = None
+                lost: RayActorError | None = None
                 try:
                     if host is None:
-                        host = self._emptiest()
+                        host = self._emptiest(trial)
                         ray.get(host.join.remote(trial, config, done))
-                    report: Report = ray.get(host.next.remote(trial))
-                except RayActorError:
+                    report = ray.get(host.next.remote(trial))
+                except RayActorError as error:
+                    lost = error
+                if report is None:  # its host is gone, or was begun anew and knows nobody
                     deaths, host = deaths + 1, None
                     if deaths == DEATHS:
-                        raise
+                        raise RuntimeError(f"the process that trains its pack was lost {DEATHS} times without an epoch between") from lost
                     time.sleep(RESTART_S)
                     continue
                 deaths, done = 0, report.line["epoch"]
@@ -54,10 +61,39 @@ class PackedTrainer:
             if host is not None:
                 host.leave.remote(trial)
 
-    def _emptiest(self) -> Any:
-        hosts = [ray.get_actor(name) for name in self.hosts]
-        loads: list[int] = ray.get([host.load.remote() for host in hosts])
-        return hosts[loads.index(min(loads))]
+    def _emptiest(self, trial: int) -> Any:
+        """The host with the fewest trials. Waits until there is one: where a node is lost its host may wait for room for ever, but the
+        trials need not. The others forget the trial, which may have been with them when its process died.
+
+        Raises:
+            RayActorError, RuntimeError: all hosts are dead for good.
+        """
+        while True:
+            asked: dict[Any, Any] = {}
+            for name in self.hosts:
+                with contextlib.suppress(ValueError):  # dead for good: its name is forgotten
+                    host = ray.get_actor(name)
+                    asked[host.load.remote()] = host
+            if not asked:
+                raise RuntimeError("the processes that train packs are gone, and are not started again")
+            ray.wait(list(asked))
+            answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+            loads, dead = {}, None
+            for answer in answered:
+                try:
+                    loads[answer] = ray.get(answer)
+                except ActorDiedError as error:
+                    dead = error
+                except RayActorError:
+                    pass  # it is being started again
+            if loads:
+                emptiest = asked.pop(min(loads, key=loads.__getitem__))
+                for other in asked.values():
+                    other.leave.remote(trial)
+                return emptiest
+            if dead is not None and len(answered) == len(asked):
+                raise dead
+            time.sleep(RESTART_S)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +109,11 @@ class Hosts:
         return PackedTrainer(hosts=self.names)
 
     def occupancy(self) -> dict[str, int | float]:
-        """How well the slots were used, in epochs."""
-        counts = ray.get([actor.occupancy.remote() for actor in self.actors])
+        """How well the slots were used, in epochs, as far as the hosts that live know."""
+        counts = [(0, 0, 0)]
+        for asked in [actor.occupancy.remote() for actor in self.actors]:
+            with contextlib.suppress(RayActorError):
+                counts.append(ray.get(asked))
         lanes, slots, packs = (sum(column) for column in zip(*counts, strict=True))
         return {
             "hosts": len(self.actors),

@@ -49,12 +49,11 @@ class Run:
 @dataclass(frozen=True, kw_only=True)
 class Past:
     """What happened in a run before this driver's time. `ends`: of trials that are over. `pruned`: of those that were to stop, which
-    nobody wrote down any more. `open`: the trials that go on, by number. `told`: how many ends were journalled, `stopped` ones too."""
+    nobody wrote down any more. `open`: the trials that go on, by number."""
 
     ends: tuple[TrialEnd, ...]
     pruned: tuple[TrialEnd, ...]
     open: Mapping[int, OpenTrial]
-    told: int
     seconds: float
 
 

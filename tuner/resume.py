@@ -214,7 +214,6 @@ def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge
         ends=tuple(_end(line) for line in lines if trials[line["trial"]].end is line),
         pruned=tuple(trial.ended("pruned") for number, trial in going.items() if number in stopped),
         open={number: trial.opened() for number, trial in going.items() if number not in stopped},
-        told=sum("state" in line for line in lines),
         seconds=read_run(folder).seconds,
     )
     return past, {number: trial.scores for number, trial in trials.items()}

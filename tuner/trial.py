@@ -74,7 +74,7 @@ def begun_file(folder: Path, trial: int) -> Path:
 
 
 class Mailbox:
-    """Takes what must reach the driver beside `tune.report`. A Ray actor."""
+    """Takes what should reach the driver before the next `tune.report`, which brings it again. A Ray actor."""
 
     def __init__(self) -> None:
         self._lines: list[dict[str, Any]] = []
@@ -264,6 +264,7 @@ class TrialActor(tune.Trainable):
     job: ClassVar[Job]
     _trainer: Callable[[int, Mapping[str, Any]], Iterator[Report]] | None
     _reports: Iterator[Report] | None
+    _before: list[dict[str, Any]]  # lines of epochs that Tune has not heard of
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -275,6 +276,7 @@ class TrialActor(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._reports = None
+        self._before = []
         self._number, self._config = new_config["trial"], new_config["config"]
         return True
 
@@ -291,12 +293,16 @@ class TrialActor(tune.Trainable):
         for report in self._reports:
             if report.score is None:
                 mailbox: Any = ray.get_actor(self.job.mailbox)
-                if ray.get(mailbox.put.remote(report.line)):  # waits: Tune must not hear of a later epoch first
+                wanted = ray.get(mailbox.put.remote(report.line))  # waits: what is trained next may be saved, and this must be known then
+                self._before.append(report.line)
+                if wanted:
                     continue
-                return {"ended": "stopped", "done": True}
+                return {"before": self._before, "ended": "stopped", "done": True}
+            before, self._before = self._before, []
             return {
                 "score": report.score,
                 "cluster_epoch": report.line["cluster_epoch"] or 0,
+                "before": before,
                 "line": report.line,
                 "ended": report.ended,
                 "reason": report.reason,

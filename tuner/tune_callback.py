@@ -21,6 +21,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .loop import planned_epochs
 from .model import load_model
@@ -112,7 +113,7 @@ class TuneCallback(tune.Callback):
         if "line" in result:
             self._guarded(lambda: self._result(result))
         else:  # it was stopped in its pre-training
-            self._guarded(lambda: self._journal(self._mailbox.look(now=True)))
+            self._guarded(lambda: self._journal(result.pop("before")))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = trial.config["trial"]
@@ -194,10 +195,9 @@ class TuneCallback(tune.Callback):
         self._listeners.trial_started(asked["trial"], asked["config"])
 
     def _result(self, result: dict[str, Any]) -> None:
-        line = result.pop("line")  # Tune keeps statistics of all that it finds in a result
+        before, line = result.pop("before"), result.pop("line")  # Tune keeps statistics of all that it finds in a result
         running = self._running[line["trial"]]
-        if line["epoch"] > running.epochs + 1:
-            self._journal(self._mailbox.look(now=True))
+        self._journal(before)
         running.ended, running.reason = result["ended"], result["reason"]
         bad = running.ended in ("collapsed", "diverged")
         if line["epoch"] > running.epochs or running.ended:  # else it was trained once more, to go on from there
@@ -281,7 +281,9 @@ class _MailboxReader:
     def open(self) -> None:
         """Makes the mailbox where there is none yet: most models have no pre-training."""
         if self._actor is None:
-            self._actor = ray.remote(Mailbox).options(name=self._name, num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # lost with this driver only
+            options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+            self._actor = ray.remote(Mailbox).options(name=self._name, **options).remote()
 
     def stop(self, trial: int) -> None:
         if self._actor is not None:

@@ -18,9 +18,11 @@ import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .wandb_told import Told
 
 if TYPE_CHECKING:
     from .record import Run, TrialEnd
@@ -30,7 +32,6 @@ PROJECT = "tuner"  # unless WANDB_PROJECT names another
 EXIT_CODES = {"complete": 0, "pruned": 0, "collapsed": 0, "diverged": 0, "stopped": 255, "failed": 1}  # 255 is W&B's own for an interrupt
 REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
 INIT_S = 30  # for opening one run
-RESERVED = 1  # steps of the search's own run for every driver, beside one for each end: W&B drops what comes at a step it has passed
 LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
 
 
@@ -49,7 +50,9 @@ class WandbRuns:
 
     def search_started(self, run: Run) -> None:
         if self.mode != "disabled":
-            self._thread = threading.Thread(target=self._work, args=(run,), name="wandb", daemon=True)
+            told = Told(run.folder)
+            about = run, told, told.missing(run)  # now: from here on the journal grows
+            self._thread = threading.Thread(target=self._work, args=about, name="wandb", daemon=True)
             self._thread.start()
 
     def trial_started(self, trial: int, config: Mapping[str, Any]) -> None:
@@ -74,10 +77,11 @@ class WandbRuns:
         if self._thread is not None:
             self._events.put((name, args))
 
-    def _work(self, run: Run) -> None:
+    def _work(self, run: Run, told: Told, missing: Sequence[Mapping[str, Any]]) -> None:
         runs, well = None, True
         try:
-            runs = _Runs(run, self.mode, self._say)
+            runs = _Runs(run, told, self.mode, self._say)
+            runs.catch_up(missing)
         except Exception as error:  # a mirror must not break the search; what is lost is said
             self._say(f"W&B: not recorded: {_one_line(error)}")
         while (event := self._events.get()) is not None:
@@ -94,12 +98,13 @@ class WandbRuns:
 class _Runs:
     """The open runs. Everything happens on the thread that owns it."""
 
-    def __init__(self, run: Run, mode: str, say: Callable[[str], None]) -> None:
-        self._run, self._say, self._mode = run, say, mode
+    def __init__(self, run: Run, told: Told, mode: str, say: Callable[[str], None]) -> None:
+        self._run, self._told, self._say, self._mode = run, told, say, mode
         self._open: dict[int, Any] = {}  # trial -> its W&B run, while the trial runs
-        self._ends: list[TrialEnd] = list(run.past.ends) if run.past else []
-        self._step = run.past.told + RESERVED * len(run.info.get("resumed", [])) if run.past else 0  # of the search's own run
+        self._ends: list[TrialEnd] = []
+        self._step = told.step  # of the search's own run: W&B drops what comes at a step it has passed
         os.environ.pop("WANDB_SWEEP_ID", None)  # it would make wandb.init ignore our project and ids
+        told.remove_open_pieces()
         self._sweep_id = self._register()
         import wandb
 
@@ -107,6 +112,25 @@ class _Runs:
         logging.getLogger("wandb").addHandler(logging.NullHandler())  # else its errors go to the terminal; it has a file for them
         wandb.setup(settings=wandb.Settings(silent=True))
         self._search = self._init("search", run.name, job_type="search", config={**run.spec.resolved(), **run.info})
+
+    def catch_up(self, missing: Sequence[Mapping[str, Any]]) -> None:
+        """Tells what an earlier driver did not live to tell. `missing`: lines of the journal."""
+        past = self._run.past
+        if past is None:
+            return
+        ends = {end.trial: end for end in past.ends}
+        configs: dict[int, Mapping[str, Any]] = {end.trial: end.config for end in (*past.ends, *past.pruned)}
+        configs |= {trial: known.config for trial, known in past.open.items()}
+        for number, end in enumerate(past.ends, 1):
+            self._ends.append(end)
+            if number > self._told.ends:
+                self._log_progress()
+        for line in missing:
+            self.trial_started(line["trial"], configs[line["trial"]])
+            if "state" in line:
+                self._close(ends[line["trial"]])
+            else:
+                self.epoch_ended(line["trial"], line)
 
     # --- the events of a search ---
 
@@ -121,19 +145,27 @@ class _Runs:
 
     def trial_ended(self, end: TrialEnd) -> None:
         self._ends.append(end)
+        self._log_progress()
+        self._close(end)
+
+    def _log_progress(self) -> None:
         self._step += 1
         self._search.log(_progress(self._ends, self._run.spec.metric.goal), step=self._step)
+
+    def _close(self, end: TrialEnd) -> None:
         run = self._open.pop(end.trial, None)
         if run is not None:
             known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
             known["traceback"] = end.traceback
             run.summary.update({key: value for key, value in known.items() if value is not None})
             run.finish(exit_code=EXIT_CODES[end.state])
+            self._told.note_trial(end.trial, end.epochs, end.state, run)
 
     def search_ended(self, status: str) -> None:
-        for run in self._open.values():
+        for trial, run in self._open.items():  # of an earlier driver; this one did not come to them
             run.summary.update({"state": "stopped"})
             run.finish(exit_code=EXIT_CODES["stopped"])
+            self._told.note_trial(trial, len(self._run.past.open[trial].metrics) if self._run.past else 0, "stopped", run)
         self._open.clear()
         if self._ends:
             columns, rows = _table(self._ends)
@@ -141,6 +173,7 @@ class _Runs:
             self._search.log({"trials": table}, step=self._step + 1)
         self._search.summary.update({"status": status})
         self._search.finish(exit_code={"done": 0, "stopped": 255, "failed": 1}[status])
+        self._told.note_search(self._step + 1, sum(end.state != "stopped" for end in self._ends), self._search)
 
     # --- W&B ---
 
