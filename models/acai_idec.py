@@ -15,6 +15,7 @@ from tuner.model import Descend, Model, Term, hp
 from .acai import CRITIC_DATA, CRITIC_MIX, INTERP, MIX, RECON, coders_and_critic, criticise, draw_shares, interpolate
 from .ae import RECON_AE, TINY, autoencode, drop_inputs, pretraining
 from .dec import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
+from .idec import IDEC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,8 @@ class ACAIIDEC(Model):
     paper = "https://arxiv.org/abs/2011.01977"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Constrained):
-        lr: float = hp(1e-3, 0.0, 1.0, log=True, doc="Adam's rate in clustering")
-        epochs: int = hp(50, 1, 100000, doc="clustering epochs")
+    class Hyper(IDEC.Hyper, Constrained):
+        """IDEC's, and what ACAI adds."""
 
     terms = {**PRETRAINED_TERMS, "recon": RECON, "kl": Term(0.1, KL), "interp": Term(1.0, INTERP), "mix": Term(1.0, MIX)}
     tiny = {**TINY, "refresh_every": 4, "lr_pretrain": 1e-2, "pretrain_epochs": 15, "epochs": 4}
