@@ -17,7 +17,7 @@ FILES = {path.stem: path for path in sorted(TUNER.glob("*.py"))}
 # The engine: what a bare machine with torch, numpy, scipy and scikit-learn can train a model with.
 ENGINE = {
     *("model", "nn", "losses", "cluster", "metrics", "data", "draws", "engine", "pack", "loop", "dryrun", "checkpoint"),
-    *("optimizers", "errors", "labelled", "layout", "pool", "pretraining_cache", "__init__"),
+    *("optimizers", "errors", "labelled", "layout", "plain_json", "pool", "pretraining_cache", "__init__"),
 }
 # Who may import what the engine does without.
 MAY = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import logging
 import re
@@ -431,7 +432,7 @@ def show(
 def _run_folder(run: str, out: Path) -> Path:
     """A run's folder by its path, or by its name under `out`."""
     path = Path(run)
-    if (path / "spec.json").is_file() or len(path.parts) > 1:
+    if len(path.parts) > 1 or (path / "spec.json").is_file():
         return path
     return out / run
 
@@ -485,12 +486,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         err.print("Interrupted.")
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _THEIR_FILES:
+            return _our_fault(err, error)
+        _complain(err, f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
+        return THEIRS
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of click's, which newer versions of typer carry inside themselves
             _complain(err, _usage(error))
             return THEIRS
         return _our_fault(err, error)
     return code if isinstance(code, int) else DONE
+
+
+# What the system says of a path that was typed.
+_THEIR_FILES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 
 
 def _complain(err: Console, message: str) -> None:
