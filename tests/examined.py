@@ -17,7 +17,7 @@ from ray.cluster_utils import Cluster
 from tuner import doctor
 from tuner.doctor import Checkup, examine
 from tuner.errors import UserError
-from tuner.ray_cluster import protect_token
+from tuner.ray_cluster import join, protect_token
 
 
 def main(folder: Path) -> None:
@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
             found[name] = {check.name: asdict(check) for check in examine(what)}
 
         checkup("healthy", dataset=f"csv:{files}/my.csv")
-        doctor.check_nodes(out)
+        doctor.check_nodes(join(cluster.address), out)
         doctor.WAIT_S = 0
         checkup("too few", nodes=2)
         path = os.environ.get("PYTHONPATH", "")
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
         (folder / "token").chmod(0o644)
         checkup("planted", nodes=2, dataset="csv:my.csv", data_root=Path(mine), out=Path(mine) / "runs")
         try:
-            doctor.check_nodes(out)
+            doctor.check_nodes(join(cluster.address), out)
         except UserError as error:
             found["refused"] = str(error)
         doctor.ANSWER_S = 0

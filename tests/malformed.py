@@ -335,7 +335,11 @@ def _edited(change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Callable[[
     return lambda raw: json.dumps(change(json.loads(raw))).encode()
 
 
-_IN_LINES: dict[str, Legal] = {"trial": never, "metrics": lambda value: value == {}, "time": number(-1e300, 1e300)}
+_IN_LINES: dict[str, Legal] = {
+    "trial": never,
+    "metrics": lambda value: isinstance(value, dict) and all(map(number(-1e300, 1e300), value.values())),
+    "time": number(-1e300, 1e300),
+}
 _IN_EPOCHS: dict[str, Legal] = {**_IN_LINES, "epoch": never, "cluster_epoch": lambda value: value is None or whole(1)(value)}
 
 
@@ -499,7 +503,7 @@ _OPTIONS: dict[str, tuple[Legal, tuple[str, ...]]] = {
     "--epochs": (whole(1, 100_000), ("check", "search", "submit", "train")),
     "--seed": (whole(0, 2**32 - 1), ("check", "search", "submit", "train")),
     "--limit": (whole(2, 1797), ("check", "search", "train")),
-    "--nodes": (whole(1), ("doctor",)),
+    "--nodes": (whole(1, 100_000), ("doctor",)),
     "--scale": (never, ("check", "search", "submit", "train")),
     "--dataset": (never, ("check", "search", "submit", "train", "doctor")),
     "--set": (never, ("check", "search", "submit", "train", "describe")),
@@ -518,8 +522,8 @@ _NEEDED = {
 
 def _as_number(text: str) -> Any:
     try:
-        return int(text)
-    except ValueError:
+        return int(float(text))  # typer takes 3.0 for a whole number
+    except (ValueError, OverflowError):
         return text
 
 

@@ -193,6 +193,8 @@ def test_a_wrong_option_is_named_as_it_was_typed(tuner: Any) -> None:
     code, _, err = tuner("check", "my.yaml", "--trials", "0")
     assert code == THEIRS
     assert "--trials 0: 'trials' must be a whole number of 1 or more" in err
+    code, _, err = tuner("check", "my.yaml", "--trials", "9" * 19)
+    assert code == THEIRS and "'trials' must be a whole number of at most 18 digits" in err
 
 
 # --- check -------------------------------------------------------------------------------------------------------------

@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from interrupted import a_killed_run
 
 from tuner import doctor, probe
 from tuner.cli import DONE, OURS, THEIRS, main
 from tuner.doctor import ORDER, Check, Checkup, Node
+from tuner.driver import SearchOptions, resume, search
+from tuner.errors import UserError
+from tuner.spec import read_space
 
 Checks = dict[str, dict[str, str]]
 
@@ -201,6 +206,41 @@ def test_a_cluster_without_a_token_is_found_by_what_its_nodes_were_started_with(
     check = doctor._token([node(), node("c", auth="disabled"), node("d", auth="")], Silent())  # type: ignore[arg-type]
     assert check.state == "problem" and check.said.endswith("no token is asked for on c, d")
     assert "RAY_AUTH_MODE=token" in check.todo
+
+
+def test_a_search_on_a_cluster_without_a_token_is_warned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = {"seen": True, "error": None}
+
+    def look(alive: object, left: Any, files: list[str]) -> list[Node]:
+        (left.folder / "b").touch()
+        return [node(auth="disabled", storage=storage)]
+
+    monkeypatch.setattr(doctor, "_wait_for_nodes", lambda wanted: [])
+    monkeypatch.setattr(doctor, "_look", look)
+    doctor.check_nodes(Silent(), tmp_path)  # type: ignore[arg-type]
+    (message,) = caplog.messages
+    assert message.startswith("Whoever reaches the cluster can run any code on it: no token is asked for on b. Start every node again")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_search_on_a_cluster_and_one_that_goes_on_there_ask_its_nodes_first(
+    goes_on: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cluster = SimpleNamespace(address="10.0.0.1:6379", close=lambda: None)
+    asked: list[tuple[object, Path]] = []
+
+    def refuse(*what: Any) -> None:
+        asked.append(what)
+        raise UserError("b has another version")
+
+    monkeypatch.setattr("tuner.doctor.check_nodes", refuse)
+    monkeypatch.setattr("tuner.driver.join", lambda address: cluster)
+    folder = a_killed_run(tmp_path) if goes_on else tmp_path / "runs" / "new"
+    with pytest.raises(UserError, match="b has another version"):
+        resume(folder) if goes_on else search(read_space("kmeans"), SearchOptions(out=folder.parent, name="new"))
+    assert asked == [(cluster, folder.parent)]
 
 
 @contextmanager

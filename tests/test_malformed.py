@@ -11,14 +11,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from interrupted import a_killed_run
 from malformed import (
     Case,
     Damage,
@@ -38,12 +37,7 @@ from malformed import (
 
 from tuner import driver, ray_cluster
 from tuner.cli import DONE, THEIRS, main
-from tuner.driver import SearchOptions
-from tuner.record import Journal, TrialEnd, read_run
-from tuner.searcher import StudySearch
-from tuner.spec import read_space
-from tuner.trial import checkpoint_file
-from tuner.winner import Winner
+from tuner.record import read_run
 
 MOST_CHARACTERS = 6_000  # of a message: some lines, whatever is in the file
 
@@ -158,52 +152,10 @@ def test_an_option_with_a_wrong_value_is_refused(case: Case) -> None:
 
 # --- a run's files -----------------------------------------------------------------------------------------------------
 
-SPACE = """\
-model: dec
-dataset: {name: digits, limit: 100}
-metric: {name: acc, goal: maximize}
-trials: 3
-epochs: 4
-early_terminate: none
-resources: {cpu: 1, gpu: 0, pack: off}
-parameters:
-  lr: {min: 0.01, max: 0.1}
-  hidden: {value: 8}
-  batch_size: {value: 25}
-  pretrain_epochs: {value: 2}
-"""
-
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was killed: a trial has ended, the next one has a checkpoint. Ray alone is left out."""
-    folder = tmp_path_factory.mktemp("interrupted")
-    (folder / "space.yaml").write_text(SPACE)
-    spec = read_space(str(folder / "space.yaml"))
-    info = {"options": {}, "dataset_at": "digits", "data_root": None, "wandb": "disabled", "address": None, "versions": {}}
-    run = driver._open_run(spec, SearchOptions(out=folder / "runs", name="run"), info)
-    share = ray_cluster.Share(cpu=1, gpu=0, slots=1)
-    train = replace(driver._trainer(spec, share, None), folder=run.folder, checkpoint_every=0.0)
-    journal, searcher, winner = Journal(run.folder), StudySearch(spec, run.folder, run.name), Winner(run)
-    journal.search_started(run)
-    for last, ended in ((6, "complete"), (2, None)):  # the second finds its pre-training done
-        asked = searcher.suggest("it")
-        assert asked is not None
-        for report in islice(train(asked["trial"], asked["config"]), last):
-            journal.epoch_ended(asked["trial"], {**report.line, "time": 1.0})
-            if report.score is not None:
-                searcher.on_trial_result("it", {"score": report.score, "cluster_epoch": report.line["cluster_epoch"]})
-        assert report.ended == ended
-        if ended:
-            end = TrialEnd(
-                trial=0, state="complete", config=asked["config"], score=report.score, metrics=report.line["metrics"], epochs=last
-            )
-            journal.trial_ended(end)
-            winner.trial_ended(end)
-            searcher.on_trial_complete("it", {"score": report.score, "cluster_epoch": 4, "ended": "complete"})
-    journal.search_ended("stopped")
-    assert checkpoint_file(run.folder, 1).exists()
-    return folder / "runs"
+    return a_killed_run(tmp_path_factory.mktemp("interrupted")).parent
 
 
 def test_the_run_that_the_following_is_done_to_would_go_on(interrupted: Path) -> None:

@@ -20,7 +20,7 @@ import yaml
 from test_search import CONDITIONAL, play, space
 
 from tuner import checkpoint, ray_cluster, trial
-from tuner.data import DatasetSpec, load
+from tuner.data import load
 from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
 from tuner.errors import UserError
 from tuner.lock import LOCK
@@ -28,7 +28,8 @@ from tuner.loop import train
 from tuner.model import load_model
 from tuner.ray_cluster import Cluster
 from tuner.record import Listeners, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
-from tuner.resume import asked_in, check_checkpoints, write_study
+from tuner.resumable import ahead
+from tuner.resume import asked_in, write_study
 from tuner.scheduler import Halving
 from tuner.searcher import STUDY, StudySearch, open_storage
 from tuner.space import Asha, Metric
@@ -324,20 +325,25 @@ def test_an_epoch_that_comes_again_is_not_journalled_and_other_numbers_are_told_
     assert ends[0].epochs == 4 and ends[0].seconds > 5.0
 
 
-def test_a_checkpoint_that_is_ahead_of_the_journal_is_not_gone_on_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model = load_model("kmeans")
-    epochs = train(model, model.hyper({"epochs": 5}), load(DatasetSpec(name="digits", limit=100)), seed=0)
+def test_a_checkpoint_that_is_ahead_of_the_journal_is_not_gone_on_from(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.replace("CPU", "1"))
+    spec = read_space(str(path))
+    config = spec.config(spec.completed({})) | {"seed": 3}
+    epochs = train(load_model("kmeans"), spec.hyper(config), load(spec.dataset), seed=3)
     (tmp_path / "checkpoints").mkdir()
     second = [next(epochs), next(epochs)][-1].snapshot()
     for number in (0, 1):
         checkpoint.save(second, checkpoint_file(tmp_path, number))
+
+    def trials(done: dict[int, int]) -> dict[int, OpenTrial]:
+        return {n: OpenTrial(config=config, metrics=[{}] * i, score=None, shown={}, seconds=0.0) for n, i in done.items()}
+
+    assert ahead(tmp_path, spec, trials({0: 2, 1: 1, 2: 2}), None) == [checkpoint_file(tmp_path, 1)]
     checkpoint_file(tmp_path, 2).write_bytes(b"half of")
-    (tmp_path / "checkpoints" / ".003.safetensors.1.part").touch()
-    journalled = {0: 2, 1: 1, 2: 2}
-    trials = {n: OpenTrial(config={}, metrics=[{}] * done, score=None, shown={}, seconds=0.0) for n, done in journalled.items()}
-    check_checkpoints(tmp_path, trials)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000.resume.safetensors"]
-    assert len(caplog.messages) == 1 and caplog.messages[0].endswith("Trial 2 begins anew.")
+    assert ahead(tmp_path, spec, trials({0: 2}), None) == [], "whose checkpoint is of no trial that goes on is of no interest"
+    with pytest.raises(UserError, match=r"002\.resume\.safetensors cannot be gone on from: .* trial 2 then begins anew, from its seed\."):
+        ahead(tmp_path, spec, trials({2: 2}), None)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------------

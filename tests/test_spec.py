@@ -124,7 +124,9 @@ def test_one_missing_key_is_one_problem(folder, missing):
         ("program: train.py", "a search space has no key 'program'. tuner trains the model itself: leave it out."),
         ("name: a/b",
          "'name' cannot be 'a/b': it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, the first a letter or digit."),
-        ("name:", "'name' cannot be nothing: it becomes a folder"),
+        ("name:",
+         "'name' cannot be nothing: it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, "
+         "the first a letter or digit."),
         ("early_terminate: asha", "'early_terminate' must be none or {type: asha, grace: 5, reduction: 3}, but got 'asha'."),
         ("early_terminate: off", "'early_terminate' must be none or {type: asha, grace: 5, reduction: 3}, but got off."),
         ("early_terminate: {type: hyperband}",

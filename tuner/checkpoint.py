@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .run_files import is_number, is_whole, load_json
+from .plain_json import is_number, is_whole, load_json
 
 _HEADER = "tuner"
 _COUNTS = ("seed", "pretrain_seed", "phase", "epoch", "batches", "index", "cluster_epoch", "lonely")

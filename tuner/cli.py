@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import logging
 import re
@@ -472,12 +473,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         err.print("Interrupted.")
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _THEIR_FILES:
+            return _our_fault(err, error)
+        _complain(err, f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
+        return THEIRS
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of click's, which newer versions of typer carry inside themselves
             _complain(err, _usage(error))
             return THEIRS
         return _our_fault(err, error)
     return code if isinstance(code, int) else DONE
+
+
+# What the system says of a path that was typed.
+_THEIR_FILES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 
 
 def _complain(err: Console, message: str) -> None:

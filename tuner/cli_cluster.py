@@ -97,7 +97,7 @@ def cluster_copy(name: Annotated[str | None, typer.Argument(help="Without it, al
 )
 def doctor(
     address: Annotated[str | None, typer.Option(help="The Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
-    nodes: Annotated[int | None, typer.Option(help="Wait for so many nodes.", metavar="N", min=1)] = None,
+    nodes: Annotated[int | None, typer.Option(help="Wait for so many nodes.", metavar="N", min=1, max=100_000)] = None,
     dataset: Dataset = None,
     data_root: DataRoot = None,
     out: Out = Path("runs"),

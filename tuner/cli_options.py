@@ -69,7 +69,7 @@ def complete_run(incomplete: str) -> Iterator[str]:
 def run_folder(run: str, out: Path) -> Path:
     """A run's folder by its path, or by its name under `out`."""
     path = Path(run)
-    if (path / "spec.json").is_file() or len(path.parts) > 1:
+    if len(path.parts) > 1 or (path / "spec.json").is_file():
         return path
     return out.expanduser() / run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import shutil
 import time
@@ -16,6 +17,8 @@ from typing import Any, Literal
 from . import probe
 from .errors import UserError
 from .ray_cluster import Cluster, join, token_file
+
+logger = logging.getLogger("tuner")
 
 WAIT_S, ANSWER_S = 120, 150  # for nodes that are still to join; for what a node is asked
 ORDER = ("nodes", "token", "dashboard", "ports", "versions", "storage", "data", "gpu", "wandb")
@@ -71,8 +74,9 @@ def examine(what: Checkup) -> list[Check]:
         cluster.close()
 
 
-def check_nodes(out: Path) -> None:
+def check_nodes(cluster: Cluster, out: Path) -> None:
     """The quick part, before a search on a cluster that was joined: every node answers, has this code, and writes where the run will be.
+    A cluster that asks nobody for a token is warned of: it may be somebody's wish.
 
     Raises:
         UserError: one does not.
@@ -83,6 +87,9 @@ def check_nodes(out: Path) -> None:
         nodes = [node for node in asked if node.error is None]
         checks = [_joined(asked, None), _versions(nodes), _storage(nodes, Checkup(out=out), storage)]
     wrong = [f"  {check.name}: {check.said}. {check.todo}" for check in checks if check.state == "problem"]
+    token = _token(nodes, cluster)
+    if token.state == "problem":
+        logger.warning("%s. %s", token.said, token.todo)
     if wrong:
         raise UserError(
             "\n".join(["The cluster cannot run this search:", *wrong, "`tuner doctor` with the same --address and --out says more."])

@@ -99,7 +99,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
     cluster = join(options.address)
     try:
         if cluster.address is not None:
-            check_nodes(options.out)
+            check_nodes(cluster, options.out)
         share = cluster.share(spec.resources)
         trainer = _trainer(spec, share, options.data_root)
         width = chosen_width(spec, trainer, share)
@@ -155,7 +155,7 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         cluster = join(None if options.address == "local" else options.address or about.get("address"))
         try:
             if cluster.address is not None:
-                check_nodes(folder.parent)
+                check_nodes(cluster, folder.parent)
             share = cluster.share(spec.resources)
             trainer = _trainer(spec, share, root)
             info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}

@@ -128,7 +128,7 @@ def _check_here(what: Submission) -> None:
 
     dataset: Any = what.options.dataset
     if dataset is None:
-        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # `read_space` says it better
+        with contextlib.suppress(OSError, ValueError, RecursionError, yaml.YAMLError):  # `read_space` says it better
             content = yaml.safe_load(space_path(what.space).read_text(encoding="utf-8-sig"))
             dataset = content.get("dataset") if isinstance(content, dict) else None
             dataset = dataset.get("name") if isinstance(dataset, dict) else dataset

@@ -42,6 +42,7 @@ _IN_SWEEPS = {
     "description": "Write it as a comment.",
 }
 _MOST_SEED = 2**32 - 1  # numpy's
+_MOST = 10**18 - 1  # fits 64 bits
 MOST_LANES = 1024
 _NO_METRIC = Metric(name="", goal="maximize")
 
@@ -226,9 +227,11 @@ class Keys:
 
     def _whole(self, node: Lined, key: str, bounds: tuple[int, int | None], default: int) -> int:
         (low, high), value = bounds, node.value
-        if isinstance(value, int) and not isinstance(value, bool) and value >= low and (high is None or value <= high):
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= (_MOST if high is None else high):
             return value
         within = f"of {low} or more" if high is None else f"from {low} to {high}"
+        if high is None and re.fullmatch(r"[0-9]{19,}", node.text):
+            within = "of at most 18 digits"
         self.problems.at(node, f"'{key}' must be a whole number {within}, but got {node.shown}.")
         return default
 

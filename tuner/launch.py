@@ -119,7 +119,7 @@ def kind_of(path: Path) -> Kind:
     if path.suffix in (".yaml", ".yml"):
         try:
             documents: list[Any] = [one for one in yaml.safe_load_all(text) if one is not None]
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number or a date that Python has none of
             raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
         if documents and all(isinstance(one, dict) for one in documents):
             for keys, kind in _YAMLS:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from .errors import UserError, did_you_mean
-from .run_files import STATES, load_json, wrong_about, wrong_line, wrong_status
+from .plain_json import load_json
+from .run_files import STATES, wrong_about, wrong_line, wrong_status
 
 if TYPE_CHECKING:
     from .spec import Spec

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import datetime
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cached_property
@@ -20,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from .errors import UserError
 from .loop import COLLAPSED_AFTER, planned_epochs
 from .model import load_model
+from .plain_json import is_whole
 from .ranges import show
 from .record import JOURNAL, SPACE, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
-from .run_files import is_whole
 from .searcher import STUDY, new_study, open_storage, told, worst
 from .space import Spec
 from .spec import Options, read_space
@@ -111,7 +112,7 @@ def _trials(said: str | None, before: int) -> int:
     if said is None:
         return before
     number = said.removeprefix("+")
-    if not number.isascii() or not number.isdigit() or int(number) == 0:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", number):
         raise UserError(f"--trials must be a number of trials in all, such as 80, or +50 for 50 more, but got '{said}'.")
     return int(number) + (before if said.startswith("+") else 0)
 

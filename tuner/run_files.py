@@ -5,26 +5,18 @@ Each function says what is wrong, or gives None. Only what somebody reads is loo
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import UserError
+from .plain_json import is_number, is_whole
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # of a run: it becomes a folder
 NAME_RULE = "it becomes a folder, so up to 100 letters, digits, '.', '_' and '-' only, the first a letter or digit"
 STATES = ("complete", "pruned", "stopped", "failed", "diverged", "collapsed")  # how a trial ends
 
 Rule = tuple[str, Callable[[Any], bool]]
-
-
-def is_whole(value: Any, low: int = 0, high: float = 2**63) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value < high
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # not NaN either
 
 
 def _is_mapping(value: Any, each: Callable[[Any], bool] = lambda value: True) -> bool:
@@ -110,22 +102,6 @@ def check_name(name: str) -> None:
     """Raises UserError where the command line gives a run a name that cannot be."""
     if not NAME.fullmatch(name):
         raise UserError(f"--name cannot be '{name}': {NAME_RULE}.")
-
-
-def load_json(raw: bytes | str) -> Any:
-    """JSON as this program writes it: without NaN.
-
-    Raises:
-        ValueError: it is not that, or nested beyond all measure.
-    """
-    try:
-        return json.loads(raw, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON's")
 
 
 def wrong_about(about: Mapping[str, Any]) -> str | None:
