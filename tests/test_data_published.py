@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from scipy.io import savemat
 
-from tuner import data_rcv1, tables
+from tuner import cli_options, data_rcv1, tables
 from tuner.data import DATASETS, DatasetSpec, describe, load
 from tuner.data_published import MissingData
 from tuner.errors import UserError
@@ -152,6 +152,10 @@ def test_damaged_files_of_scikit_learn_are_named(tmp_path: Path) -> None:
         (tmp_path / "RCV1" / f"{name}_py3.pkl").write_bytes(b"no pickle")
     with pytest.raises(UserError, match=rf"scikit-learn's files in {tmp_path}/RCV1 are damaged, delete them"):
         load(DatasetSpec(name="rcv1_4_first"), tmp_path)
+
+
+def test_the_shell_completes_every_data_set() -> None:
+    assert cli_options.DATASETS == (*DATASETS, "npz:", "csv:")
 
 
 def test_every_table_says_that_rcv1_4_is_not_the_papers_set() -> None:

@@ -59,9 +59,7 @@ DATASETS = ("digits", "mnist", "usps", "svhn", "rcv1_4", "rcv1_4_first", "npz:",
 
 
 def complete_dataset(incomplete: str) -> Iterator[str]:
-    yield from (
-        name for name in ("digits", "mnist", "usps", "svhn", "rcv1_4", "rcv1_4_first", "npz:", "csv:") if name.startswith(incomplete)
-    )
+    yield from (name for name in DATASETS if name.startswith(incomplete))
 
 
 def complete_run(incomplete: str) -> Iterator[str]:
