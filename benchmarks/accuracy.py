@@ -138,6 +138,8 @@ def tasks(given: argparse.Namespace) -> Iterator[tuple[str, str, int, str | None
 
 def table() -> str:
     """docs/accuracy.md."""
+    from tuner.tables import NEAR
+
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows():
         found.setdefault((row["dataset"], row["model"]), []).append(row)
@@ -145,6 +147,7 @@ def table() -> str:
     for dataset in dict.fromkeys(dataset for dataset, _ in found):
         text += [
             f"\n## {dataset}\n",
+            *([f"{dataset} is {NEAR[dataset]}.\n"] if dataset in NEAR else []),
             "| model | seeds | ACC | NMI | ARI | error | of 1-NN | epochs | seconds | published |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]

@@ -2,15 +2,15 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tuner import data_published
 from tuner.data import Data, DatasetSpec, describe, load
-from tuner.data_published import MissingData
+from tuner.data_published import PUBLISHED, MissingData
 from tuner.data_raw import data_root
 from tuner.errors import UserError
 from tuner.model import DataSpec
@@ -111,10 +111,11 @@ def test_describe_says_of_digits_what_load_gives(more: dict[str, object]) -> Non
 
 
 def test_absent_files_are_named_with_their_folder_when_the_download_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_network(name: str, folder: Path) -> None:
+    def no_network(folder: Path) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(data_published, "_download", no_network)
+    for name in ("mnist", "usps"):
+        monkeypatch.setitem(PUBLISHED, name, replace(PUBLISHED[name], download=no_network))
     assert error_of("usps", tmp_path).replace(str(tmp_path), "DATA") == (
         "usps is not in DATA (looked for usps.bz2, usps.t.bz2), and the download failed: no network. "
         "Put the files there, or say with --data-root or TUNER_DATA where they are."
@@ -126,11 +127,11 @@ def test_absent_files_are_named_with_their_folder_when_the_download_fails(tmp_pa
 
 
 def test_a_failed_download_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks_off(name: str, folder: Path) -> None:
+    def breaks_off(folder: Path) -> None:
         (folder / "usps.bz2").write_bytes(b"half")
         raise OSError("connection lost")
 
-    monkeypatch.setattr(data_published, "_download", breaks_off)
+    monkeypatch.setitem(PUBLISHED, "usps", replace(PUBLISHED["usps"], download=breaks_off))
     with pytest.raises(MissingData, match=r"connection lost"):
         load(spec("usps"), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -139,18 +140,17 @@ def test_a_failed_download_leaves_no_half_file(tmp_path: Path, monkeypatch: pyte
 def test_files_that_are_there_are_not_fetched_and_absent_ones_are_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = []
 
-    def mirror(name: str, folder: Path) -> None:
-        fetched.append(name)
-        for file in data_published.FILES[name]:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    def mirror(folder: Path) -> None:
+        fetched.append("usps")
+        for file in PUBLISHED["usps"].files:
             (folder / file).write_bytes(b"new")
 
-    monkeypatch.setattr(data_published, "_download", mirror)
+    monkeypatch.setitem(PUBLISHED, "usps", replace(PUBLISHED["usps"], download=mirror))
     (tmp_path / "usps.bz2").write_bytes(b"old")
     describe(spec("usps"), tmp_path)
     describe(spec("usps"), tmp_path)
     assert fetched == ["usps"]
-    assert [(tmp_path / file).read_bytes() for file in data_published.FILES["usps"]] == [b"old", b"new"]
+    assert [(tmp_path / file).read_bytes() for file in PUBLISHED["usps"].files] == [b"old", b"new"]
 
 
 def test_a_data_root_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path) -> None:
@@ -161,9 +161,9 @@ def test_a_data_root_that_cannot_be_made_is_an_error_of_the_user(tmp_path: Path)
         load(spec("usps"), tmp_path / "file" / "data")
 
 
-@pytest.mark.parametrize("name", ["mnist", "usps"])
+@pytest.mark.parametrize("name", ["mnist", "usps", "svhn", "rcv1_4"])
 def test_damaged_files_are_named(name: str, tmp_path: Path) -> None:
-    for file in data_published.FILES[name]:
+    for file in PUBLISHED[name].files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(b"not what it should be")
     with pytest.raises(UserError) as caught:
@@ -171,7 +171,7 @@ def test_damaged_files_are_named(name: str, tmp_path: Path) -> None:
     message = str(caught.value)
     assert message.startswith(f"{name} cannot be read: ")
     assert "Delete its files, and the next run fetches them again: " in message
-    assert all(str(tmp_path / file) in message for file in data_published.FILES[name])
+    assert all(str(tmp_path / file) in message for file in PUBLISHED[name].files)
 
 
 def test_the_data_root_is_the_argument_or_the_variable_or_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_the_data_root_is_the_argument_or_the_variable_or_the_cache(tmp_path: Pa
 
 
 def test_an_unknown_data_set_is_answered_with_the_nearest() -> None:
-    known = "Known are digits, mnist, usps, npz:PATH and csv:PATH."
+    known = "Known are digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, npz:PATH and csv:PATH."
     assert error_of("minst") == f"There is no data set 'minst'. Did you mean 'mnist'? {known}"
     assert error_of("imagenet21k") == f"There is no data set 'imagenet21k'. {known}"
     assert error_of("mine/x.npz") == f"There is no data set 'mine/x.npz'. Did you mean 'npz:mine/x.npz'? {known}"

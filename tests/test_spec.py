@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuner.data_published import KNOWN
 from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.spec import METHODS, Asha, Options, Resources, Spec, read_space, set_values, space_names
@@ -263,7 +264,7 @@ def test_a_loss_of_pre_training_cannot_decide(folder):
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("digit", "There is no data set 'digit'. Did you mean 'digits'? Known are digits, mnist, usps, npz:PATH and csv:PATH."),
+        ("digit", f"There is no data set 'digit'. Did you mean 'digits'? {KNOWN}"),
         ("", "'dataset' must be a name or {name: ..., limit: ..., scale: ...}, but got nothing."),
         ("[digits]", "'dataset' must be a name or {name: ..., limit: ..., scale: ...}, but got a list."),
         ("{limit: 100}", "'dataset' must be a name or {name: ..., limit: ..., scale: ...}, but got no name."),

@@ -55,8 +55,11 @@ def complete_model(incomplete: str) -> Iterator[str]:
     yield from (name for name in shipped("models", ".py") if name.startswith(incomplete))
 
 
+DATASETS = ("digits", "mnist", "usps", "svhn", "rcv1_4", "rcv1_4_first", "npz:", "csv:")
+
+
 def complete_dataset(incomplete: str) -> Iterator[str]:
-    yield from (name for name in ("digits", "mnist", "usps", "npz:", "csv:") if name.startswith(incomplete))
+    yield from (name for name in DATASETS if name.startswith(incomplete))
 
 
 def complete_run(incomplete: str) -> Iterator[str]:
@@ -88,7 +91,9 @@ RUN = "A run's name, or its folder."
 SPACE = "A path, or the name of a space that comes with tuner."
 Dataset = Annotated[
     str | None,
-    typer.Option(help="digits, mnist, usps, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=complete_dataset),
+    typer.Option(
+        help="digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=complete_dataset
+    ),
 ]
 Scale = Annotated[str | None, typer.Option(help="What is done to the values: minmax, standard or none.", metavar="HOW")]
 Limit = Annotated[int | None, typer.Option(help="Take so many samples, always the same ones.", metavar="N")]

@@ -1,4 +1,4 @@
-"""Data sets as tensors: `digits`, `mnist`, `usps`, and a user's own `npz:PATH` and `csv:PATH`.
+"""Data sets as tensors: the published ones of tuner/data_published.py, and a user's own `npz:PATH` and `csv:PATH`.
 
 npz     an array `x` of shape (N, D), or (N, h, w) for images, and optionally `y` of shape (N,).
 csv     comma-separated numbers. A first row that is not all numbers is a header; its column `label`, or else `y`, holds the
@@ -8,7 +8,7 @@ labels  whole numbers or words, numbered 0..C-1 in sorted order. They are only s
 limit   the same rows whatever the seed: the first of one fixed permutation, in the file's order. A larger subset holds the
         smaller one, classes keep about their shares, and the test rows are those of the published test split that were drawn.
 scale   after `limit`. minmax: one minimum and one maximum for all values, so that images keep their contrast. standard: mean 0
-        and deviation 1 for every feature, 0 for one that never varies. none: as they are (mnist, usps, digits: in [0, 1]).
+        and deviation 1 for every feature, 0 for one that never varies. none: as they are (published images: in [0, 1]).
 
 Relative paths are looked for in the current folder, then in the data folder: `--data-root`, or the environment variable
 TUNER_DATA, or ~/.cache/tuner.
@@ -28,14 +28,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .data_files import READERS, find, read_file
-from .data_published import PUBLISHED, fetch, read_published
+from .data_published import KNOWN, PUBLISHED, fetch, read_published
 from .data_raw import data_root
 from .errors import UserError, did_you_mean
 from .model import DataSpec
 
-DATASETS = ("digits", "mnist", "usps")
+DATASETS = tuple(PUBLISHED)
 SCALES = ("minmax", "standard", "none")
-_KNOWN = "Known are digits, mnist, usps, npz:PATH and csv:PATH."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +110,12 @@ def describe(dataset: DatasetSpec, root: Path | None = None) -> DataSpec:
     check_named(dataset)
     if dataset.name not in DATASETS:
         return load(dataset, root).spec
-    spec = PUBLISHED[dataset.name]
+    spec = PUBLISHED[dataset.name].spec
     n_samples = _checked_limit(dataset, spec.n_samples)
     fetch(dataset.name, data_root(root))
+    unit_range = dataset.scale == "minmax" or (spec.unit_range and dataset.scale != "standard")
     n_test = int((_subset(spec.n_samples, n_samples) >= spec.n_samples - spec.n_test).sum())
-    return replace(spec, n_samples=n_samples, unit_range=dataset.scale != "standard", n_test=n_test)
+    return replace(spec, n_samples=n_samples, unit_range=unit_range, n_test=n_test)
 
 
 def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
@@ -158,7 +158,7 @@ def check_named(dataset: DatasetSpec) -> None:
     elif dataset.name not in DATASETS:
         suffix = Path(dataset.name).suffix.removeprefix(".")
         nearest = f" Did you mean '{suffix}:{dataset.name}'?" if suffix in READERS else did_you_mean(dataset.name, DATASETS)
-        raise UserError(f"There is no data set '{dataset.name}'.{nearest} {_KNOWN}")
+        raise UserError(f"There is no data set '{dataset.name}'.{nearest} {KNOWN}")
     if dataset.scale is not None and dataset.scale not in SCALES:
         raise UserError(f"'scale' must be one of {' | '.join(SCALES)}, but is '{dataset.scale}'.{did_you_mean(dataset.scale, SCALES)}")
 

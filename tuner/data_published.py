@@ -5,29 +5,21 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
+from . import data_rcv1
 from .data_raw import Raw, data_root, first_line
 from .errors import UserError
 from .model import DataSpec
-
-FILES = {
-    "digits": (),
-    "mnist": tuple(
-        f"MNIST/raw/{part}-ubyte" for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    ),
-    "usps": ("usps.bz2", "usps.t.bz2"),
-}
-PUBLISHED = {
-    "digits": DataSpec(1797, (8, 8), 10),
-    "mnist": DataSpec(70_000, (28, 28), 10, n_test=10_000),
-    "usps": DataSpec(9298, (16, 16), 10, n_test=2007),
-}
 
 
 class MissingData(UserError):
@@ -41,12 +33,12 @@ def read_published(name: str, root: Path | None) -> Raw:
         MissingData: its files are absent, and the download failed.
         UserError: they are damaged.
     """
-    folder = data_root(root)
+    folder, published = data_root(root), PUBLISHED[name]
     fetch(name, folder)
-    paths = [folder / file for file in FILES[name]]
+    paths = [folder / file for file in published.files]
     try:
-        return _READERS[name](paths)
-    except (ValueError, OSError, EOFError) as error:
+        return published.read(paths)
+    except (ValueError, OSError, EOFError, LookupError, zlib.error, zipfile.BadZipFile) as error:
         files = ", ".join(str(path) for path in paths)
         raise UserError(
             f"{name} cannot be read: {first_line(error)}. Delete its files, and the next run fetches them again: {files}"
@@ -79,7 +71,17 @@ def _read_usps(paths: list[Path]) -> Raw:
     return Raw(x_N=(x_N + 1) / 2, y_N=np.concatenate([train_y, test_y]), n_train=len(train_y))
 
 
-_READERS: dict[str, Callable[[list[Path]], Raw]] = {"digits": _read_digits, "mnist": _read_mnist, "usps": _read_usps}
+def _read_svhn(paths: list[Path]) -> Raw:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        train, test = (loadmat(str(path)) for path in paths)
+    except MatReadError as error:  # of no kind that others raise, too
+        raise ValueError(str(error)) from error
+    x_N = np.concatenate([part["X"].transpose(3, 2, 0, 1) for part in (train, test)])
+    y_N = np.concatenate([part["y"].ravel() for part in (train, test)]) % 10  # there the digit 0 is class 10
+    return Raw(x_N=x_N, y_N=y_N, n_train=len(train["y"]), peak=255.0)
 
 
 def fetch(name: str, folder: Path) -> None:
@@ -88,14 +90,15 @@ def fetch(name: str, folder: Path) -> None:
     Raises:
         MissingData: they are absent, and the download failed.
     """
-    absent = [file for file in FILES[name] if not (folder / file).is_file()]
+    absent = [file for file in PUBLISHED[name].files if not (folder / file).is_file()]
     if not absent:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside their place first: a download that is interrupted, or done by two processes at once, leaves no half file there.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as beside:
-            _download(name, Path(beside))
+            with _socket_timeout(30.0):  # who downloads sets none: behind a firewall that drops packets it would wait for ever
+                PUBLISHED[name].download(Path(beside))
             for file in absent:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(Path(beside) / file, folder / file)
@@ -107,15 +110,24 @@ def fetch(name: str, folder: Path) -> None:
         ) from error
 
 
-def _download(name: str, folder: Path) -> None:
-    from torchvision.datasets import MNIST, USPS  # knows the mirrors and the checksums
+def _download_mnist(folder: Path) -> None:
+    from torchvision.datasets import MNIST  # here and below: it knows the mirrors and the checksums
 
-    with _socket_timeout(30.0):  # torchvision sets none: behind a firewall that drops packets it would wait for ever
-        if name == "mnist":
-            MNIST(folder, download=True)
-        else:
-            USPS(folder, train=True, download=True)
-            USPS(folder, train=False, download=True)
+    MNIST(folder, download=True)
+
+
+def _download_usps(folder: Path) -> None:
+    from torchvision.datasets import USPS
+
+    USPS(folder, train=True, download=True)
+    USPS(folder, train=False, download=True)
+
+
+def _download_svhn(folder: Path) -> None:
+    from torchvision.datasets import SVHN
+
+    SVHN(folder, split="train", download=True)
+    SVHN(folder, split="test", download=True)
 
 
 @contextmanager
@@ -126,3 +138,45 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published data set. `files`: in the data folder. `download` puts them into a folder, `read` takes their paths."""
+
+    spec: DataSpec
+    files: tuple[str, ...] = ()
+    download: Callable[[Path], None] = lambda folder: None
+    read: Callable[[list[Path]], Raw]
+
+
+def _rcv1(file: str, first: bool) -> Published:
+    spec = DataSpec(data_rcv1.N_DOCUMENTS, (data_rcv1.N_FEATURES,), len(data_rcv1.ROOTS), unit_range=False)
+    return Published(spec=spec, files=(file,), download=partial(data_rcv1.fetch, file, first), read=data_rcv1.read)
+
+
+_MNIST = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+PUBLISHED: dict[str, Published] = {
+    "digits": Published(spec=DataSpec(1797, (8, 8), 10), read=_read_digits),
+    "mnist": Published(
+        spec=DataSpec(70_000, (28, 28), 10, n_test=10_000),
+        files=tuple(f"MNIST/raw/{part}-ubyte" for part in _MNIST),
+        download=_download_mnist,
+        read=_read_mnist,
+    ),
+    "usps": Published(
+        spec=DataSpec(9298, (16, 16), 10, n_test=2007),
+        files=("usps.bz2", "usps.t.bz2"),
+        download=_download_usps,
+        read=_read_usps,
+    ),
+    "svhn": Published(
+        spec=DataSpec(99_289, (3, 32, 32), 10, n_test=26_032),
+        files=("train_32x32.mat", "test_32x32.mat"),
+        download=_download_svhn,
+        read=_read_svhn,
+    ),
+    "rcv1_4": _rcv1("RCV1/rcv1_4.npz", first=False),
+    "rcv1_4_first": _rcv1("RCV1/rcv1_4_first.npz", first=True),
+}
+KNOWN = f"Known are {', '.join(PUBLISHED)}, npz:PATH and csv:PATH."

@@ -334,16 +334,16 @@ def data_files(what: Checkup) -> list[str]:
     """The files of the data set, by the absolute paths that trials use."""
     if what.dataset is None:
         return []
-    from .data import DATASETS, DatasetSpec
-    from .data_published import FILES
+    from .data import DatasetSpec
+    from .data_published import KNOWN, PUBLISHED
     from .data_raw import data_root
 
     spec = DatasetSpec(name=what.dataset).located(what.data_root)
-    if spec.name in DATASETS:
-        return [str(data_root(what.data_root) / file) for file in FILES[spec.name]]
+    if spec.name in PUBLISHED:
+        return [str(data_root(what.data_root) / file) for file in PUBLISHED[spec.name].files]
     kind, _, path = spec.name.partition(":")
     if kind not in ("npz", "csv") or not path:
-        raise UserError(f"There is no data set '{what.dataset}'. Known are digits, mnist, usps, npz:PATH and csv:PATH.")
+        raise UserError(f"There is no data set '{what.dataset}'. {KNOWN}")
     return [path]
 
 
@@ -358,7 +358,7 @@ def _data(nodes: Sequence[Node], what: Checkup, files: Sequence[str]) -> Check:
     wrong += [f"{path} is not on {', '.join(labels)}" for path, labels in absent.items() if labels]
     wrong += [f"{path} is another file on {', '.join(labels)}" for path, labels in other.items() if labels]
     if wrong:
-        fetched = " The images of mnist and usps are fetched where there is a network." if what.dataset in ("mnist", "usps") else ""
+        fetched = "" if ":" in str(what.dataset) else " They are fetched where there is a network."
         todo = f"Put the files there, or give --data-root a folder that all machines share.{fetched}"
         return Check(name="data", state="problem", said="; ".join(wrong), todo=todo)
     try:

@@ -37,8 +37,8 @@ def encoder(h: Any, data: DataSpec, *sizes: int, norm: bool = False, beside: int
     convolutions see as constant planes."""
     if h.network == "mlp":
         return mlp(data.n_features + beside, *sizes, norm=norm)
-    levels, c = halvings(data), h.channels
-    layers: list[nn.Module] = [Planes(*levels[0]), *_conv(1 + beside, c, norm)]
+    levels, c, n_colours = halvings(data), h.channels, colours(data)
+    layers: list[nn.Module] = [Planes(*levels[0], n_colours), *_conv(n_colours + beside, c, norm)]
     for _ in levels[1:]:
         layers += _conv(c, 2 * c, norm, stride=2)
         c *= 2
@@ -57,7 +57,7 @@ def decoder(h: Any, data: DataSpec, *sizes: int, norm: bool = False) -> nn.Seque
     for size in levels[-2::-1]:
         layers += [Double(*size), *_conv(c, c // 2, norm)]
         c //= 2
-    return nn.Sequential(*layers, nn.Conv2d(c, 1, 3, padding=1), nn.Flatten(-3))
+    return nn.Sequential(*layers, nn.Conv2d(c, colours(data), 3, padding=1), nn.Flatten(-3))
 
 
 def halvings(data: DataSpec) -> list[tuple[int, int]]:
@@ -66,13 +66,18 @@ def halvings(data: DataSpec) -> list[tuple[int, int]]:
     Raises:
         UserError: the samples are no images.
     """
-    if len(data.shape) != 2:
-        raise UserError(f"'network: conv' needs images of shape (h, w), but a sample's shape is {data.shape}. Say mlp.")
-    sizes = [(data.shape[0], data.shape[1])]
+    if len(data.shape) not in (2, 3):
+        raise UserError(f"'network: conv' needs images of shape (h, w) or (colours, h, w), but a sample's shape is {data.shape}. Say mlp.")
+    sizes = [(data.shape[-2], data.shape[-1])]
     while max(sizes[-1]) > 4:
         h, w = sizes[-1]
         sizes.append((-(-h // 2), -(-w // 2)))
     return sizes
+
+
+def colours(data: DataSpec) -> int:
+    """3 of images of shape (3, h, w), 1 of grey ones."""
+    return data.shape[0] if len(data.shape) == 3 else 1
 
 
 def _conv(i: int, o: int, norm: bool, stride: int = 1) -> list[nn.Module]:
@@ -81,15 +86,15 @@ def _conv(i: int, o: int, norm: bool, stride: int = 1) -> list[nn.Module]:
 
 
 class Planes(nn.Module):
-    """(B, 1 + E, h, w): the image, and a constant plane for each of the E numbers behind it."""
+    """(B, C + E, h, w): the image in C colours, and a constant plane for each of the E numbers behind it."""
 
-    def __init__(self, h: int, w: int) -> None:
+    def __init__(self, h: int, w: int, n_colours: int = 1) -> None:
         super().__init__()
-        self.h, self.w = h, w
+        self.h, self.w, self.n_colours = h, w, n_colours
 
     def forward(self, x: Tensor) -> Tensor:
-        n = self.h * self.w
-        image, extra = x[..., :n].reshape(*x.shape[:-1], 1, self.h, self.w), x[..., n:]
+        n = self.n_colours * self.h * self.w
+        image, extra = x[..., :n].reshape(*x.shape[:-1], self.n_colours, self.h, self.w), x[..., n:]
         return torch.cat([image, extra[..., None, None].expand(*extra.shape, self.h, self.w)], -3)
 
 

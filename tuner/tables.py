@@ -26,6 +26,8 @@ SHOWN = ("acc", "nmi", "ari", "error", "error_test", "n_used", "silhouette", "kn
 REASONS = 3  # for which trials failed
 # The metrics that look at the labels; tuner/metrics.py, which imports torch, has them by kind.
 LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami", "error", "error_test", "knn_error_3", "knn_error_5", "knn_error_10")
+# Data sets whose published figures are of other samples.
+NEAR = dict.fromkeys(("rcv1_4", "rcv1_4_first"), "close to the papers' REUTERS-10K, not the same rows")
 RULES = {"last": "of the last epoch", "max": "of the best epoch", "mean_last_5": "as the mean of the last five epochs"}
 COLOURS = {"complete": "green", "pruned": "cyan", "collapsed": "yellow", "diverged": "yellow", "stopped": "magenta", "failed": "red"}
 
@@ -139,6 +141,9 @@ def outcome(results: Results) -> Iterator[RenderableType]:
         yield best_table(results)
         if results.metric in LABELLED:
             yield Text(f"{results.metric} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
+        data = results.spec_json.get("dataset", {}).get("name")
+        if data in NEAR:
+            yield Text(f"{data} is {NEAR[data]}.", style="dim")
     yield Text()
     ends = {state: n for state, n in results.counts().items() if n}
     others = [trial.state for trial in results.trials if trial.state not in ends]
@@ -225,6 +230,7 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
     dataset += f", scale {spec.dataset.scale}" if spec.dataset.scale else ""
     shape, labels = "x".join(map(str, data.shape)), f"{data.n_classes} classes" if data.n_classes else "no labels"
     dataset += f": {data.n_samples:,} samples of {shape}, {labels}"
+    dataset += f"; {NEAR[spec.dataset.name]}" if spec.dataset.name in NEAR else ""
     asha = spec.early_terminate
     early = "nothing"
     if asha is not None:

@@ -1,0 +1,100 @@
+"""ClustPy's part of benchmarks/peers.py, run by the interpreter that has ClustPy; imports nothing of tuner.
+
+Reads one JSON request a line, trains, and answers with one line of JSON: labels, and the seconds of an epoch of either phase without
+what comes around the epochs (k-means, the last labels).
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+
+os.environ["TQDM_DISABLE"] = "1"
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from clustpy.deep import DCN, DEC, IDEC, VaDE
+from clustpy.deep._data_utils import get_dataloader
+from clustpy.deep.dcn import _DCN_Module
+from clustpy.deep.dec import _DEC_Module
+from clustpy.deep.neural_networks import FeedforwardAutoencoder
+from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE
+
+LOSSES = {  # of the output and the batch, as tuner's models weigh it
+    "mean": lambda out, x: (out - x).square().mean(),
+    "sum": lambda out, x: (out - x).square().sum(1).mean(),
+    "bce": lambda out, x: F.binary_cross_entropy(out, x, reduction="sum") / len(x),
+}
+LOOPS = {"dec": _DEC_Module, "idec": _DEC_Module, "dcn": _DCN_Module, "vade": _VaDE_Module}
+
+
+@contextlib.contextmanager
+def clocked(module):
+    """How long a module's `fit`, the loop over epochs, takes; as a list of one number."""
+    seconds, fit = [], module.fit
+
+    def timed(*args, **more):
+        began = time.perf_counter()
+        fitted = fit(*args, **more)
+        seconds.append(time.perf_counter() - began)
+        return fitted
+
+    module.fit = timed
+    try:
+        yield seconds
+    finally:
+        module.fit = fit
+
+
+def run(asked):
+    x_ND = np.load(asked["data"])["x"].astype(np.float32)
+    size, name, loss = asked["batch_size"], asked["model"], LOSSES[asked["loss"]]
+    loaders = get_dataloader(x_ND, size, shuffle=True, drop_last=True), get_dataloader(x_ND, size, shuffle=False)
+    layers = [x_ND.shape[1], asked["hidden"], asked["hidden"], 4 * asked["hidden"], asked["latent_dim"]]
+    torch.manual_seed(asked["seed"])
+    np.random.seed(asked["seed"])
+    kind = _VaDE_VAE if name == "vade" else FeedforwardAutoencoder
+    network = kind(layers, activation_fn=torch.nn.ReLU, random_state=asked["seed"])
+    with clocked(kind) as pretraining:
+        network.fit(
+            n_epochs=asked["pretrain_epochs"], optimizer_params={"lr": asked["lr_pretrain"]}, dataloader=loaders[0], ssl_loss_fn=loss
+        )
+    common = {
+        "n_clusters": asked["n_clusters"],
+        "batch_size": size,
+        "neural_network": network,
+        "embedding_size": asked["latent_dim"],
+        "clustering_epochs": asked["epochs"],
+        "optimizer_class": torch.optim.SGD if name == "dec" else torch.optim.Adam,
+        "clustering_optimizer_params": asked["optimizer"],
+        "ssl_loss_fn": loss,
+        "clustering_loss_weight": asked["weight"],
+        "custom_dataloaders": loaders,
+        "device": torch.device("cpu"),
+        "random_state": asked["seed"],
+    }
+    starts = {"initial_clustering_params": {"n_init": asked["n_init"]} | ({"covariance_type": "diag"} if name == "vade" else {})}
+    model = {"dec": DEC, "idec": IDEC, "dcn": DCN, "vade": VaDE}[name](**common, **starts)
+    with clocked(LOOPS[name]) as clustering:
+        model.fit(x_ND)
+    own = getattr(model, {"dec": "dec_labels_", "idec": "dec_labels_", "dcn": "dcn_labels_", "vade": "vade_labels_"}[name])
+    return {
+        "pretrain_s": pretraining[0] / asked["pretrain_epochs"],
+        "epoch_s": clustering[0] / asked["epochs"],
+        "labels": np.asarray(own).tolist(),
+        "refitted": np.asarray(model.labels_).tolist(),
+    }
+
+
+def main():
+    torch.set_num_threads(1)
+    answers, sys.stdout = sys.stdout, sys.stderr  # ClustPy prints
+    print(json.dumps({"torch": torch.__version__}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

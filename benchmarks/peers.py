@@ -1,0 +1,211 @@
+"""Our DEC, IDEC, DCN and VaDE against ClustPy's: `python benchmarks/peers.py --clustpy PYTHON [--datasets digits usps] [--rounds 5]`.
+
+Same data, networks, batches, epochs, optimisers, rates and loss weights, one thread; the two take turns, a round is one seed of each.
+Seconds are those of an epoch's updates: without the metrics, which only tuner takes after each epoch, and without k-means. ACC is of the
+last epoch. What could not be made equal stands above the table.
+
+ClustPy needs an environment of its own:  python3 -m venv clustpy && clustpy/bin/pip install clustpy==0.0.3
+
+    python benchmarks/peers.py --clustpy clustpy/bin/python --epochs 10 --pretrain-epochs 10         # minutes: the speed
+    python benchmarks/peers.py --clustpy clustpy/bin/python --datasets digits usps                   # hours: the accuracy
+    python benchmarks/peers.py --table                                                               # only writes the table anew
+
+Finished runs are appended to benchmarks/peers.jsonl at once and not done again; the table goes into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, here and by ClustPy's interpreter
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+ROWS, DOCS = ROOT / "benchmarks" / "peers.jsonl", ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- benchmarks/peers.py: begin -->", "<!-- benchmarks/peers.py: end -->"
+
+# What differs between the models, in tuner's words and in ClustPy's. Their clustering rates are tuner's defaults.
+MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "dec": ({"recon_loss": "mse"}, {"loss": "mean", "weight": 1.0, "optimizer": {"lr": 0.01, "momentum": 0.9}}),
+    "idec": ({"recon_loss": "mse"}, {"loss": "mean", "weight": 0.1, "optimizer": {"lr": 1e-3}}),
+    "dcn": ({"recon_loss": "mse"}, {"loss": "sum", "weight": 1.0, "optimizer": {"lr": 1e-3}}),
+    "vade": (
+        {"recon_loss": "bce", "warm_up": 0, "decay": 1.0},
+        {"loss": "bce", "weight": 1.0, "optimizer": {"lr": 2e-3, "eps": 1e-4}},
+    ),
+}
+SHARED = {"batch_size": 256, "hidden": 500, "latent_dim": 10, "n_clusters": 10, "n_init": 20, "lr_pretrain": 1e-3}
+
+
+def ours(asked: dict[str, Any], data: Any) -> dict[str, Any]:
+    """Trains here."""
+    from tuner.loop import train
+    from tuner.model import load_model
+
+    model, more = load_model(asked["model"]), MODELS[asked["model"]][0]
+    lengths = {name: asked[name] for name in ("pretrain_epochs", "epochs")}
+    seconds: dict[str, list[float]] = {}
+    for epoch in train(model, model.hyper({**SHARED, **lengths, **more}), data, seed=asked["seed"]):
+        seconds.setdefault(epoch.phase, []).append(data.spec.n_samples / epoch.metrics["samples_per_s"])
+    pretraining, clustering = seconds.values()
+    # The first clustering epoch has k-means in it.
+    return {"pretrain_s": statistics.mean(pretraining), "epoch_s": statistics.mean(clustering[1:]), "acc": epoch.metrics["acc"]}
+
+
+class Peer:
+    """ClustPy, in its own interpreter."""
+
+    def __init__(self, python: str) -> None:
+        path = str(Path(__file__).with_name("clustpy_side.py"))
+        self._process = subprocess.Popen([python, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.torch = self._answer()["torch"]
+
+    def train(self, asked: dict[str, Any], path: Path, y_N: Any) -> dict[str, Any]:
+        import torch
+
+        from tuner import metrics
+
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({**SHARED, **asked, **MODELS[asked["model"]][1], "data": str(path)}) + "\n")
+        self._process.stdin.flush()
+        found = self._answer()
+        for name, key in (("acc", "labels"), ("acc_refitted", "refitted")):
+            c_N = torch.tensor(found.pop(key))
+            found[name] = metrics.acc(metrics.contingency(c_N, y_N, SHARED["n_clusters"], int(y_N.max()) + 1).numpy())
+        return found
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None and self._process.stderr is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"ClustPy's interpreter ended:\n{self._process.stderr.read()[-2000:]}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def measure(given: argparse.Namespace) -> None:
+    import numpy as np
+    import torch
+
+    from tuner.data import DatasetSpec, load
+
+    torch.set_num_threads(1)
+    peer, done = Peer(given.clustpy), {key(row) for row in rows()}
+    about = {"machine": platform.machine(), "torch": torch.__version__, "torch_clustpy": peer.torch, "commit": _commit()}
+    with tempfile.TemporaryDirectory() as folder, ROWS.open("a") as file:
+        for dataset in given.datasets:
+            data = load(DatasetSpec(name=dataset), Path(given.data_root) if given.data_root else None)
+            path = Path(folder) / f"{dataset}.npz"  # ClustPy's side sees what ours does
+            np.savez(path, x=data.x_ND.numpy())
+            for seed in range(given.rounds):
+                for name in given.models:
+                    asked = {
+                        "dataset": dataset,
+                        "model": name,
+                        "seed": seed,
+                        "epochs": given.epochs,
+                        "pretrain_epochs": given.pretrain_epochs,
+                    }
+                    sides = ["tuner", "clustpy"] if seed % 2 == 0 else ["clustpy", "tuner"]
+                    if all(key({**asked, "side": side}) in done for side in sides):
+                        continue
+                    for side in sides:  # both again: only what ran side by side compares
+                        found = ours(asked, data) if side == "tuner" else peer.train(asked, path, data.y_N)
+                        row = {**asked, "side": side, **{k: round(v, 5) for k, v in found.items()}, **about}
+                        print({k: row[k] for k in ("dataset", "model", "seed", "side", "pretrain_s", "epoch_s", "acc")}, flush=True)
+                        file.write(json.dumps(row) + "\n")
+                        file.flush()
+
+
+def key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("dataset", "model", "seed", "epochs", "pretrain_epochs", "side"))
+
+
+def rows() -> list[dict[str, Any]]:
+    """The last run of each kind."""
+    lines = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    return list({key(row): row for row in lines}.values())
+
+
+def table() -> str:
+    found: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
+    for row in sorted(rows(), key=lambda row: (row["dataset"], row["model"], row["epochs"], row["seed"])):
+        which = (row["dataset"], row["model"], row["pretrain_epochs"], row["epochs"])
+        found.setdefault(which, {"tuner": [], "clustpy": []})[row["side"]].append(row)
+    text = [HEAD]
+    for (dataset, model, pretrain_epochs, epochs), sides in found.items():
+        pairs = [(mine, theirs) for mine in sides["tuner"] for theirs in sides["clustpy"] if mine["seed"] == theirs["seed"]]
+        if not pairs:
+            continue
+        cells = [dataset, model, f"{pretrain_epochs} + {epochs}", str(len(pairs))]
+        for phase in ("pretrain_s", "epoch_s"):
+            ratios = [mine[phase] / theirs[phase] for mine, theirs in pairs]
+            both = [statistics.median(pair[i][phase] for pair in pairs) for i in (0, 1)]
+            cells.append(f"{1000 * both[0]:.0f} / {1000 * both[1]:.0f}")
+            cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        cells += [_spread([mine["acc"] for mine, _ in pairs])]
+        cells += [_spread([theirs[name] for _, theirs in pairs]) for name in ("acc", "acc_refitted")]
+        text.append(f"| {' | '.join(cells)} |")
+    said = sorted({f"{row['machine']}, one thread, torch {row['torch']} and {row['torch_clustpy']}" for row in rows()})
+    return "\n".join([*text, f"\nHardware: {'; '.join(said)}. Commits: {', '.join(sorted({row['commit'] for row in rows()}))}."])
+
+
+def _spread(values: list[float]) -> str:
+    sd = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{sd}"
+
+
+def _commit() -> str:
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+
+
+HEAD = """\
+Written by `benchmarks/peers.py` from `benchmarks/peers.jsonl`: ClustPy 0.0.3 and tuner's solo engine on the same data, in turns. Equal
+are the networks (D-500-500-2000-10, ReLU), how they are initialised, batches of 256 without the incomplete last one, epochs, optimisers
+and rates, losses, their reductions and weights, and the number of starts of k-means. Times are milliseconds of an epoch's updates, ours
+/ theirs, medians of the rounds; a ratio below 1 says that ours takes less (its median, and its range over the rounds). ACC is the
+Hungarian one in percent, mean ± standard deviation, of the model's own labels after the last epoch; ClustPy also clusters its codes once
+more at the end ("again").
+
+Not equal: ClustPy's DEC and IDEC sharpen the assignments of each batch by themselves; ours hold a target of the whole data set, renewed
+every 30 batches, which costs passes over the data. ClustPy's DCN moves centres sample after sample in Python, ours in one tensor
+operation. ClustPy's VaDE starts from the best mixture of 20 EM runs, ours from one EM run after 20 starts of k-means; it starts sigma
+where a fresh layer does, ours at the clusters' scale; it leaves out the 1/2 of the log-variance in p(c | z), its mixture weights start
+nearly uniform, and its own labels are of a sampled code. Our warm-up and decay are off.
+
+| data | model | epochs | rounds | pre-training, ms | ratio | clustering, ms | ratio | ACC, ours | ACC, ClustPy | again |
+|---|---|---|---|---|---|---|---|---|---|---|"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clustpy", metavar="PYTHON", help="the interpreter that has ClustPy")
+    parser.add_argument("--datasets", nargs="+", default=["digits"])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--rounds", type=int, default=5, help="seeds, from 0 on; both sides take turns in each")
+    parser.add_argument("--pretrain-epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=50, help="2 or more")
+    parser.add_argument("--data-root", default=os.environ.get("TUNER_DATA"))
+    parser.add_argument("--table", action="store_true", help="only write the table anew")
+    given = parser.parse_args()
+    if given.epochs < 2 or (given.clustpy is None and not given.table):
+        parser.error("--epochs is 2 or more, and --clustpy names an interpreter")
+    if not given.table:
+        measure(given)
+    text, found = DOCS.read_text(), table()
+    before, _, rest = text.partition(BEGIN)
+    DOCS.write_text(f"{before}{BEGIN}\n{found}\n{END}{rest.partition(END)[2]}")
+    print(found)
+
+
+if __name__ == "__main__":
+    main()
