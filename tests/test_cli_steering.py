@@ -149,7 +149,7 @@ def test_status_tells_which_searches_run_and_one_of_them_in_full(tuner: Tuner, r
         "running  trial 3  1 epoch  acc 0.1250",
     ):
         assert said in lines, said
-    assert tuner("status", "mu")[2] == "error: There is no run 'runs/mu'. Did you mean 'my'? `tuner ls` lists them.\n"
+    assert tuner("status", "my2")[2] == "error: There is no run 'runs/my2'. Did you mean 'my'? `tuner ls` lists them.\n"
 
 
 def test_status_json_is_that_of_show_with_who_drives_it(tuner: Tuner, run: Path) -> None:
