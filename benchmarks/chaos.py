@@ -158,16 +158,13 @@ def verdict(search: Search) -> tuple[list[str], list[str]]:
     return row, [fault for check in checks for fault in check]
 
 
-def table(rows: list[list[str]], seed: int, seconds: float) -> str:
-    about = f"commit {_commit()}, {os.cpu_count()} cores"
+def table(rows: list[list[str]], about: str) -> str:
     head = ["packs", "kills: trains", "driver", "node", "drivers", "trials", "complete + pruned", "epochs"]
     head += ["trials lost", "trials twice", "epochs missing", "epochs twice", "study", "W&B", "best"]
     lines = [head, ["---"] * len(head), *rows]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     kills = sum(int(cell) for row in rows for cell in row[1:4])
-    return (
-        f"{BEGIN}\n{text}\n\n{kills} kills, seed {seed}, {seconds / 60:.0f} minutes, {about}. The last seven columns count faults.\n{END}"
-    )
+    return f"{BEGIN}\n{text}\n\n{kills} kills, {about}. The last seven columns count faults.\n{END}"
 
 
 def write(path: Path, text: str) -> None:
@@ -183,7 +180,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between its markers there")
     parser.add_argument("--packs", choices=["off", "2"], nargs="+", default=["off", "2"])
     given = parser.parse_args()
-    began, rows, wrong = time.monotonic(), [], []
+    began, commit, rows, wrong = time.monotonic(), _commit(), [], []
     scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
     # Nobody's own token, and the mode for a driver that imports Ray before it joins.
     os.environ |= {"RAY_AUTH_TOKEN_PATH": f"{scratch}/token", "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -192,7 +189,8 @@ def main() -> None:
         row, faults = verdict(attacked(pack, scratch / pack, given.seed))
         rows.append([pack, *row])
         wrong += [f"packs {pack}: {fault}" for fault in faults]
-    text = table(rows, given.seed, time.monotonic() - began)
+    minutes = (time.monotonic() - began) / 60
+    text = table(rows, f"seed {given.seed}, {minutes:.0f} minutes on {os.cpu_count()} cores, commit {commit}")
     print(text, *wrong, sep="\n")
     if given.write:
         write(given.write, text)

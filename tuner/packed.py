@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError
 
 from .trial import Report
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DEATHS = 5  # of its host, with no epoch between them, before a trial gives up
 RESTART_S = 1.0
-ANSWER_S = 10.0  # how long the other hosts are waited for once one has answered: they start one after another
+ANSWER_S = 5.0  # how long the other hosts are waited for once one has answered: they start one after another, and some may have no room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +112,8 @@ class Hosts:
         """How well the slots were used, in epochs, as far as the hosts that live know."""
         counts = [(0, 0, 0)]
         for asked in [actor.occupancy.remote() for actor in self.actors]:
-            with contextlib.suppress(RayActorError):
-                counts.append(ray.get(asked))
+            with contextlib.suppress(RayActorError, GetTimeoutError):  # lost, or still waiting for room
+                counts.append(ray.get(asked, timeout=ANSWER_S))
         lanes, slots, packs = (sum(column) for column in zip(*counts, strict=True))
         return {
             "hosts": len(self.actors),
