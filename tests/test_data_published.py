@@ -155,7 +155,7 @@ def test_damaged_files_of_scikit_learn_are_named(tmp_path: Path) -> None:
 
 
 def test_the_shell_completes_every_data_set() -> None:
-    assert cli_options.DATASETS == (*DATASETS, "npz:", "csv:")
+    assert (*DATASETS, "npz:", "csv:") == cli_options.DATASETS
 
 
 def test_every_table_says_that_rcv1_4_is_not_the_papers_set() -> None:
