@@ -155,6 +155,15 @@ def test_a_choice_changes_the_steps_that_are_described(tuner: Any) -> None:
         (["train", "kmens"], "There is no model 'kmens'. Did you mean 'kmeans'? `tuner models` lists them."),
         (["train", "kmeans", "--set", "n_clustes=3"], "--set n_clustes=3: kmeans has no 'n_clustes'. Did you mean 'n_clusters'?"),
         (["train", "kmeans", "--set", "n_init=0"], "--set n_init=0: 'n_init' must stay within [1, 1000], but got 0."),
+        (
+            ["train", "kmeans", "--seed", "-1"],
+            "--seed -1 cannot be used:\n  --seed -1: 'seed' must be a whole number from 0 to 4294967295, but got -1.",
+        ),
+        (["train", "kmeans", "--dataset"], "Option '--dataset' requires an argument. See `tuner train --help`."),
+        (
+            ["search", "--space", "kmeans", "--wandb", "of"],
+            "Invalid value for '--wandb': 'of' is not one of 'online', 'offline', 'disabled'. See `tuner search --help`.",
+        ),
         (["train", "kmeans", "--epochs", "0"], "'epochs' must stay within [1, 100000], but got 0."),
         (
             ["train", "dec", "--limit", "100", "--set", "batch_size=101"],
@@ -167,6 +176,13 @@ def test_a_choice_changes_the_steps_that_are_described(tuner: Any) -> None:
 def test_a_wrong_command_gets_one_message_and_exit_code_2(tuner: Any, words: list[str], message: str) -> None:
     code, out, err = tuner(*words)
     assert (code, out, err) == (THEIRS, "", f"error: {message}\n")
+
+
+def test_a_folder_that_is_gone_is_told(tuner: Any) -> None:
+    Path("gone").mkdir()
+    os.chdir("gone")
+    Path("../gone").rmdir()
+    assert tuner("ls") == (THEIRS, "", "error: The folder in which this runs is gone. Change into one that exists.\n")
 
 
 def test_a_value_of_the_wrong_type_names_its_option(tuner: Any) -> None:
@@ -423,6 +439,16 @@ def test_a_search_says_what_it_does_and_ends_with_the_table_and_the_files(tuner:
         "In runs/my/",
         "  results.jsonl  every epoch of every trial",
     ]
+
+
+def test_a_search_goes_on_when_nobody_reads_what_it_prints(played: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my.yaml").write_text(SPACE)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["search", "--space", "my.yaml", "--wandb", "disabled"]) == DONE
+    assert read_run(Path("runs/my")).status == "done"
 
 
 def test_every_option_reaches_the_search(tuner: Any, played: dict[str, Any]) -> None:

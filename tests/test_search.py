@@ -281,7 +281,7 @@ def test_a_search_whose_first_trials_all_fail_alike_is_given_up(tmp_path: Path, 
     assert len(outcome.results.trials) <= 5
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_search_and_keeps_what_is_finished(
     tmp_path: Path, scripted: Callable[..., None], number: signal.Signals
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
 import json
 import logging
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,8 +112,8 @@ def search(
 
     Options stand in place of what the file says. Ctrl-C stops the search and keeps everything; `tuner resume` goes on with it.
     """
-    console = new_console()
-    _warn_through(new_console(stderr=True))
+    console = new_console(lasting=True)
+    _warn_through(new_console(stderr=True, lasting=True))
     from .ray_cluster import join, start_ray_early
 
     with interruptible("Interrupted before the first trial."):
@@ -203,11 +205,11 @@ def resume(
 ) -> None:
     """Go on with a search that was interrupted, or add trials to one that is finished.
 
-    What has ended is not run again. Interrupted trials go on under their numbers: from their last checkpoint, which is at most a
-    minute old, or from their seed. What was said when the search began need not be said again.
+    What has ended is not run again. Interrupted trials go on from their last checkpoint, at most a minute old, or from their seed.
+    What was said when the search began need not be said again.
     """
-    console = new_console()
-    _warn_through(new_console(stderr=True))
+    console = new_console(lasting=True)
+    _warn_through(new_console(stderr=True, lasting=True))
     from . import record
 
     folder = run_folder(run, out)
@@ -265,7 +267,7 @@ def train(
     from .spec import set_values
     from .tables import counted
 
-    recipe = read_recipe(what)
+    recipe = read_recipe(what, seed)
     model = recipe.model
     values = {**recipe.values, **({} if epochs is None else {"epochs": epochs}), **set_values(model, set_ or [])}
     h: Hyper = model.hyper(values)
@@ -273,15 +275,14 @@ def train(
     said = replace(said, scale=scale or said.scale, limit=said.limit if limit is None else limit)
     loaded = data.load(said, data_root)
     check_fits(model, h, loaded)
-    own_seed, pretrain_seed = (recipe.seed, recipe.pretrain_seed) if seed is None else (seed, None)
     console = new_console()
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
-    about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {own_seed}"
+    about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
     console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
     epoch: Epoch | None = None
     with interruptible("Interrupted. Nothing was written."):
         set_precision(recipe.precision, _device())
-        for epoch in run(model, h, loaded, seed=own_seed, pretrain_seed=pretrain_seed, device=_device()):
+        for epoch in run(model, h, loaded, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=_device()):
             line = _epoch_line(epoch, h, model)
             if console.is_terminal:
                 line.truncate(console.width, overflow="ellipsis")  # one line per epoch; what is cut off are losses
@@ -455,7 +456,8 @@ def _warn_through(console: Console) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
+            with contextlib.suppress(OSError):  # the terminal was closed; the search goes on
+                say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
 
     logger = logging.getLogger("tuner")
     logger.handlers[:] = [Lines(logging.WARNING)]
@@ -465,6 +467,11 @@ def _warn_through(console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and gives its exit code: 0 done, 130 interrupted, 2 for what a user did, 1 for what we did."""
     err = new_console(stderr=True)
+    try:
+        Path.cwd()  # torch dies of a missing one, with a message about something else
+    except FileNotFoundError:
+        _complain(err, "The folder in which this runs is gone. Change into one that exists.")
+        return THEIRS
     try:
         code = app(args=None if arguments is None else list(arguments), prog_name="tuner", standalone_mode=False)
     except UserError as error:
@@ -480,7 +487,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return THEIRS
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of click's, which newer versions of typer carry inside themselves
-            _complain(err, _usage(error))
+            _complain(err, _usage(error, list(sys.argv[1:] if arguments is None else arguments)))
             return THEIRS
         return _our_fault(err, error)
     return code if isinstance(code, int) else DONE
@@ -494,15 +501,15 @@ def _complain(err: Console, message: str) -> None:
     err.print(Text.assemble(("error: ", "bold red"), readable(message)), soft_wrap=True)  # as one line can be searched for
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, words: list[str]) -> str:
     """click's message, with the nearest right name and the way to the help."""
     context = getattr(error, "ctx", None)
-    message = str(error.format_message())
+    message = str(error.format_message()).replace("Value error, ", "")
     possible = getattr(error, "possibilities", None) or []
     if hasattr(error, "option_name") and "No such option" in message:
         known = [name for parameter in (context.command.params if context else []) for name in parameter.opts]
         message = f"There is no option {error.option_name}.{did_you_mean(error.option_name, possible or known)}"
-    path = context.command_path if context else "tuner"
+    path = context.command_path if context else " ".join(["tuner", *takewhile(str.isalpha, words[:1])])
     stop = "" if message.rstrip()[-1:] in ".?!" else "."
     return f"{message.rstrip()}{stop} See `{path} --help`."
 

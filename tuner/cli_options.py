@@ -22,9 +22,17 @@ if TYPE_CHECKING:
 DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 
-def new_console(*, stderr: bool = False) -> Console:
+class Lasting(Console):
+    """Of a search, which goes on when nobody reads what it prints any more; anything else ends then."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # Python would flush into the pipe once more at the end
+
+
+def new_console(*, stderr: bool = False, lasting: bool = False) -> Console:
     """Prints text as it is: a formula's brackets are no markup."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return (Lasting if lasting else Console)(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def say(console: Console, text: str | Text) -> None:

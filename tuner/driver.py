@@ -86,7 +86,7 @@ class Outcome:
 
 
 def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
-    """Runs the whole search. Ctrl-C and SIGTERM end it with everything finished kept.
+    """Runs the whole search. Ctrl-C, SIGTERM and SIGHUP end it with everything finished kept.
 
     Raises:
         UserError: it cannot start. Nothing has been written then.
@@ -290,7 +290,7 @@ def _fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler
 
 @contextlib.contextmanager
 def _signals(asked: threading.Event) -> Iterator[None]:
-    """While it lasts, SIGINT and SIGTERM ask for the end; a second one of them insists."""
+    """While it lasts, SIGINT, SIGTERM and a closed terminal's SIGHUP ask for the end; a second one of them insists."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -300,7 +300,10 @@ def _signals(asked: threading.Event) -> Iterator[None]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # by nohup, who wants it to outlive its terminal
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from .errors import UserError, did_you_mean
 from .keys import Keys
 from .model import Model, load_model
 from .ranges import read_fixed
-from .yaml_lines import Lined, Problems, parse, read_text
+from .yaml_lines import Lined, Problems, given, parse, read_text
 
 _ASKED = ("model", "dataset", "epochs", "seed", "pretrain_seed", "precision", "parameters")
 _TOLD = ("weights", "search", "trial", "metric", "score", "metrics")  # what best.yaml says beside it, which trains nothing
@@ -33,14 +33,25 @@ class Recipe:
     precision: str = PRECISIONS[0]
 
 
-def read_recipe(what: str) -> Recipe:
-    """`what`: a model's name, or a file's path.
+def read_recipe(what: str, seed: int | None = None) -> Recipe:
+    """`what`: a model's name, or a file's path. `seed`: in place of the file's seeds.
 
     Raises:
         UserError: there is neither, or everything that is wrong with the file, each with its line.
     """
-    if not (what.endswith((".yaml", ".yml")) or os.path.isfile(what)):  # noqa: PTH113 - Path.is_file raises where a name is too long
-        return Recipe(model=load_model(what))
+    if what.endswith((".yaml", ".yml")) or os.path.isfile(what):  # noqa: PTH113 - Path.is_file raises where a name is too long
+        recipe = _from_file(what)
+    else:
+        recipe = Recipe(model=load_model(what))
+    if seed is None:
+        return recipe
+    problems = Problems(title=f"--seed {seed}", file="")
+    own = Keys({"seed": given("--seed", seed)}, "", problems).seed()
+    problems.raise_if_any()
+    return replace(recipe, seed=own, pretrain_seed=None)
+
+
+def _from_file(what: str) -> Recipe:
     problems = Problems(title=what, file=Path(what).name, what="a configuration")
     said = parse(read_text(Path(what), what), problems)
     parameters = said.get("parameters")
