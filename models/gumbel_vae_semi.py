@@ -6,6 +6,7 @@ together within a class and apart between classes.
 Shapes: B batch, L labelled samples, N = B + L, D features of the data, F deterministic features, Z code, K classes.
 The metric is the lifted structure loss (Oh Song, Xiang, Jegelka & Savarese 2016, https://arxiv.org/abs/1511.06452) or that of semi-hard
 triplets (Schroff, Kalenichenko & Philbin 2015, https://arxiv.org/abs/1503.03832).
+The paper has the model without labels; this form of it is of Arias Figueroa's master's thesis (2018) and its code.
 Differs from its authors' code: a tie of votes goes to the nearer neighbours; no pre-training, no annealed metric.
 """
 
