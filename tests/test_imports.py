@@ -22,8 +22,9 @@ ENGINE = {
 }
 # Who may import what the engine does without.
 MAY = {
-    "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
+    "ray": {"distant", "doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
     "optuna": {"driver", "resume", "searcher", "steering", "wanted"},
+    "pyarrow": {"store"},
     "wandb": {"wandb_runs"},
     "typer": {"cli", "cli_cluster", "cli_options", "cli_steering"},
     "rich": {"cli", "cli_options", "display", "status", "tables"},
