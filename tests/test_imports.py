@@ -22,7 +22,10 @@ ENGINE = {
 }
 # Who may import what the engine does without.
 MAY = {
-    "ray": {"distant", "doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
+    "ray": {
+        *("distant", "doctor", "driver", "jobs", "packed", "ray_cluster", "ray_metrics", "scheduler", "searcher", "trial"),
+        "tune_callback",
+    },
     "optuna": {"driver", "resume", "searcher", "steering", "wanted"},
     "pyarrow": {"store"},
     "wandb": {"wandb_runs"},

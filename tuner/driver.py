@@ -195,13 +195,14 @@ def _run(
     `room`: what a trial is given, and how many train as one."""
     from ray import cloudpickle
 
+    from .ray_metrics import RayMetrics
     from .searcher import StudySearch
     from .steering import Steering
     from .trial import CHECKPOINTS, Job
     from .tune_callback import TuneCallback
     from .winner import Winner
 
-    listeners = Listeners(Journal(run.folder), others)
+    listeners = Listeners(Journal(run.folder), [RayMetrics(), *others])
     listeners.search_started(run)
     status = "failed"
     try:
