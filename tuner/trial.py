@@ -142,7 +142,7 @@ class Trainer:
         return Reports(self, trial, config)
 
     def data(self) -> Data:
-        """On the device; loaded once per process."""
+        """On the device; read once per machine."""
         return _data(self.dataset, self.data_root, self.device)
 
     def reset_process(self, seed: int) -> None:
@@ -259,9 +259,9 @@ def _stored(path: Path) -> Snapshot | None:
 
 @lru_cache(maxsize=1)
 def _data(dataset: DatasetSpec, root: Path, device: str) -> Data:
-    from .data import load
+    from .data_cache import load_once
 
-    return load(dataset, root).to(device)
+    return load_once(dataset, root).to(device)
 
 
 # --- Tune's side -------------------------------------------------------------------------------------------------------
