@@ -17,13 +17,17 @@ FILES = {path.stem: path for path in sorted(TUNER.glob("*.py"))}
 # The engine: what a bare machine with torch, numpy, scipy and scikit-learn can train a model with.
 ENGINE = {
     *("model", "nn", "losses", "cluster", "metrics", "draws", "engine", "pack", "loop", "dryrun", "checkpoint"),
-    *("data", "data_files", "data_published", "data_raw", "data_rcv1"),
+    *("data", "data_cache", "data_files", "data_published", "data_raw", "data_rcv1"),
     *("optimizers", "errors", "labelled", "layout", "neighbours", "plain_json", "pool", "pretraining_cache", "__init__"),
 }
 # Who may import what the engine does without.
 MAY = {
-    "ray": {"doctor", "driver", "jobs", "packed", "ray_cluster", "scheduler", "searcher", "trial", "tune_callback"},
+    "ray": {
+        *("distant", "doctor", "driver", "jobs", "packed", "ray_cluster", "ray_metrics", "scheduler", "searcher", "trial"),
+        "tune_callback",
+    },
     "optuna": {"driver", "resume", "searcher", "steering", "wanted"},
+    "pyarrow": {"store"},
     "wandb": {"wandb_runs"},
     "typer": {"cli", "cli_cluster", "cli_options", "cli_steering"},
     "rich": {"cli", "cli_options", "display", "status", "tables"},

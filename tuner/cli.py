@@ -46,6 +46,7 @@ from .cli_options import (
     complete_run,
     complete_space,
     examples,
+    folder_and_uri,
     given_options,
     interruptible,
     new_console,
@@ -105,7 +106,7 @@ def search(
         ),
     ] = None,
     data_root: DataRoot = None,
-    out: Out = Path("runs"),
+    out: Out = "runs",
     set_: Set = None,
 ) -> None:
     """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
@@ -116,6 +117,7 @@ def search(
     _warn_through(new_console(stderr=True, lasting=True))
     from .ray_cluster import join, start_ray_early
 
+    folder, uri = folder_and_uri(out)
     with interruptible("Interrupted before the first trial."):
         start_ray_early(address)  # seconds, in which the space is checked
         with console.status(f"Starting Ray, checking {space}"):
@@ -127,16 +129,13 @@ def search(
             spec = read_space(space, options=options)
             from .driver import check_place
 
-            check_place(name, out)
+            check_place(name, folder)
             join(address)
         for note in spec.notes:
             say(console, Text.assemble(("Note: ", "yellow"), note))
-        outcome = _search(spec, _where(name, out, address, data_root), console, wandb)
+        where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
+        outcome = _search(spec, where, console, wandb)
     _tell(outcome, console)
-
-
-def _where(name: str | None, out: Path, address: str | None, data_root: Path | None) -> dict[str, Any]:
-    return {"name": name, "out": out, "address": address, "data_root": data_root}
 
 
 def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb | None) -> Outcome:
@@ -165,6 +164,7 @@ def _tell(outcome: Outcome, console: Console) -> None:
     console.print()
     for part in tables.written(outcome.folder):
         console.print(part)
+    _tell_what_was_sent(outcome, console)
     if outcome.status == "stopped":
         ended = sum(trial.is_over for trial in results.trials)
         kept = f"{tables.counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
@@ -177,6 +177,22 @@ def _tell(outcome: Outcome, console: Console) -> None:
     if outcome.status == "failed":
         say(new_console(stderr=True), "The search failed before all its trials were run; what is above was kept.")
         raise typer.Exit(OURS)
+
+
+def _tell_what_was_sent(outcome: Outcome, console: Console) -> None:
+    from .tables import near
+
+    sent = outcome.sent
+    if sent is None:
+        return
+    if not sent.missing:
+        say(console, f"All of it is in {sent.place}/ too.")
+        return
+    shown = ", ".join(sent.missing[:5]) + (f" and {len(sent.missing) - 5} more" if len(sent.missing) > 5 else "")
+    say(
+        new_console(stderr=True),
+        f"Not in {sent.place}/, or not as they are here: {shown}. To send them: tuner resume {near(outcome.folder)}",
+    )
 
 
 # --- resume ------------------------------------------------------------------------------------------------------------
@@ -201,7 +217,7 @@ def resume(
         typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before"),
     ] = None,
     data_root: DataRoot = None,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Go on with a search that was interrupted, or add trials to one that is finished.
 
@@ -212,7 +228,7 @@ def resume(
     _warn_through(new_console(stderr=True, lasting=True))
     from . import record
 
-    folder = run_folder(run, out)
+    folder = run_folder(run, out, whole=True)
     before = record.read_run(folder)
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
     with interruptible("Interrupted before a trial went on."):
@@ -234,6 +250,7 @@ def resume(
     left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
     more = "" if count < outcome.run.spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
     say(console, f"{folder.name} is finished: {left}.{more}")
+    _tell_what_was_sent(outcome, console)
 
 
 # --- train -------------------------------------------------------------------------------------------------------------
@@ -391,23 +408,28 @@ def _header(path: Path) -> str:
 
 
 @app.command("ls")
-def list_runs(out: Out = Path("runs")) -> None:
+def list_runs(out: Out = "runs") -> None:
     """List the runs there are."""
     from . import record, tables
 
-    runs = record.list_runs(out)
+    folder, uri = folder_and_uri(out)
+    if uri is not None:
+        from .downloads import bring_all
+
+        bring_all(uri)
+    runs = record.list_runs(folder)
     console = new_console()
     if runs:
         console.print(tables.runs_table(runs))
     else:
-        say(console, f"There are no runs in {tables.near(out)}/ yet. Start with: tuner search --space aae_unsup")
+        say(console, f"There are no runs in {uri or tables.near(folder)}/ yet. Start with: tuner search --space aae_unsup")
 
 
 @app.command(epilog="Example:  [bold]tuner show aae_unsup --json | jq .best[/bold]")
 def show(
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Show a run's outcome so far: its best trials, how all ended, its files."""
     from . import record, tables

@@ -23,6 +23,7 @@ from .cli_options import (
     Wandb,
     complete_space,
     examples,
+    folder_and_uri,
     given_options,
     interruptible,
     new_console,
@@ -100,7 +101,7 @@ def doctor(
     nodes: Annotated[int | None, typer.Option(help="Wait for so many nodes.", metavar="N", min=1, max=100_000)] = None,
     dataset: Dataset = None,
     data_root: DataRoot = None,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Check before a search that it will work, here or on every node of a cluster: storage, data, versions, GPUs, Ray's token, W&B.
 
@@ -110,7 +111,8 @@ def doctor(
     from .doctor import Checkup, examine, ready
 
     console = new_console()
-    what = Checkup(address=address, nodes=nodes, out=out, dataset=dataset, data_root=data_root, wandb=wandb_mode(None))
+    folder, uri = folder_and_uri(out)
+    what = Checkup(address=address, nodes=nodes, out=folder, uri=uri, dataset=dataset, data_root=data_root, wandb=wandb_mode(None))
     with interruptible("Interrupted. Nothing was changed."), console.status("Asking the nodes"):
         checks = examine(what)
     console.print(tables.checks(checks))
@@ -149,11 +151,12 @@ def submit(
     seed: Seed = None,
     wandb: Annotated[Wandb | None, typer.Option(help="As for `tuner search`; the login is the cluster's.", metavar="MODE")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where data files live on the cluster.", metavar="FOLDER")] = None,
-    out: Annotated[str, typer.Option(help="The folder on the cluster that holds the runs; all its nodes must see it.")] = "~/runs",
+    out: Annotated[str, typer.Option(help="A folder on the cluster that all its nodes see, or a URI.", metavar="FOLDER|URI")] = "~/runs",
     set_: Set = None,
 ) -> None:
     """Run a search on a cluster and let go: it goes on when this machine sleeps. Prints the run's name once the search has begun."""
     from . import jobs
+    from .store import Store, is_uri
 
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
@@ -171,7 +174,8 @@ def submit(
     console = new_console()
     console.print(run)  # alone on stdout's first line, for scripts
     at = f" --address {address}"
-    say(console, f"It runs in {out}/{run} on the cluster. tuner logs {run}{at} | tuner status{at} | tuner stop {run}{at}")
+    where = Store(out).at(run).place if is_uri(out) else f"{out}/{run} on the cluster"
+    say(console, f"It runs in {where}. tuner logs {run}{at} | tuner status{at} | tuner stop {run}{at}")
 
 
 @commands.command(epilog="Example:  [bold]tuner logs my-1121-194502 --follow[/bold]")

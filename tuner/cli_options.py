@@ -77,12 +77,27 @@ def complete_run(incomplete: str) -> Iterator[str]:
 # --- runs ----------------------------------------------------------------------------------------------------------------
 
 
-def run_folder(run: str, out: Path) -> Path:
-    """A run's folder by its path, or by its name under `out`."""
+def folder_and_uri(out: str) -> tuple[Path, str | None]:
+    """The folder on this machine that holds the runs, and the place that they are sent to, where `--out` is one."""
+    from .store import is_uri, local_place
+
+    return (local_place(out), out) if is_uri(out) else (Path(out), None)
+
+
+def run_folder(run: str, out: str, *, whole: bool = False) -> Path:
+    """A run's folder by its path or URI, or by its name under `out`. One in a store is brought here: to go on with it if `whole`."""
+    from .store import Store, is_uri
+
+    if is_uri(out) and not is_uri(run):
+        run = Store(out).at(run).uri
+    if is_uri(run):
+        from .downloads import bring
+
+        return bring(run, whole=whole)
     path = Path(run)
     if len(path.parts) > 1 or (path / "spec.json").is_file():
         return path
-    return out.expanduser() / run
+    return Path(out).expanduser() / run
 
 
 def as_typed(folder: Path) -> str:
@@ -113,7 +128,7 @@ DataRoot = Annotated[
     typer.Option(help="Where data files live, or are downloaded to.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
-Out = Annotated[Path, typer.Option(help="The folder that holds the runs.", metavar="FOLDER")]
+Out = Annotated[str, typer.Option(help="What holds the runs: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI")]
 Name = Annotated[str | None, typer.Option(help="What the run is called. Without it, the space's name and a number.", metavar="NAME")]
 
 

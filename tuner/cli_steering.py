@@ -17,6 +17,7 @@ from .cli_options import (
     as_typed,
     complete_run,
     examples,
+    folder_and_uri,
     interruptible,
     new_console,
     run_folder,
@@ -53,7 +54,7 @@ def status(
     run: Annotated[str | None, typer.Argument(help=f"{RUN} Without it, all.", metavar="RUN", autocompletion=complete_run)] = None,
     address: Address = None,
     as_json: AsJson = False,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Say which searches run and how far they are: here, or as submitted to a cluster."""
     from . import status as found
@@ -69,7 +70,7 @@ def status(
             for part in found.run_facts(one):
                 console.print(part)
     else:
-        running = found.running_in(out)
+        running = found.running_in(folder_and_uri(out)[0])
         if as_json:
             _print_json([one.summary() for one in running])
         elif running:
@@ -111,7 +112,7 @@ def stop(
     run: RunName,
     trial: Annotated[int | None, typer.Option(help="Stop this one; the search goes on with the others.", metavar="N", min=0)] = None,
     address: Address = None,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Stop a search that runs, or one of its trials. Everything finished is kept.
 
@@ -160,7 +161,7 @@ def enqueue(
     like: Annotated[int | None, typer.Option(help="Copy this trial, but for what --set says.", metavar="TRIAL", min=0)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A value; may be repeated.", metavar="KEY=VALUE")] = None,
     address: Address = None,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Hand a configuration to a search, to be tried next: a copy of a trial with changes, or a whole one.
 
@@ -187,7 +188,7 @@ def enqueue(
     say(new_console(), said)
 
 
-def _existing(run: str, out: Path) -> Path:
+def _existing(run: str, out: str) -> Path:
     """The folder of a run that there is."""
     from .record import SPEC, no_such_run
 
@@ -219,7 +220,7 @@ def _on_the_head(run: str, address: str, words: list[str]) -> None:
 def clean(
     runs: Annotated[list[str], typer.Argument(help="Their names, or folders.", metavar="RUN...", autocompletion=complete_run)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, and remove nothing.")] = False,
-    out: Out = Path("runs"),
+    out: Out = "runs",
 ) -> None:
     """Remove what is not needed to show a run, to resume it, or to use its winner; say what, and how much that was.
 

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .store import Store
 from .tables import RULES, counted, duration, near, number, settings, states
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ class Progress:
         if self.run.past is not None:
             open_, over = len(self.run.past.open), self.ended
             lines.append(Text(f"Resumed: {counted(over, 'trial')} had ended, {counted(open_, 'interrupted trial')} will go on."))
+        if info.get("uri"):
+            lines.append(Text(f"Sent to {Store(info['uri']).place}/ as it goes on"))
         dashboard = info.get("dashboard")
         if dashboard:
             lines.append(Text(f"Ray dashboard: {dashboard['url']} ({dashboard['login']})"))

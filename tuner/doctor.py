@@ -27,11 +27,12 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkup:
-    """What is examined. `nodes`: how many there should be; they are waited for."""
+    """What is examined. `nodes`: how many there should be; they are waited for. `uri`: the place that the runs in `out` are sent to."""
 
     address: str | None = None
     nodes: int | None = None
     out: Path = Path("runs")
+    uri: str | None = None
     dataset: str | None = None
     data_root: Path | None = None
     wandb: str = "online"
@@ -74,18 +75,19 @@ def examine(what: Checkup) -> list[Check]:
         cluster.close()
 
 
-def check_nodes(cluster: Cluster, out: Path) -> None:
-    """The quick part, before a search on a cluster that was joined: every node answers, has this code, and writes where the run will be.
-    A cluster that asks nobody for a token is warned of: it may be somebody's wish.
+def check_nodes(cluster: Cluster, out: Path | None) -> None:
+    """The quick part, before a search on a cluster that was joined: every node answers, has this code, and writes where the run will be:
+    in `out`, which is None where only the driver writes. A cluster that asks nobody for a token is warned of: it may be somebody's wish.
 
     Raises:
         UserError: one does not.
     """
     alive = _wait_for_nodes(None)
-    with _left_in(out) as storage:
+    with contextlib.nullcontext() if out is None else _left_in(out) as storage:
         asked = _look([node | {"Resources": {}} for node in alive], storage, [])  # trying GPUs takes seconds
         nodes = [node for node in asked if node.error is None]
-        checks = [_joined(asked, None), _versions(nodes), _storage(nodes, Checkup(out=out), storage)]
+        checks = [_joined(asked, None), _versions(nodes)]
+        checks += [] if out is None else [_storage(nodes, Checkup(out=out), storage)]
     wrong = [f"  {check.name}: {check.said}. {check.todo}" for check in checks if check.state == "problem"]
     token = _token(nodes, cluster)
     if token.state == "problem":
@@ -98,12 +100,13 @@ def check_nodes(cluster: Cluster, out: Path) -> None:
 
 def _examine(what: Checkup, cluster: Cluster, files: list[str]) -> list[Check]:
     alive = _wait_for_nodes(what.nodes)
-    with _left_in(what.out) as storage:
+    with _left_in(what.out) if what.uri is None else contextlib.nullcontext() as storage:
         asked = _look(alive, storage, files)
         nodes = [node for node in asked if node.error is None]
         checks = [_joined(asked, what.nodes), _dashboard(cluster), _wandb(what.wandb)]
         if nodes:
-            checks += [_token(nodes, cluster), _ports(nodes), _versions(nodes), _storage(nodes, what, storage), _gpus(nodes)]
+            checks += [_token(nodes, cluster), _ports(nodes), _versions(nodes), _gpus(nodes)]
+            checks.append(_storage(nodes, what, storage) if what.uri is None else _store(what.uri))
     if nodes and what.dataset is not None:
         checks.append(_data(nodes, what, files))
     return sorted(checks, key=lambda check: ORDER.index(check.name))
@@ -328,6 +331,17 @@ def _storage(nodes: Sequence[Node], what: Checkup, storage: Storage | None) -> C
         todo = "Trials write their weights into the run's folder: let --out be one that all machines share, such as NFS."
         return Check(name="storage", state="problem", said=f"{out}: {'; '.join(wrong)}", todo=todo)
     return Check(name="storage", state="ok", said=f"{out} is read and written" + (" from every node" if len(nodes) > 1 else ""))
+
+
+def _store(uri: str) -> Check:
+    """Of this machine alone: the driver's is the only one that sends anything there."""
+    from .store import Store
+
+    try:
+        Store(uri).check()
+    except UserError as error:
+        return Check(name="storage", state="problem", said=str(error), todo="Or give --out a folder that all machines share.")
+    return Check(name="storage", state="ok", said=f"{Store(uri).place} is read and written from here, where the search is started")
 
 
 def data_files(what: Checkup) -> list[str]:

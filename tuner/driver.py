@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from .packed import PackedTrainer
     from .searcher import StudySearch
     from .space import Spec
+    from .store import Store
     from .trial import Job, Trainer
     from .tune_callback import TuneCallback
+    from .uploads import Sent
 
 __all__ = ["Outcome", "ResumeOptions", "SearchOptions", "resume", "search", "start_ray_early"]
 
@@ -51,11 +53,12 @@ _PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn"
 class SearchOptions:
     """What is said of a search beside its space. `name`: of the run; by default the space's, numbered where it is taken.
 
-    `wandb`: W&B's mode, for whoever resumes the run.
+    `uri`: the place in a store that the runs in `out` are sent to. `wandb`: W&B's mode, for whoever resumes the run.
     """
 
     name: str | None = None
     out: Path = Path("runs")
+    uri: str | None = None
     address: str | None = None
     data_root: Path | None = None
     wandb: str | None = None
@@ -75,7 +78,7 @@ class ResumeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a search ended. `reason`: why it was given up. `ran`: whether there was anything to do."""
+    """How a search ended. `reason`: why it was given up. `ran`: whether there was anything to do. `sent`: what its store has of it."""
 
     run: Run
     status: str  # done | stopped | failed
@@ -83,6 +86,7 @@ class Outcome:
     results: Results
     reason: str | None = None
     ran: bool = True
+    sent: Sent | None = None
 
 
 def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
@@ -92,14 +96,17 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         UserError: it cannot start. Nothing has been written then.
     """
     check_place(options.name, options.out)
+    from .distant import within_reach
     from .doctor import check_nodes
     from .packed import chosen_width
     from .scheduler import scheduler
+    from .uploads import place_of_runs, uploading
 
+    store = place_of_runs(options.uri, options.name)
     cluster = join(options.address)
     try:
         if cluster.address is not None:
-            check_nodes(cluster, options.out)
+            check_nodes(cluster, None if options.uri else options.out)
         share = cluster.share(spec.resources)
         trainer = _trainer(spec, share, options.data_root)
         width = chosen_width(spec, trainer, share)
@@ -109,12 +116,13 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             "data_root": options.data_root and str(options.data_root.expanduser().absolute()),
             "wandb": options.wandb,
         }
-        run = _open_run(spec, options, _info(cluster, share) | {"pack": width} | given)
-        with RunLock(run.folder):
-            ended = _run(run, replace(trainer, folder=run.folder), (share, width), options.listeners, scheduler(spec))
+        run = _open_run(spec, options, _info(cluster, share) | {"pack": width} | given, store)
+        with RunLock(run.folder), uploading(run.folder, run.info["uri"]) as uploads, within_reach(trainer, run) as trainer:
+            ended = _run(run, trainer, (share, width), options.listeners, scheduler(spec))
     finally:
         cluster.close()
-    return Outcome(run=run, status=ended[0], reason=ended[1], folder=run.folder, results=read_run(run.folder))
+    sent = uploads.sent() if uploads else None
+    return Outcome(run=run, status=ended[0], reason=ended[1], folder=run.folder, results=read_run(run.folder), sent=sent)
 
 
 def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
@@ -123,6 +131,17 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     Raises:
         UserError: it cannot go on: another driver has it, or what is in its folder is damaged. Nothing has been changed then.
     """
+    from .uploads import uploading
+
+    folder = folder.expanduser().absolute()
+    uri = read_run(folder).spec_json.get("uri")
+    with RunLock(folder), uploading(folder, uri) as uploads:
+        outcome = _resume(folder, options)
+    return replace(outcome, sent=uploads.sent() if uploads else None)
+
+
+def _resume(folder: Path, options: ResumeOptions) -> Outcome:
+    from .distant import within_reach
     from .doctor import check_nodes
     from .resumable import ahead
     from .resume import asked_in, check_asked, past_of, spec_of, write_study
@@ -131,43 +150,41 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     from .trial import CHECKPOINTS
     from .winner import Winner
 
-    folder = folder.expanduser().absolute()
-    read_run(folder)  # whether there is one
-    with RunLock(folder):
-        about = read_run(folder).spec_json
-        root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
-        spec = spec_of(folder, options.trials, root)
-        name = str(about["name"])  # the folder may have been moved
-        asked, rungs = asked_in(folder, name), scheduler(spec)
-        check_asked(asked, spec, folder / STUDY)
-        judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
-        past, scores = past_of(folder, spec, asked, judge)
-        over = len(past.ends) + len(past.pruned)
-        if spec.trials < over + len(past.open):
-            raise UserError(f"{name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
-        proposals = Proposals(spec)
-        proposals.add_all(asked)
-        run = Run(name=name, folder=folder, spec=spec, info=about, past=past)
-        if not past.open and not past.pruned and (over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))):
-            status = _finish(run)
-            return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
-        useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*.part")]
-        cluster = join(None if options.address == "local" else options.address or about.get("address"))
-        try:
-            if cluster.address is not None:
-                check_nodes(cluster, folder.parent)
-            share = cluster.share(spec.resources)
-            trainer = _trainer(spec, share, root)
-            info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
-            _tell_of_changes(name, about, info)
-            write_study(folder, run, asked, scores)
-            for path in useless:
-                path.unlink(missing_ok=True)
-            run = replace(run, info=_note_resumed(run, info))
-            Winner(run).catch_up(past.ends)
-            ended = _run(run, replace(trainer, folder=folder), (share, info["pack"]), options.listeners, rungs)
-        finally:
-            cluster.close()
+    about = read_run(folder).spec_json
+    root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
+    spec = spec_of(folder, options.trials, root)
+    name = str(about["name"])  # the folder may have been moved
+    asked, rungs = asked_in(folder, name), scheduler(spec)
+    check_asked(asked, spec, folder / STUDY)
+    judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
+    past, scores = past_of(folder, spec, asked, judge)
+    over = len(past.ends) + len(past.pruned)
+    if spec.trials < over + len(past.open):
+        raise UserError(f"{name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
+    proposals = Proposals(spec)
+    proposals.add_all(asked)
+    run = Run(name=name, folder=folder, spec=spec, info=about, past=past)
+    if not past.open and not past.pruned and (over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))):
+        status = _finish(run)
+        return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
+    useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*.part")]
+    cluster = join(None if options.address == "local" else options.address or about.get("address"))
+    try:
+        if cluster.address is not None:
+            check_nodes(cluster, None if about.get("uri") else folder.parent)
+        share = cluster.share(spec.resources)
+        trainer = _trainer(spec, share, root)
+        info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
+        _tell_of_changes(name, about, info)
+        write_study(folder, run, asked, scores)
+        for path in useless:
+            path.unlink(missing_ok=True)
+        run = replace(run, info=_note_resumed(run, info))
+        Winner(run).catch_up(past.ends)
+        with within_reach(trainer, run) as trainer:
+            ended = _run(run, trainer, (share, info["pack"]), options.listeners, rungs)
+    finally:
+        cluster.close()
     return Outcome(run=run, status=ended[0], reason=ended[1], folder=folder, results=read_run(folder))
 
 
@@ -178,13 +195,14 @@ def _run(
     `room`: what a trial is given, and how many train as one."""
     from ray import cloudpickle
 
+    from .ray_metrics import RayMetrics
     from .searcher import StudySearch
     from .steering import Steering
     from .trial import CHECKPOINTS, Job
     from .tune_callback import TuneCallback
     from .winner import Winner
 
-    listeners = Listeners(Journal(run.folder), others)
+    listeners = Listeners(Journal(run.folder), [RayMetrics(), *others])
     listeners.search_started(run)
     status = "failed"
     try:
@@ -385,10 +403,11 @@ def _check_writable(out: Path) -> None:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
 
 
-def _open_run(spec: Spec, options: SearchOptions, info: Mapping[str, Any]) -> Run:
+def _open_run(spec: Spec, options: SearchOptions, info: Mapping[str, Any], store: Store | None) -> Run:
     out = options.out.expanduser().absolute()
     try:
-        folder = _new_folder(out, options.name, spec.name)
+        folder = _new_folder(out, options.name, spec.name, [] if store is None else store.folders())
+        info = {**info, "uri": store and store.at(folder.name).uri}
         run = Run(name=folder.name, folder=folder, spec=spec, info=info)
         (folder / SPACE).write_text(spec.text)
         resolved = spec.resolved() | {"name": run.name, "space": spec.name, **info}
@@ -398,8 +417,8 @@ def _open_run(spec: Spec, options: SearchOptions, info: Mapping[str, Any]) -> Ru
     return run
 
 
-def _new_folder(out: Path, name: str | None, default: str) -> Path:
-    """Makes the run's folder: whoever comes second at the same moment gets another."""
+def _new_folder(out: Path, name: str | None, default: str, taken: Sequence[str]) -> Path:
+    """Makes the run's folder: whoever comes second at the same moment gets another. `taken`: names that it may not have."""
     out.mkdir(parents=True, exist_ok=True)
     if name is not None:
         try:
@@ -412,8 +431,9 @@ def _new_folder(out: Path, name: str | None, default: str) -> Path:
     while True:
         folder = out / (default if number == 1 else f"{default}-{number}")
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
+            if folder.name not in taken:
+                folder.mkdir()
+                return folder
         number += 1
 
 

@@ -21,6 +21,7 @@ from . import __version__
 from .errors import UserError, did_you_mean
 from .ray_cluster import token_file
 from .run_files import check_name
+from .store import is_uri
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -37,7 +38,7 @@ _PASSED = ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_MODE", "WANDB_BASE_URL")
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A search to be run on the cluster. `out` and `data_root` are paths there; `words`: further options of `tuner search`."""
+    """A search to be run on the cluster. `out` and `data_root` are paths there, or `out` is a URI; `words`: more options of the search."""
 
     space: str
     options: Options
@@ -73,7 +74,7 @@ def submit(what: Submission, address: str) -> str:
     name = what.options.name or f"{path.stem}-{time.strftime('%m%d-%H%M%S')}"
     check_name(name)
     for option, value in (("--out", what.out), ("--data-root", what.data_root)):
-        if value is not None and not value.startswith(("/", "~")):
+        if value is not None and not value.startswith(("/", "~")) and not (option == "--out" and is_uri(value)):
             raise UserError(f"{option} {value} is relative, and the search runs in another folder, on the cluster. Give it from the root.")
     _check_here(what)
     words = ["exec", "python", "-m", "tuner.cli", "search", f"--space={path.name}", f"--name={name}", f"--out={what.out}"]

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOCK
-        self._mine = {**_this_machine(), "pid": os.getpid(), "process_started": _start_of(os.getpid()), "since": time.time()}
+        self._mine = this_driver()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -95,7 +95,7 @@ def holder_of(folder: Path) -> Holder | None:
     """Who drives the run in `folder`; None where nobody does."""
     path = folder / LOCK
     found = _read(path)
-    if found is None or not _alive(found, path):
+    if found is None or not _lives(found, path):
         return None
     return Holder(host=str(found.get("host")), pid=int(found.get("pid", 0)), since=float(found.get("since", 0.0)))
 
@@ -104,8 +104,8 @@ def check_free(folder: Path) -> None:
     """Raises UserError where a driver that lives holds the run."""
     path = folder / LOCK
     found = _read(path)
-    if found is not None and _alive(found, path):
-        raise UserError(_refusal(path, found))
+    if found is not None and _lives(found, path):
+        raise UserError(refusal(folder.name, found, lambda: _age(path), DEAD_AFTER_S))
 
 
 def is_gone(pid: int) -> bool:
@@ -113,17 +113,27 @@ def is_gone(pid: int) -> bool:
     return _start_of(pid) is None
 
 
-def _refusal(path: Path, holder: dict[str, Any]) -> str:
+def _lives(holder: dict[str, Any], path: Path) -> bool:
+    return alive(holder, lambda: _age(path), DEAD_AFTER_S)
+
+
+def this_driver() -> dict[str, Any]:
+    """What a lock says of its holder: this process."""
+    return {**_this_machine(), "pid": os.getpid(), "process_started": _start_of(os.getpid()), "since": time.time()}
+
+
+def refusal(run: str, holder: dict[str, Any], age: Callable[[], float], dead_after: float) -> str:
     who = f"process {holder.get('pid')} on {holder.get('host')}"
-    message = f"{path.parent.name} has a driver already, {who}: one run has one driver. Stop that one with Ctrl-C, or wait for its end."
+    message = f"{run} has a driver already, {who}: one run has one driver. Stop that one with Ctrl-C, or wait for its end."
     if not _is_here(holder):
-        message += f" If it is dead: it is given up {DEAD_AFTER_S:g} s after its last sign of life, which was {_age(path):.0f} s ago."
+        message += f" If it is dead: it is given up {dead_after:g} s after its last sign of life, which was {age():.0f} s ago."
     return message
 
 
-def _alive(holder: dict[str, Any], path: Path) -> bool:
+def alive(holder: dict[str, Any], age: Callable[[], float], dead_after: float) -> bool:
+    """`age`: seconds since the holder's last sign of life, which is asked for where the process itself cannot be."""
     if not _is_here(holder):
-        return _age(path) < DEAD_AFTER_S
+        return age() < dead_after
     started = _start_of(int(holder.get("pid", 0)))
     return started is not None and started == holder.get("process_started")
 

@@ -65,6 +65,7 @@ _ABOUT: dict[str, Rule] = {
     "dataset_at": _TEXT,
     "data_root": _TEXT_OR_NONE,
     "address": _TEXT_OR_NONE,
+    "uri": _TEXT_OR_NONE,
     "wandb": ("online, offline, disabled or null", lambda value: value in ("online", "offline", "disabled", None)),
     "share": _MAPPING,
     "versions": _MAPPING,

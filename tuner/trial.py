@@ -24,6 +24,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from .checkpoint import Snapshot
     from .data import Data, DatasetSpec
+    from .distant import Distant
     from .loop import Epoch
     from .space import Spec
 
@@ -110,6 +111,7 @@ class Trainer:
     threads: int
     worst: float  # the score of a trial that collapsed or diverged
     checkpoint_every: float = CHECKPOINT_EVERY_S
+    distant: Distant | None = None  # the way to the folder from other machines; None: they all see it
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
@@ -132,12 +134,15 @@ class Trainer:
         Raises:
             RuntimeError: the run's folder cannot be seen from here.
         """
+        if self.distant is not None and not self.distant.is_here():
+            with self.distant.fetched(trial) as folder:
+                return Reports(replace(self, folder=folder), trial, config, self.distant.hand_in)
         if not self.folder.is_dir():
             raise RuntimeError(f"this node does not see the run's folder {self.folder}: --out must lie where all nodes can write")
         return Reports(self, trial, config)
 
     def data(self) -> Data:
-        """On the device; loaded once per process."""
+        """On the device; read once per machine."""
         return _data(self.dataset, self.data_root, self.device)
 
     def reset_process(self, seed: int) -> None:
@@ -161,13 +166,16 @@ class Trainer:
 
 class Reports:
     """Makes reports of a trial's epochs, and keeps its state: at most once a minute while it runs, to go on from; when it is
-    complete, the weights that its score is of. `start`: where it goes on; None at its beginning."""
+    complete, the weights that its score is of. `start`: where it goes on; None at its beginning. `hand_in` is told of every file that
+    was written."""
 
-    def __init__(self, trainer: Trainer, trial: int, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, trainer: Trainer, trial: int, config: Mapping[str, Any], hand_in: Callable[[Path], None] = lambda path: None
+    ) -> None:
         from .model import load_model
         from .pretraining_cache import PretrainingCache
 
-        self._spec, self._worst, self._trial = trainer.spec, trainer.worst, trial
+        self._spec, self._worst, self._trial, self._hand_in = trainer.spec, trainer.worst, trial, hand_in
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
@@ -184,6 +192,7 @@ class Reports:
             if self.start is None:
                 begun.parent.mkdir(exist_ok=True)
                 begun.touch()
+                hand_in(begun)
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
 
     def of(self, epoch: Epoch) -> Report:
@@ -214,7 +223,7 @@ class Reports:
             self._pretraining.keep(epoch.snapshot())
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
-            _store(replace(final, tensors=final.weights()), self._weights)
+            self._store(replace(final, tensors=final.weights()), self._weights)
         elif epoch.ended is None and time.monotonic() - self._written >= self._every:
             self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
             self._written = time.monotonic()
@@ -225,15 +234,15 @@ class Reports:
             return
         (state, best), self._unsettled = self._unsettled, None
         if best is not None:
-            _store(replace(best, tensors=best.weights()), self._weights)
-        _store(state, self._checkpoint)
+            self._store(replace(best, tensors=best.weights()), self._weights)
+        self._store(state, self._checkpoint)
 
+    def _store(self, snapshot: Snapshot, path: Path) -> None:
+        from . import checkpoint
 
-def _store(snapshot: Snapshot, path: Path) -> None:
-    from . import checkpoint
-
-    path.parent.mkdir(exist_ok=True)
-    checkpoint.save(snapshot, path)
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save(snapshot, path)
+        self._hand_in(path)
 
 
 def _stored(path: Path) -> Snapshot | None:
@@ -250,9 +259,9 @@ def _stored(path: Path) -> Snapshot | None:
 
 @lru_cache(maxsize=1)
 def _data(dataset: DatasetSpec, root: Path, device: str) -> Data:
-    from .data import load
+    from .data_cache import load_once
 
-    return load(dataset, root).to(device)
+    return load_once(dataset, root).to(device)
 
 
 # --- Tune's side -------------------------------------------------------------------------------------------------------

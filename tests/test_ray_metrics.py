@@ -1,0 +1,84 @@
+"""A search's figures as the node's Prometheus endpoint gives them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tuner import ray_cluster
+from tuner.cli import DONE, main
+from tuner.driver import SearchOptions, search
+from tuner.ray_cluster import Cluster
+from tuner.run_files import STATES
+from tuner.spec import read_space
+
+SPACE = """
+model: kmeans
+dataset: {name: digits, limit: 200}
+metric: {name: acc, goal: maximize}
+score: max
+trials: 6
+epochs: 6
+early_terminate: {type: asha, grace: 2, reduction: 2}
+resources: {cpu: 1, gpu: 0, pack: off}
+parameters:
+  n_clusters: {min: 2, max: 60}
+"""
+ANSWER_S = 60  # Ray exports every 10 s
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    cluster = ray_cluster.join(None)
+    yield cluster
+    cluster.close()
+
+
+def scraped() -> dict[str, float]:
+    """The endpoint's figures of searches, by their names and labels as they stand there."""
+    import ray
+
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    text = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10).read().decode()
+    found = {}
+    for name, labels, value in re.findall(r"^(ray_tuner_\w+)\{(.*?)\} (\S+)$", text, re.M):
+        kept = sorted(part for part in labels.split(",") if part.split("=")[0] in ("run", "state", "metric"))
+        found[f"{name}{{{','.join(kept)}}}"] = float(value)
+    return found
+
+
+def expected(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """The same, from what `tuner show --json` says of a search that has ended."""
+    capsys.readouterr()
+    assert main(["show", str(folder), "--json"]) == DONE
+    summary = json.loads(capsys.readouterr().out)
+    run = f'run="{summary["name"]}"'
+    figures = {f'ray_tuner_trials{{{run},state="{state}"}}': summary["trials"][state] for state in STATES}
+    figures[f'ray_tuner_trials{{{run},state="running"}}'] = 0
+    figures[f"ray_tuner_epochs_total{{{run}}}"] = summary["epochs"]
+    figures[f"ray_tuner_epochs_per_second{{{run}}}"] = 0
+    figures[f'ray_tuner_best{{metric="{summary["metric"]}",{run}}}'] = summary["best"]["metrics"][summary["metric"]]
+    return figures
+
+
+def agree(wanted: dict[str, float]) -> None:
+    deadline, found = time.monotonic() + ANSWER_S, scraped()
+    while found != wanted and time.monotonic() < deadline:
+        time.sleep(1)
+        found = scraped()
+    assert found == wanted
+
+
+def test_prometheus_is_given_the_figures_that_show_gives(tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    outcome = search(read_space(str(tmp_path / "space.yaml")), SearchOptions(out=tmp_path, name="s"))
+    ends = outcome.results.counts()
+    assert ends["pruned"] and ends["complete"]
+    agree(expected(outcome.folder, capsys))
