@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .tables import RULES, counted, duration, near, number, settings, states
+from .tables import RULES, counted, duration, megabytes, near, number, settings, states
 
 if TYPE_CHECKING:
     from .record import Run, TrialEnd
@@ -165,6 +165,8 @@ class Progress:
         if self.run.past is not None:
             open_, over = len(self.run.past.open), self.ended
             lines.append(Text(f"Resumed: {counted(over, 'trial')} had ended, {counted(open_, 'interrupted trial')} will go on."))
+        if "checkpoints" in info:
+            lines.append(Text(f"Checkpoints take up to {megabytes(info['checkpoints'])} of disk while it runs."))
         dashboard = info.get("dashboard")
         if dashboard:
             lines.append(Text(f"Ray dashboard: {dashboard['url']} ({dashboard['login']})"))
