@@ -3,10 +3,13 @@
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from ray.exceptions import OutOfMemoryError
 
+from tuner import packed
 from tuner.data import DatasetSpec
 from tuner.errors import UserError
 from tuner.model import load_model
@@ -148,6 +151,29 @@ def test_packs_too_wide_for_the_memory_are_halved(
     assert fetch_all(host, [0, 1, 2, 3]) == {trial: [1, 2, 3] for trial in range(4)}
     assert host._pool.widths.most <= 2
     assert "are too many for the memory" in capfd.readouterr().out
+
+
+def test_a_host_that_was_killed_for_want_of_memory_is_asked_for_narrower_packs(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, asked = PackHost(trainer, 8), []
+
+    class Killed:
+        """The host as its guests have it: killed while its packs are wider than 2."""
+
+        def __getattr__(self, name: str) -> SimpleNamespace:
+            def call(*given: object) -> object:
+                if name == "next" and host._pool.widths.most > 2:
+                    raise OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.")
+                asked.append((name, *given[3:]))
+                return getattr(host, name)(*given)
+
+            return SimpleNamespace(remote=lambda *given: lambda: call(*given))
+
+    there = SimpleNamespace(get=lambda what: [one() for one in what] if isinstance(what, list) else what(), get_actor=lambda name: Killed())
+    monkeypatch.setattr(packed, "ray", there)
+    monkeypatch.setattr(packed, "RESTART_S", 0.0)
+    reports = packed.PackedTrainer(hosts=("h",))(0, config(trainer))
+    assert [report.line["epoch"] for report in reports] == [1, 2, 3]
+    assert [most for name, *most in asked if name == "join"] == [[None], [4], [2]]
 
 
 def test_a_trial_alone_that_is_too_large_for_the_memory_fails(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 import optuna_dashboard
 import pytest
+import torch
 import yaml
 
 from tuner import checkpoint, ray_cluster
@@ -25,7 +26,8 @@ from tuner.data import DatasetSpec
 from tuner.data_raw import data_root
 from tuner.driver import Outcome, SearchOptions, search
 from tuner.errors import UserError
-from tuner.ray_cluster import Cluster
+from tuner.quarantine import Quarantine
+from tuner.ray_cluster import Cluster, Share
 from tuner.record import read_lines
 from tuner.searcher import STUDY, StudySearch, open_storage, trial_seed, worst
 from tuner.space import Resources, Spec
@@ -137,6 +139,7 @@ class Script:
 
     folder: Path
     plans: tuple[str, ...]
+    spill: Path | None = None
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         kind, _, level = self.plans[min(trial, len(self.plans) - 1)].partition(" ")
@@ -150,6 +153,10 @@ class Script:
                 time.sleep(600)
             if kind == "raises" and index == 2:
                 raise ZeroDivisionError("the script says so\nand more")
+            if kind == "gpu-full" and index == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has")
+            if kind == "machine-full" and index == 2:
+                raise MemoryError
             if kind == "dies" and index == 2:
                 os._exit(1)
             if kind == "dies-twice" and index == 4 and len(list(self.folder.glob("death *"))) < 2:
@@ -272,6 +279,21 @@ def test_a_trial_whose_process_dies_is_tried_again_and_loses_nothing(
     ]  # fmt: skip
 
 
+def test_a_trial_that_ran_out_of_memory_says_what_to_do_and_is_not_tried_again(
+    tmp_path: Path, scripted: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted("gpu-full", "machine-full", "good 0.5")
+    outcome = run_search(one_at_a_time(space(tmp_path, trials=3)), tmp_path / "runs")
+    assert [t.state for t in outcome.results.trials] == ["failed", "failed", "complete"]
+    reasons = [str(t.reason).partition(" To do: ") for t in outcome.results.trials[:2]]
+    assert [reason[0] for reason in reasons] == [
+        "out of memory on the GPU: CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has.",
+        "out of memory on the machine: MemoryError.",
+    ]
+    assert all("under 'resources' larger" in reason[2] and "'batch_size'" in reason[2] for reason in reasons)
+    assert caplog.messages == []
+
+
 def test_a_search_whose_first_trials_all_fail_alike_is_given_up(tmp_path: Path, scripted: Callable[..., None]) -> None:
     scripted("raises")
     outcome = run_search(one_at_a_time(space(tmp_path)), tmp_path / "runs")
@@ -326,11 +348,12 @@ def test_a_worker_killed_for_its_nodes_memory_costs_its_trial_only() -> None:
     task = SimpleNamespace(_on_error=heard.task, _tracked_actor=actor)
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=heard.cleanup)
     killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.\nAnd a page more")
-    with only_the_trial_is_lost():
+    with only_the_trial_is_lost(Quarantine(Share(cpu=1, gpu=0, slots=1))):
         RayActorManager._actor_task_failed(manager, task, killed)  # type: ignore[arg-type]
     assert heard.names() == ["cleanup", "actor", "task"]
-    assert (
-        reason_of(heard.events[-1][1][1]) == "the trial's process is gone: 1 worker(s) were killed due to the node running low on memory."
+    assert reason_of(heard.events[-1][1][1]) == (
+        "out of memory on the machine: 1 worker(s) were killed due to the node running low on memory. To do: let fewer trials run there "
+        "at once ('cpu' under 'resources' larger), or make 'batch_size' or the networks smaller."
     )
 
 

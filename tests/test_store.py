@@ -112,6 +112,17 @@ def test_a_store_that_is_away_is_told_once_and_caught_up_with(server: Server, tm
         assert journal(store).decode() == lines(0, 5) and sending.sent().missing == ()
 
 
+def test_a_folder_that_vanishes_takes_nothing_with_it(uri: str) -> None:
+    folder, store = a_run(uri)
+    with Uploads(folder, store) as sending:
+        sending._attempt(last=False)
+        there = store.files()
+        folder.rename(folder.with_name("away"))
+        sending._attempt(last=True)
+        assert store.files() == there and sending.sent().missing == ("results.jsonl",)
+        folder.with_name("away").rename(folder)
+
+
 def test_what_is_left_over_is_sent_at_the_end_but_not_what_a_refusal_found(uri: str) -> None:
     folder, store = a_run(uri)
     with pytest.raises(UserError), Uploads(folder, store):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ import pytest
 import wandb
 from wandb_files import OfflineRun, payloads, read_run, read_runs
 
+from tuner import wandb_runs
 from tuner.record import OpenTrial, Past, Run, TrialEnd
 from tuner.spec import Options, read_space
 from tuner.wandb_runs import WandbRuns, made_up_id
@@ -439,6 +441,42 @@ def test_a_resumed_search_goes_on_in_the_same_runs_online(tmp_path: Path, cloud:
     offsets = [post["files"]["wandb-history.jsonl"]["offset"] for post in cloud.files["my-search-sw33p1d0-1"]
                if "wandb-history.jsonl" in post.get("files", {})]  # fmt: skip
     assert offsets[-1] == 2, "what was sent before is not overwritten"
+
+
+def test_a_cloud_that_vanishes_is_told_once_and_everything_is_recorded_for_later(
+    tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_runs, "FINISH_S", 3)
+    run, said = a_run(tmp_path / "run"), []
+    listener = WandbRuns("online", say=said.append)
+
+    def epoch(trial: int, number: int) -> None:
+        metrics = metrics_of(trial, number)
+        listener.epoch_ended(trial, {"epoch": number, "phase": "train", "cluster_epoch": number, "metrics": metrics})
+
+    listener.search_started(run)
+    for trial in (0, 1):
+        listener.trial_started(trial, config_of(trial))
+        epoch(trial, 1)
+    while not {"my-search-sw33p1d0-0", "my-search-sw33p1d0-1"} <= cloud.files.keys():
+        time.sleep(0.1)
+    cloud.shutdown()
+    cloud.server_close()
+    for trial in (0, 2, 1):
+        if trial == 2:
+            listener.trial_started(2, config_of(2))
+        epoch(trial, 2)
+        listener.trial_ended(TrialEnd(trial=trial, state="complete", config=config_of(trial), score=0.5, epochs=2, seconds=1.0))
+    finish(listener, "done")
+    assert said[1:] == [
+        f"W&B: recorded offline (the cloud does not answer any more). To send it later:\n  wandb sync {run.folder}/wandb/*run-*"
+    ]
+    pieces = [read_run(path) for path in sorted(run.folder.glob("wandb/*run-*/run-*.wandb"), reverse=True)]
+    steps = {piece.id.rpartition("-")[2]: [line["_step"] for line in piece.history] for piece in pieces}
+    assert (steps["0"], steps["1"], steps["2"]) == ([1, 2], [1, 2], [2])
+    searches = [piece for piece in pieces if piece.job_type == "search"]
+    assert [line["_step"] for piece in searches for line in piece.history] == [1, 2, 3, 4]
+    assert searches[-1].summary["status"] == "done"
 
 
 def test_a_cloud_that_refuses_the_runs_sends_the_search_offline(tmp_path: Path, cloud: Cloud) -> None:

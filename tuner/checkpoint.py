@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,28 @@ class Snapshot:
     tensors: dict[str, Tensor]
     values: list[float] = field(default_factory=list)  # in a search: its metric at all clustering epochs so far
 
+    @property
+    def size(self) -> int:
+        """In bytes, on disk."""
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
     def weights(self) -> dict[str, Tensor]:
         """Without the optimisers' moments: all that using the model needs."""
         return {name: t for name, t in self.tensors.items() if not name.startswith("optimizer/")}
 
 
 def save(snapshot: Snapshot, path: Path) -> None:
-    """Writes the file whole or not at all."""
+    """Writes the file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name != "tensors"}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    save_file({k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}, part, metadata={_HEADER: json.dumps(plain)})
+    try:
+        save_file({k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}, part, metadata={_HEADER: json.dumps(plain)})
+    except SafetensorError as error:  # it has the system's words, but not its number
+        raise OSError(re.sub(r".*I/O error: | \(os error .*", "", str(error))) from error
     part.replace(path)
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from .lock import LOCK, RunLock, check_free, is_gone
 from .orders import ORDERS
-from .record import read_run
-from .searcher import STUDY
+from .record import STUDY, read_run
 from .tables import counted
 from .trial import CHECKPOINTS
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .store import Store
-from .tables import RULES, counted, duration, near, number, settings, states
+from .tables import RULES, counted, duration, megabytes, near, number, settings, states
 
 if TYPE_CHECKING:
     from .record import Run, TrialEnd
@@ -168,6 +168,8 @@ class Progress:
             lines.append(Text(f"Resumed: {counted(over, 'trial')} had ended, {counted(open_, 'interrupted trial')} will go on."))
         if info.get("uri"):
             lines.append(Text(f"Sent to {Store(info['uri']).place}/ as it goes on"))
+        if "checkpoints" in info:
+            lines.append(Text(f"Checkpoints take up to {megabytes(info['checkpoints'])} of disk while it runs."))
         dashboard = info.get("dashboard")
         if dashboard:
             lines.append(Text(f"Ray dashboard: {dashboard['url']} ({dashboard['login']})"))

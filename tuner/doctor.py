@@ -17,6 +17,7 @@ from typing import Any, Literal
 from . import probe
 from .errors import UserError
 from .ray_cluster import Cluster, join, token_file
+from .same_code import INSTALL, differences
 
 logger = logging.getLogger("tuner")
 
@@ -266,24 +267,14 @@ def _versions(nodes: Sequence[Node]) -> Check:
     here = probe.versions()
     odd = []
     for node in nodes:
-        there = node.found["versions"]
-        differs = [
-            f"{name} {_version(name, there.get(name))}, here {_version(name, here[name])}" for name in here if there.get(name) != here[name]
-        ]
+        differs = differences(node.found["versions"], here, "here")
         if differs:
             odd.append(f"{node.label} has {'; '.join(differs)}")
     if odd:
-        todo = "Install the same on every machine, from one wheel or one image: trials run that code, not this machine's."
-        return Check(name="versions", state="problem", said=". ".join(odd), todo=todo)
+        return Check(name="versions", state="problem", said=". ".join(odd), todo=INSTALL)
     return Check(
         name="versions", state="ok", said=f"the same everywhere: Python {here['python']}, ray {here['ray']}, torch {here['torch']}"
     )
-
-
-def _version(name: str, value: str | None) -> str:
-    if value is None:
-        return "absent"
-    return f"with code {value}" if name == "tuner" else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import shutil
 import signal
 import subprocess
@@ -23,12 +24,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, orders
+from . import __version__, orders, probe
 from .errors import UserError
 from .lock import RunLock
 from .ray_cluster import Cluster, Share, join, start_ray_early
-from .record import SPACE, SPEC, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
+from .record import SPACE, SPEC, STUDY, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
 from .run_files import check_name
+from .spill import bring_back
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -111,18 +113,19 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         trainer = _trainer(spec, share, options.data_root)
         width = chosen_width(spec, trainer, share)
         given = {
+            "checkpoints": _disk(spec, options, min(spec.trials, width * share.slots)),
             "options": dict(spec.options),
             "dataset_at": spec.dataset.located(options.data_root).name,
             "data_root": options.data_root and str(options.data_root.expanduser().absolute()),
             "wandb": options.wandb,
+            "id": secrets.token_hex(8),
         }
         run = _open_run(spec, options, _info(cluster, share) | {"pack": width} | given, store)
         with RunLock(run.folder), uploading(run.folder, run.info["uri"]) as uploads, within_reach(trainer, run) as trainer:
             ended = _run(run, trainer, (share, width), options.listeners, scheduler(spec))
     finally:
         cluster.close()
-    sent = uploads.sent() if uploads else None
-    return Outcome(run=run, status=ended[0], reason=ended[1], folder=run.folder, results=read_run(run.folder), sent=sent)
+    return replace(_outcome(run, *ended), sent=uploads.sent() if uploads else None)
 
 
 def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
@@ -146,11 +149,12 @@ def _resume(folder: Path, options: ResumeOptions) -> Outcome:
     from .resumable import ahead
     from .resume import asked_in, check_asked, past_of, spec_of, write_study
     from .scheduler import Halving, scheduler
-    from .searcher import STUDY, Proposals
+    from .searcher import Proposals
     from .trial import CHECKPOINTS
     from .winner import Winner
 
     about = read_run(folder).spec_json
+    bring_back(folder, str(about.get("id", about["name"])))
     root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
     spec = spec_of(folder, options.trials, root)
     name = str(about["name"])  # the folder may have been moved
@@ -185,7 +189,23 @@ def _resume(folder: Path, options: ResumeOptions) -> Outcome:
             ended = _run(run, trainer, (share, info["pack"]), options.listeners, rungs)
     finally:
         cluster.close()
-    return Outcome(run=run, status=ended[0], reason=ended[1], folder=folder, results=read_run(folder))
+    return _outcome(run, *ended)
+
+
+def _disk(spec: Spec, options: SearchOptions, at_once: int) -> int:
+    """The bytes that checkpoints take at most. Says where there is less room."""
+    from . import data, disk
+
+    root = options.data_root
+    needed = disk.sizes(spec, data.describe(spec.dataset.located(root), root)).of_search(spec, at_once)
+    short = disk.too_little(options.out.expanduser().absolute(), needed)
+    if short is not None:
+        logger.warning("%s", short)
+    return needed
+
+
+def _outcome(run: Run, status: str, reason: str | None) -> Outcome:
+    return Outcome(run=run, status=status, reason=reason, folder=run.files.now, results=read_run(run.files.now))
 
 
 def _run(
@@ -195,6 +215,7 @@ def _run(
     `room`: what a trial is given, and how many train as one."""
     from ray import cloudpickle
 
+    from .quarantine import Quarantine
     from .ray_metrics import RayMetrics
     from .searcher import StudySearch
     from .steering import Steering
@@ -203,6 +224,7 @@ def _run(
     from .winner import Winner
 
     listeners = Listeners(Journal(run.folder), [RayMetrics(), *others])
+    trainer = replace(trainer, spill=run.files.spill)
     listeners.search_started(run)
     status = "failed"
     try:
@@ -212,18 +234,21 @@ def _run(
             listeners.trial_ended(end)
             winner.trial_ended(end)
         mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
-        searcher = StudySearch(run.spec, run.folder, run.name)
+        searcher = StudySearch(run.spec, run.folder, run.name, run.files)
         callback = TuneCallback(run.spec, mailbox, listeners, winner.trial_ended, run.past)
         callback.take_orders = orders.Inbox(run.folder, Steering(run, searcher, callback).take).look
         asked = callback.stopper.asked
         try:
             with _signals(asked), _training(run, trainer, room) as (share, train):
-                job = Job(name=run.name, cpu=share.cpu, gpu=share.gpu, mailbox=mailbox, trainer=cloudpickle.dumps(train))
+                given = {"mailbox": mailbox, "trainer": cloudpickle.dumps(train), "code": probe.versions()}
+                job = Job(name=run.name, cpu=share.cpu, gpu=share.gpu, **given)
+                searcher.quarantine = callback.quarantine = Quarantine(share)
                 _fit(job, run, share.slots, (searcher, scheduler, callback))
             status = "done"
         except BaseException as error:
-            if callback.error is not None:
-                raise callback.error from error
+            ours = callback.error or run.files.error
+            if ours is not None:
+                raise ours from error
             raise
         finally:
             if asked.is_set():
@@ -234,6 +259,7 @@ def _run(
                 (run.folder / CHECKPOINTS).rmdir()  # if it is empty, and only now: a trial may be about to write there
     finally:
         listeners.search_ended(status)
+        run.files.close()
     return status, callback.hopeless
 
 
@@ -267,7 +293,7 @@ def _training(run: Run, trainer: Trainer, room: tuple[Share, int]) -> Iterator[t
     hosts = start_hosts(trainer, share, run.name, width)
     try:
         yield hosts.share, hosts.trainer()
-        write_atomically(run.folder / PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
+        run.files.write(PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
     finally:
         hosts.close()
 
@@ -282,7 +308,7 @@ def _fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler
 
     searcher, scheduler, callback = ours
     over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost():
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost(callback.quarantine):
         tune.Tuner(
             trainable(job),
             tune_config=tune.TuneConfig(
@@ -342,6 +368,7 @@ def _finish(run: Run) -> str:
         journal = Journal(run.folder)
         journal.search_started(run)
         journal.search_ended("done")
+        run.files.close()
     return "done"
 
 

@@ -18,7 +18,7 @@ from .yaml_lines import Lined, Problems
 
 KEYS = (
     *("name", "model", "dataset", "metric", "score", "method", "trials", "epochs", "seed", "pretrain_seed", "precision"),
-    *("early_terminate", "resources", "retries", "parameters"),
+    *("early_terminate", "resources", "retries", "checkpoint_gb", "parameters"),
 )
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
@@ -114,6 +114,16 @@ class Keys:
 
     def retries(self) -> int:
         return self.whole("retries", 0, None, 2)
+
+    def checkpoint_gb(self) -> float | None:
+        """None: as much as it takes."""
+        node = self.said.get("checkpoint_gb")
+        if node is None:
+            return None
+        if not _is_number(node.value) or not 0 < node.value < math.inf:
+            self.problems.at(node, f"'checkpoint_gb' must be a number above 0, the gigabytes of all checkpoints, but got {node.shown}.")
+            return None
+        return float(node.value)
 
     def dataset(self) -> DatasetSpec:
         node = self.said.get("dataset")

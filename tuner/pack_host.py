@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import out_of_memory
+from .same_code import check_code
+
 if TYPE_CHECKING:
     from .pool import Pool, RoomError
     from .trial import Report, Reports, Trainer
@@ -39,9 +42,12 @@ class Guest:
 class PackHost:
     """Trains its guests in packs. A Ray actor with a thread for each guest that waits, and one that trains."""
 
-    def __init__(self, trainer: Trainer, width: int) -> None:
+    def __init__(self, trainer: Trainer, width: int, code: Mapping[str, str | None] | None = None) -> None:
+        """`code`: the driver's, where that is another process."""
         from .model import load_model
 
+        if code is not None:
+            check_code(code)
         trainer.reset_process(trainer.spec.seed)
         self._trainer, self._model = trainer, load_model(trainer.spec.model)
         self._guests: dict[int, Guest] = {}
@@ -51,13 +57,17 @@ class PackHost:
 
     # --- what guests ask for ---
 
-    def join(self, trial: int, config: Mapping[str, Any], done: int) -> None:
-        """Takes a trial in, at its beginning or its checkpoint. `done`: the last of its epochs that was fetched, from whichever host."""
+    def join(self, trial: int, config: Mapping[str, Any], done: int, most: int | None = None) -> int:
+        """Takes a trial in, at its beginning or its checkpoint, and says how wide packs are here. `done`: the last of its epochs that was
+        fetched, from whichever host. `most`: what a wider pack was too much for."""
         with self._turn:
             self._forget(trial)
+            if most is not None and most < self._pool.widths.most:
+                self._narrow(most)
             self._guests[trial] = Guest(config, done)
             self._changed = time.monotonic()
             self._turn.notify_all()
+            return self._pool.widths.most
 
     def next(self, trial: int) -> Report | None:
         """The trial's next epoch; waits for it. None where the trial is not here: this process is another than the one it joined."""
@@ -158,12 +168,10 @@ class PackHost:
         """A pack failed. Too large for the memory: everybody starts again in narrower ones. Otherwise each of its trials is tried
         alone, and the guilty one fails."""
         many = len(error.members) > 1
-        if many and _is_out_of_memory(error.__cause__):
+        if many and out_of_memory.told(error.__cause__):
             width = len(error.members) // 2
             print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
-            self._pool = self._empty_pool(width, self._pool)
-            for trial in self._training():
-                self._guests[trial].reports = None
+            self._narrow(width)
             return
         for member in error.members:
             guest = self._guests.get(member)  # type: ignore[call-overload]
@@ -172,6 +180,11 @@ class PackHost:
             elif guest is not None:
                 guest.failure = error.__cause__
                 self._pool.leave(member)
+
+    def _narrow(self, width: int) -> None:
+        self._pool = self._empty_pool(width, self._pool)
+        for trial in self._training():
+            self._guests[trial].reports = None
 
     def _enter(self, trial: int) -> None:
         """Puts a guest into the pool, at its last checkpoint or its beginning: the same seed gives the same epochs, and those fetched
@@ -199,9 +212,3 @@ class PackHost:
         if before is not None:
             pool.lane_epochs, pool.slot_epochs, pool.pack_epochs = before.lane_epochs, before.slot_epochs, before.pack_epochs
         return pool
-
-
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)

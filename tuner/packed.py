@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError
+from ray.exceptions import ActorDiedError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
+from . import out_of_memory, probe
 from .trial import Report
 
 if TYPE_CHECKING:
@@ -34,21 +35,25 @@ class PackedTrainer:
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end. A host that dies is started again by Ray, where there is room; its trials go to those that
-        live."""
-        done, deaths, host = 0, 0, None
+        live. Where one was killed for want of memory they ask for narrower packs."""
+        done, deaths, host, width, most = 0, 0, None, 1, None
         try:
             while True:
                 report: Report | None = None
-                lost: RayActorError | None = None
+                lost: RayError | None = None
                 try:
                     if host is None:
                         host = self._emptiest(trial)
-                        ray.get(host.join.remote(trial, config, done))
+                        width = ray.get(host.join.remote(trial, config, done, most))
                     report = ray.get(host.next.remote(trial))
-                except RayActorError as error:
+                except (RayActorError, OutOfMemoryError) as error:
                     lost = error
                 if report is None:  # its host is gone, or was begun anew and knows nobody
                     deaths, host = deaths + 1, None
+                    if lost is not None and out_of_memory.told(lost):
+                        if width == 1:
+                            raise lost
+                        deaths, most = 0, width // 2
                     if deaths == DEATHS:
                         raise RuntimeError(f"the process that trains its pack was lost {DEATHS} times without an epoch between") from lost
                     time.sleep(RESTART_S)
@@ -143,7 +148,7 @@ def start_hosts(trainer: Trainer, share: Share, run: str, width: int) -> Hosts:
     }
     names = tuple(f"packs of {run} {time.time_ns()}.{i}" for i in range(share.slots))
     host = ray.remote(PackHost)
-    actors = tuple(host.options(name=name, **options).remote(trainer, width) for name in names)
+    actors = tuple(host.options(name=name, **options).remote(trainer, width, probe.versions()) for name in names)
     rest = replace(share, cpu=sliver, gpu=0.0, slots=width * len(actors))
     return Hosts(actors=actors, names=names, width=width, share=rest)
 

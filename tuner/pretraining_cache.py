@@ -99,7 +99,7 @@ class Entry:
     def keep(self, snapshot: Snapshot) -> None:
         """Takes in where the trial stands after the last epoch of its first phase."""
         if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(exist_ok=True)
             checkpoint.save(replace(snapshot, tensors=_moved(self.phase, snapshot.tensors)), self.path)
 
 

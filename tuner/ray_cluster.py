@@ -141,7 +141,7 @@ class Cluster:
         nodes: list[Mapping[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
         gpu = float(has_gpu) if asked.gpu == "auto" else float(asked.gpu)
-        slots = sum(_room(node, asked.cpu, gpu) for node in nodes)
+        slots = sum(room(node, asked.cpu, gpu) for node in nodes)
         if slots == 0:
             most = [f"{node.get('CPU', 0):g} cpu and {node.get('GPU', 0):g} gpu" for node in nodes]
             where = "this machine has" if self.address is None else "the cluster's nodes have"
@@ -203,7 +203,7 @@ def _is_refusal(error: BaseException | None) -> bool:
     return False
 
 
-def _room(node: Mapping[str, float], cpu: float, gpu: float) -> int:
+def room(node: Mapping[str, float], cpu: float, gpu: float) -> int:
     """How many trials fit on a node. A GPU is shared by whole trials: two shares of 0.6 need two GPUs."""
     by_cpu = int(node.get("CPU", 0) / cpu + 1e-9)
     if gpu == 0:

@@ -9,6 +9,7 @@ further epochs and another end after that; with `for_good` it was stopped by its
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -25,10 +27,11 @@ from .run_files import STATES, wrong_about, wrong_line, wrong_status
 
 if TYPE_CHECKING:
     from .spec import Spec
+    from .spill import RunFiles
 
 logger = logging.getLogger("tuner")
 
-JOURNAL, STATUS, SPEC, SPACE = "results.jsonl", "status.json", "spec.json", "space.yaml"
+JOURNAL, STUDY, STATUS, SPEC, SPACE = "results.jsonl", "study.journal", "status.json", "spec.json", "space.yaml"
 
 # --- events ------------------------------------------------------------------------------------------------------------
 
@@ -45,6 +48,13 @@ class Run:
     spec: Spec
     info: Mapping[str, Any]
     past: Past | None = None
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """What its driver writes."""
+        from .spill import RunFiles
+
+        return RunFiles(self.folder, str(self.info.get("id", self.name)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,18 +181,19 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file: BinaryIO | None = None
-        self._before, self._since = 0.0, time.time()  # seconds of earlier drivers, and when this one began
+        self._files: RunFiles | None = None
+        self._started, self._before, self._since = 0.0, 0.0, 0.0  # its first driver; seconds of earlier ones; this one
 
     def search_started(self, run: Run) -> None:
         path = self.folder / JOURNAL
         if path.exists():
             _cut_torn_line(path)
-        self._file = path.open("ab")
-        started = _read_status(self.folder).get("started", time.time())
-        self._before = 0.0 if run.past is None else run.past.seconds
+        self._files = run.files
+        self._files.open(JOURNAL)
         self._since = time.time()
-        clock = {"started": started, "since": self._since, "before": self._before}
+        self._started = _read_status(self.folder).get("started", self._since)
+        self._before = 0.0 if run.past is None else run.past.seconds
+        clock = {"started": self._started, "since": self._since, "before": self._before}
         self._write_status({"status": "running", **clock, "host": socket.gethostname(), "pid": os.getpid()})
 
     def trial_started(self, trial: int, config: dict[str, Any]) -> None:
@@ -192,32 +203,32 @@ class Journal:
         self._append(line)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        self._append(end.line(time.time()))
-        assert self._file is not None
-        os.fsync(self._file.fileno())  # an epoch may be lost to a power cut, a finished trial not
+        self._append(end.line(time.time()), sync=True)  # an epoch may be lost to a power cut, a finished trial not
 
     def search_ended(self, status: str) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        kept = {key: value for key, value in _read_status(self.folder).items() if key == "started"}
         now = time.time()
-        self._write_status({"status": status, **kept, "ended": now, "seconds": self._before + now - self._since})
+        seconds = self._before + now - self._since
+        self._write_status({"status": status, "started": self._started, "ended": now, "seconds": seconds})
 
-    def _append(self, line: dict[str, Any]) -> None:
-        assert self._file is not None, "the search has not started"
-        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+    def _append(self, line: dict[str, Any], *, sync: bool = False) -> None:
+        assert self._files is not None, "the search has not started"
+        self._files.append(JOURNAL, json.dumps(line, allow_nan=False).encode() + b"\n", sync=sync)
 
     def _write_status(self, status: dict[str, Any]) -> None:
-        write_atomically(self.folder / STATUS, json.dumps(status) + "\n")
+        assert self._files is not None, "the search has not started"
+        self._files.write(STATUS, json.dumps(status) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Whoever reads `path` finds the old text or the new one, never half."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -23,8 +23,8 @@ from .loop import COLLAPSED_AFTER, planned_epochs
 from .model import load_model
 from .plain_json import is_whole
 from .ranges import show
-from .record import JOURNAL, SPACE, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
-from .searcher import STUDY, new_study, open_storage, told, worst
+from .record import JOURNAL, SPACE, STUDY, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
+from .searcher import new_study, open_storage, told, worst
 from .space import Spec
 from .spec import Options, read_space
 from .wanted import ASKED_FOR, config_of

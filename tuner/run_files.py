@@ -64,6 +64,8 @@ _ABOUT: dict[str, Rule] = {
     "space": _TEXT,
     "dataset_at": _TEXT,
     "data_root": _TEXT_OR_NONE,
+    "id": ("16 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{16}", value) is not None),
+    "checkpoints": _NUMBER,
     "address": _TEXT_OR_NONE,
     "uri": _TEXT_OR_NONE,
     "wandb": ("online, offline, disabled or null", lambda value: value in ("online", "offline", "disabled", None)),

@@ -26,15 +26,17 @@ from ray.tune.search.optuna import OptunaSearch
 
 from .draws import seed_of
 from .metrics import WORST
+from .quarantine import Quarantine
 from .ranges import Range
-from .record import TrialEnd
+from .record import STUDY, TrialEnd
 from .space import Metric, Spec
+from .spill import RunFiles
+from .study_file import StudyFile
 from .wanted import ASKED_FOR, Wanted, beside_of, config_of
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left
 WORST_LOSS = 1e9  # a loss has no worst value; samplers rank, and infinity breaks plots
-STUDY = "study.journal"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -193,13 +195,15 @@ class _Chosen(BaseSampler):
 
 
 class StudySearch(OptunaSearch):
-    """Tune's searcher over a space, with its study in `folder`. A Tune trial's configuration is `{"trial", "config"}`: the study's
-    number, and every hyper-parameter, weight and switch with the trial's `seed`.
+    """Tune's searcher over a space, with its study in `folder`. A Tune trial's configuration is `{"trial", "config", "asked_for",
+    "outside"}`: the study's number; every hyper-parameter, weight and switch with the trial's `seed`; whether a person asked for it; the
+    nodes that get no trial.
 
     Tune's results are to hold `score`, `cluster_epoch` and `ended`: None while a trial goes on, and where the scheduler stops it.
     """
 
-    def __init__(self, spec: Spec, folder: Path, name: str) -> None:
+    def __init__(self, spec: Spec, folder: Path, name: str, files: RunFiles | None = None) -> None:
+        """`files`: of the run, where there is one."""
         self.spec = spec
         self._steps: dict[str, int] = {}  # the last step that the study was told, by Tune's ids
         self.proposals = Proposals(spec)
@@ -210,7 +214,7 @@ class StudySearch(OptunaSearch):
             mode="max" if spec.metric.goal == "maximize" else "min",
             sampler=RandomSampler(seed=0),
             study_name=name,
-            storage=open_storage(folder / STUDY),
+            storage=open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files)),
         )
         made: Any = self._ot_study
         self.study: optuna.Study = made
@@ -219,13 +223,16 @@ class StudySearch(OptunaSearch):
             self.study.set_user_attr("seed", spec.seed)
         self.proposals.add_all(self.study.trials)
         self.full = len(self.study.trials) >= spec.trials  # whether no trial can be added
+        self.quarantine: Quarantine | None = None  # in a search
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
         self._waiting = deque(optuna.Trial(self.study, trial._trial_id) for trial in self.study.trials if trial.state == TrialState.RUNNING)
 
     # --- Tune asks ---
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial, or `Searcher.FINISHED` where the space, or the number of trials, is used up."""
+        """The next trial, None where there is no room for it now, or `Searcher.FINISHED` where nothing is left to try."""
+        if self.quarantine is not None and len(self._asked) >= self.quarantine.room:
+            return None  # later
         if not self._waiting:
             if self.full or self.proposals.exhausted():
                 self.full = True  # Tune does not ask again
@@ -257,8 +264,10 @@ class StudySearch(OptunaSearch):
         about = trial.user_attrs
         self._ot_trials[trial_id] = trial
         self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
-        self._asked[trial_id] = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about}
-        return self._asked[trial_id]
+        outside = list(self.quarantine.outside) if self.quarantine else []
+        known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about, "outside": outside}
+        self._asked[trial_id] = known
+        return known
 
     # --- people ask ---
 

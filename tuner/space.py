@@ -45,7 +45,8 @@ class Spec:
 
     `epochs`: the most clustering epochs that a trial can have. `early_terminate`: None where nothing is stopped early.
     `parameters`: the file's, a condition's names before what depends on them. `switches`: those that only conditions use.
-    `retries`: how often a trial is tried again whose process is gone. `options`: what the command line said, as plain values.
+    `retries`: how often a trial is tried again whose process is gone. `checkpoint_gb`: what all checkpoints may take; None: what they
+    do take. `options`: what the command line said, as plain values.
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
     `notes`: what is legal, but may surprise.
     """
@@ -70,6 +71,7 @@ class Spec:
     path: Path
     filled: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    checkpoint_gb: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -195,6 +197,7 @@ class Spec:
             "early_terminate": asha or "none",
             "resources": asdict(self.resources),
             "retries": self.retries,
+            "checkpoint_gb": self.checkpoint_gb,
             "parameters": {found.name: found.entry() for found in self.parameters},
             "switches": sorted(self.switches),
             "filled": dict(self.filled),

@@ -115,6 +115,7 @@ class _Reader:
             early_terminate=keys.early_terminate(epochs),
             resources=keys.resources(),
             retries=keys.retries(),
+            checkpoint_gb=keys.checkpoint_gb(),
             parameters=parameters,
             switches=switches,
             text=self.text,

@@ -74,6 +74,10 @@ def near(path: Path) -> str:
     return os.path.relpath(path) if inside else str(path)
 
 
+def megabytes(size: float) -> str:
+    return f"{size / 1e6:.3g} MB" if size < 1e9 else f"{size / 1e9:.3g} GB"
+
+
 def states(counts: Mapping[str, int], *, always: Sequence[str] = ()) -> Text:
     """`6 complete · 4 pruned`, in colour; states that nobody is in are left out."""
     shown = [state for state in (*COLOURS, *counts) if counts.get(state) or state in always]
@@ -219,6 +223,8 @@ def runs_table(runs: Sequence[Results]) -> Table:
 
 def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
     """Everything a search would do, the defaults that nobody wrote marked as such."""
+    from .disk import sizes
+
     filled = spec.filled
 
     def said(text: str, *keys: str) -> Text:
@@ -237,6 +243,7 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
         early = f"asha: all but the best 1/{asha.reduction} after {asha.grace}, {asha.grace * asha.reduction}, … epochs"
     uses = " (uses the labels)" if spec.metric.name in LABELLED else ""
     gpu = "a GPU where there is one" if spec.resources.gpu == "auto" else f"{spec.resources.gpu:g} GPU"
+    budget = f", all together {spec.checkpoint_gb:g} GB" if spec.checkpoint_gb else ""
     packs = {"auto": "in packs where they pay", 1: "each by itself"}.get(spec.resources.pack, f"in packs of up to {spec.resources.pack}")
     yield facts(
         [
@@ -255,6 +262,7 @@ def space(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
             ("each trial has", said(f"{spec.resources.cpu:g} CPU, {gpu}", "resources.cpu", "resources.gpu")),
             ("trials train", said(packs, "resources.pack")),
             ("tried again", said(f"{counted(spec.retries, 'time')} where a trial's process is killed", "retries")),
+            ("a checkpoint", f"up to {megabytes(sizes(spec, data).state)}{budget}"),
         ]
     )
     yield Text()

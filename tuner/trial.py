@@ -20,6 +20,7 @@ import ray
 from ray import tune
 
 from .errors import UserError
+from .same_code import check_code
 
 if TYPE_CHECKING:
     from .checkpoint import Snapshot
@@ -33,6 +34,7 @@ logger = logging.getLogger("tuner")
 CHECKPOINT_EVERY_S = 60.0
 CHECKPOINTS = "checkpoints"  # in the run's folder
 PRETRAINED = ".pretrained"  # beside the runs' folders
+BEST_WEIGHTS = "best.safetensors"  # the winner's, in the run's folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class Job:
     gpu: float
     mailbox: str  # the name of the actor that takes pre-training epochs
     trainer: bytes  # pickled: `(trial, config) -> Iterator[Report]`
+    code: Mapping[str, str | None]  # the driver's
 
     def trial_name(self, trial: int) -> str:
         return f"{self.name}-{trial:03d}"
@@ -57,6 +60,7 @@ class Report:
     score: float | None
     ended: str | None
     reason: str | None
+    trouble: str | None = None  # what could not be written
 
 
 def weights_file(folder: Path, trial: int) -> Path:
@@ -96,6 +100,9 @@ class Mailbox:
         return lines
 
 
+_seen: set[Path] = set()  # the runs' folders that this process has seen
+
+
 # --- the training side -------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +119,7 @@ class Trainer:
     worst: float  # the score of a trial that collapsed or diverged
     checkpoint_every: float = CHECKPOINT_EVERY_S
     distant: Distant | None = None  # the way to the folder from other machines; None: they all see it
+    spill: Path | None = None  # where the weights of a complete trial go while the run's folder cannot be written
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
@@ -137,7 +145,9 @@ class Trainer:
         if self.distant is not None and not self.distant.is_here():
             with self.distant.fetched(trial) as folder:
                 return Reports(replace(self, folder=folder), trial, config, self.distant.hand_in)
-        if not self.folder.is_dir():
+        if self.folder.is_dir():
+            _seen.add(self.folder)
+        elif self.folder not in _seen:  # else it is away, and may come back
             raise RuntimeError(f"this node does not see the run's folder {self.folder}: --out must lie where all nodes can write")
         return Reports(self, trial, config)
 
@@ -172,6 +182,7 @@ class Reports:
     def __init__(
         self, trainer: Trainer, trial: int, config: Mapping[str, Any], hand_in: Callable[[Path], None] = lambda path: None
     ) -> None:
+        from .disk import Budget
         from .model import load_model
         from .pretraining_cache import PretrainingCache
 
@@ -186,13 +197,14 @@ class Reports:
         spec, cache = trainer.spec, PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
         about = load_model(spec.model), spec.hyper(config), trainer.data()
         self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed)
+        self._spill = trainer.spill
+        self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
+        self._trouble: str | None = None
         begun = begun_file(trainer.folder, trial)
         if self._pretraining is not None and self.start is None and not begun.exists():
             self.start = self._pretraining.start()
             if self.start is None:
-                begun.parent.mkdir(exist_ok=True)
-                begun.touch()
-                hand_in(begun)
+                self._wrote(lambda: self._begin(begun))
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
 
     def of(self, epoch: Epoch) -> Report:
@@ -216,14 +228,19 @@ class Reports:
             if spec.score == "max" and self._values[-1] == score:
                 self._best = epoch.snapshot()
         self._keep(epoch)
-        return Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason)
+        report = Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason, trouble=self._trouble)
+        if score is not None:  # the others go into the mailbox, which takes lines only
+            self._trouble = None
+        return report
 
     def _keep(self, epoch: Epoch) -> None:
         if self._pretraining is not None and epoch.ended is None and epoch.index == self._pretraining.length:
-            self._pretraining.keep(epoch.snapshot())
+            entry, state = self._pretraining, epoch.snapshot()
+            self._wrote(lambda: entry.keep(state))
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
-            self._store(replace(final, tensors=final.weights()), self._weights)
+            weights = replace(final, tensors=final.weights())
+            self._wrote(lambda: self._store_somewhere(weights))
         elif epoch.ended is None and time.monotonic() - self._written >= self._every:
             self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
             self._written = time.monotonic()
@@ -233,26 +250,55 @@ class Reports:
         if self._unsettled is None or self._unsettled[0].index > done:
             return
         (state, best), self._unsettled = self._unsettled, None
-        if best is not None:
-            self._store(replace(best, tensors=best.weights()), self._weights)
-        self._store(state, self._checkpoint)
+        kept = None if best is None else replace(best, tensors=best.weights())
+        if kept is None or self._wrote(lambda: self._store(kept, self._weights)):
+            self._wrote(lambda: self._store(state, self._checkpoint))
+
+    def _begin(self, begun: Path) -> None:
+        begun.parent.mkdir(exist_ok=True)  # not the run's folder, which may be away: where it was another disk is now
+        begun.touch()
+        self._hand_in(begun)
 
     def _store(self, snapshot: Snapshot, path: Path) -> None:
-        from . import checkpoint
-
-        path.parent.mkdir(exist_ok=True)
-        checkpoint.save(snapshot, path)
+        self._budget.fit(path, snapshot.size)
+        _save(snapshot, path)
         self._hand_in(path)
+
+    def _store_somewhere(self, weights: Snapshot) -> None:
+        self._budget.make_room(self._weights, weights.size)
+        try:
+            _save(weights, self._weights)
+            self._hand_in(self._weights)
+        except OSError:
+            if self._spill is None:
+                raise
+            spilt = weights_file(self._spill, self._trial)
+            spilt.parent.mkdir(parents=True, exist_ok=True)
+            _save(weights, spilt)
+
+    def _wrote(self, write: Callable[[], None]) -> bool:
+        """A file that cannot be written costs the file, not the trial; the next report tells of it."""
+        try:
+            write()
+        except OSError as error:
+            self._trouble = f"{error.strerror or error}, in trial {self._trial}"
+            return False
+        return True
+
+
+def _save(snapshot: Snapshot, path: Path) -> None:
+    from . import checkpoint
+
+    path.parent.mkdir(exist_ok=True)
+    checkpoint.save(snapshot, path)
 
 
 def _stored(path: Path) -> Snapshot | None:
     from . import checkpoint
 
-    if not path.exists():
-        return None
     try:
-        return checkpoint.load(path)
-    except UserError as error:
+        return checkpoint.load(path) if path.exists() else None
+    except (OSError, UserError) as error:
         logger.warning("%s The trial begins anew.", error)
         return None
 
@@ -277,7 +323,9 @@ class TrialActor(tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory([{"CPU": cls.job.cpu, "GPU": cls.job.gpu}])
+        from .quarantine import placement
+
+        return placement(cls.job.cpu, cls.job.gpu, config["outside"])
 
     def setup(self, config: dict[str, Any]) -> None:
         self._trainer = None
@@ -297,7 +345,9 @@ class TrialActor(tune.Trainable):
         """Trains to the end of the next clustering epoch. Pre-training epochs go to the mailbox as they end."""
         _show_as(self.job.trial_name(self._number))
         if self._reports is None:  # not in `setup`: what goes wrong is this trial's failure, not the process's
-            self._trainer = self._trainer or pickle.loads(self.job.trainer)
+            if self._trainer is None:
+                check_code(self.job.code)
+                self._trainer = pickle.loads(self.job.trainer)
             self._reports = self._trainer(self._number, self._config)
         for report in self._reports:
             if report.score is None:
@@ -306,7 +356,7 @@ class TrialActor(tune.Trainable):
                 self._before.append(report.line)
                 if wanted:
                     continue
-                return {"before": self._before, "ended": "stopped", "done": True}
+                return {"before": self._before, "ended": "stopped", "done": True, "node": ray.get_runtime_context().get_node_id()}
             before, self._before = self._before, []
             return {
                 "score": report.score,
@@ -315,6 +365,8 @@ class TrialActor(tune.Trainable):
                 "line": report.line,
                 "ended": report.ended,
                 "reason": report.reason,
+                "trouble": report.trouble,
+                "node": ray.get_runtime_context().get_node_id(),
                 "done": report.ended is not None,
             }
         raise RuntimeError("the training ended without saying how")

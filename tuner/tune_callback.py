@@ -23,8 +23,10 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from . import out_of_memory
 from .loop import planned_epochs
 from .model import load_model
+from .quarantine import Quarantine
 from .record import Listeners, OpenTrial, Past, TrialEnd
 from .space import Spec
 from .trial import Mailbox
@@ -92,11 +94,12 @@ class TuneCallback(tune.Callback):
         self._open: dict[int, OpenTrial] = {} if past is None else dict(past.open)
         hopeful = past is not None and any(end.state != "failed" for end in past.ends)
         self._failures: list[str] | None = None if hopeful else []  # the first ones; None once a trial has ended otherwise
-        self._differs = False  # whether it was said
+        self._differs = self._troubled = False  # whether it was said
         self.hopeless: str | None = None  # why the search was given up
         self._told: set[int] = set()  # trials whose end was told
         self.take_orders: Callable[[], None] = lambda: None
         self.stopper = StopWhenAsked()
+        self.quarantine: Quarantine  # the search's, before it begins
         self.error: BaseException | None = None  # what went wrong in here: Tune would only pass on its text
 
     # --- Tune's events ---
@@ -110,6 +113,7 @@ class TuneCallback(tune.Callback):
         self._guarded(lambda: self._start(trial.config))
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any) -> None:
+        self.quarantine.reported(result["node"], ended=result["ended"] is not None)
         if "line" in result:
             self._guarded(lambda: self._result(result))
         else:  # it was stopped in its pre-training
@@ -199,6 +203,12 @@ class TuneCallback(tune.Callback):
         running = self._running[line["trial"]]
         self._journal(before)
         running.ended, running.reason = result["ended"], result["reason"]
+        if result["trouble"] is not None and not self._troubled:
+            self._troubled = True
+            logger.warning(
+                "A checkpoint could not be written (%s). Trials go on without; one that is interrupted then goes on from an older one, or "
+                "begins anew. This is said once.", result["trouble"],
+            )  # fmt: skip
         bad = running.ended in ("collapsed", "diverged")
         if line["epoch"] > running.epochs or running.ended:  # else it was trained once more, to go on from there
             if not bad:
@@ -307,14 +317,11 @@ class _MailboxReader:
         return lines
 
 
-class _NoRoom(RayActorError):
-    """Ray killed a trial's process because its node was running out of memory."""
-
-
 @contextlib.contextmanager
-def only_the_trial_is_lost() -> Iterator[None]:
+def only_the_trial_is_lost(quarantine: Quarantine) -> Iterator[None]:
     """While it lasts, a worker that Ray kills because its node runs out of memory costs its trial, not the search; and only a trial
-    whose process is gone is tried again: one that raises would raise again, and one that had no room would have none.
+    whose process is gone is tried again: one that raises would raise again, and one that had no room would have none. Where it was the
+    node's fault it is tried again in any case: on another.
 
     Ray reports the former as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over.
     """
@@ -322,12 +329,20 @@ def only_the_trial_is_lost() -> Iterator[None]:
 
     def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, ray.exceptions.RayError) and not isinstance(exception, RayTaskError | RayActorError):
-            exception = _NoRoom(error_msg=str(exception))
+            exception = RayActorError(error_msg=str(exception))
         known(self, tracked_actor_task, exception)
 
     def process(self: TuneController, trial: TuneTrial, exception: Any) -> None:
-        if isinstance(exception, RayTaskError | _NoRoom):
+        there: Any = trial.temporary_state.ray_actor
+        actor = str(exception.actor_id) if getattr(exception, "actor_id", None) else there and there._actor_id.hex()
+        if quarantine.failed(actor, exception, reason_of(exception)):
+            trial.max_failures = trial.run_metadata.num_failures + 1
+        elif isinstance(exception, RayTaskError) or out_of_memory.told(exception):
             trial.max_failures = 0
+        if trial.config["outside"] != quarantine.outside:
+            # Now, while Tune does not count it among those that wait for this share or that; `update_resources` would be too late.
+            trial.config["outside"] = list(quarantine.outside)
+            trial.placement_group_factory = trial.get_trainable_cls().default_resource_request(trial.config)
         process_failure(self, trial, exception)
 
     with (
@@ -365,6 +380,9 @@ def traceback_of(error: BaseException | None) -> str | None:
 
 def reason_of(error: BaseException | None) -> str:
     """Why a trial failed, in one line: what it raised, or what Ray says of a process that is gone."""
+    memory = out_of_memory.told(error)
+    if memory is not None:
+        return memory
     cause = getattr(error, "cause", None) or error
     if cause is None:
         return "it failed, and Ray does not say why"

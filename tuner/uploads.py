@@ -8,6 +8,7 @@ The journal is these in the order of their names. It is sent after the study: no
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-from .record import JOURNAL
+from .record import JOURNAL, SPEC
 from .store import Store, reason
 from .store_lock import BEAT_S, StoreLock, TakenOver
 
@@ -71,6 +72,8 @@ class Uploads:
             self._lock.release()
 
     def sent(self) -> Sent:
+        if not (self._folder / SPEC).is_file():
+            return Sent(place=self._store.place, missing=(JOURNAL,))
         missing = [name for name, state in self._files().items() if self._there.get(name) != state]
         return Sent(place=self._store.place, missing=tuple([JOURNAL] * bool(self._tail()[self._end - self._begin :]) + missing))
 
@@ -151,8 +154,14 @@ class Uploads:
         return content[: content.rfind(b"\n") + 1]
 
     def _files(self) -> dict[str, tuple[int, int]]:
-        """The files that are sent as they are, each with its size and the time of its last change."""
+        """The files that are sent as they are, each with its size and the time of its last change.
+
+        Raises:
+            FileNotFoundError: the folder is not there.
+        """
         found = {}
+        if not (self._folder / SPEC).is_file():  # nothing in the store is to go with it
+            raise FileNotFoundError(errno.ENOENT, f"{self._folder} is away")
         for folder, below, names in os.walk(self._folder):
             below[:] = [name for name in below if not name.startswith(".")]
             for path in (Path(folder) / name for name in names):

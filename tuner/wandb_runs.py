@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -32,6 +33,7 @@ PROJECT = "tuner"  # unless WANDB_PROJECT names another
 EXIT_CODES = {"complete": 0, "pruned": 0, "collapsed": 0, "diverged": 0, "stopped": 255, "failed": 1}  # 255 is W&B's own for an interrupt
 REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
 INIT_S = 30  # for opening one run
+FINISH_S = 20  # for the last lines of one run
 LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
 
 
@@ -100,6 +102,7 @@ class _Runs:
 
     def __init__(self, run: Run, told: Told, mode: str, say: Callable[[str], None]) -> None:
         self._run, self._told, self._say, self._mode = run, told, say, mode
+        self._sent = self._went = False  # whether some run is online; whether the mode changed after that
         self._open: dict[int, Any] = {}  # trial -> its W&B run, while the trial runs
         self._ends: list[TrialEnd] = []
         self._step = told.step  # of the search's own run: W&B drops what comes at a step it has passed
@@ -158,15 +161,18 @@ class _Runs:
             known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
             known["traceback"] = end.traceback
             run.summary.update({key: value for key, value in known.items() if value is not None})
-            run.finish(exit_code=EXIT_CODES[end.state])
+            self._finish(run, EXIT_CODES[end.state])
             self._told.note_trial(end.trial, end.epochs, end.state, run)
 
     def search_ended(self, status: str) -> None:
         for trial, run in self._open.items():  # of an earlier driver; this one did not come to them
             run.summary.update({"state": "stopped"})
-            run.finish(exit_code=EXIT_CODES["stopped"])
+            self._finish(run, EXIT_CODES["stopped"])
             self._told.note_trial(trial, len(self._run.past.open[trial].metrics) if self._run.past else 0, "stopped", run)
         self._open.clear()
+        if self._went:  # what follows asks the cloud, unless it is of an offline run
+            self._finish(self._search, 0)
+            self._search = self._init("search", self._run.name, job_type="search", config={})
         if self._ends:
             columns, rows = _table(self._ends)
             table = self._wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
@@ -176,6 +182,13 @@ class _Runs:
         self._told.note_search(self._step + 1, sum(end.state != "stopped" for end in self._ends), self._search)
 
     # --- W&B ---
+
+    def _finish(self, run: Any, exit_code: int) -> None:
+        """Ends a run. One whose last lines do not arrive stays in its file; and as nobody answers, the next ones are not sent at all."""
+        began = time.monotonic()
+        run.finish(exit_code=exit_code)
+        if self._mode == "online" and time.monotonic() - began >= FINISH_S:
+            self._go_offline("the cloud does not answer any more")
 
     def _init(self, part: str, name: str, *, job_type: str, config: Mapping[str, Any]) -> Any:
         """A new run of this search, or the one it had before an interruption: ids follow from the search and `part`."""
@@ -188,7 +201,7 @@ class _Runs:
             console="off",
             sweep_id=self._sweep_id if trial else None,
             init_timeout=INIT_S,
-            finish_timeout=INIT_S,
+            finish_timeout=FINISH_S,
             stop_fn=lambda: self._say(f"W&B: asked to stop {name}. A single trial cannot be stopped from there; it goes on."),
             x_disable_stats=True,
             x_disable_meta=trial,
@@ -209,7 +222,9 @@ class _Runs:
             "settings": settings,
         }
         try:
-            return self._wandb.init(**arguments)
+            run = self._wandb.init(**arguments)
+            self._sent = self._sent or self._mode == "online"
+            return run
         except self._wandb.Error as error:
             if self._mode == "offline":
                 raise
@@ -239,11 +254,12 @@ class _Runs:
         return str(known["id"])
 
     def _go_offline(self, why: str | None) -> None:
-        self._mode = "offline"
+        self._mode, self._went = "offline", self._sent
         folder = self._run.folder
         near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder  # as one would type it
         reason = f" ({why})" if why else ""
-        self._say(f"W&B: recorded offline{reason}. To send it later:\n  wandb sync {shlex.quote(str(near / 'wandb'))}/offline-run-*")
+        runs = "*run-*" if self._sent else "offline-run-*"  # of those that are open, only a part may have arrived
+        self._say(f"W&B: recorded offline{reason}. To send it later:\n  wandb sync {shlex.quote(str(near / 'wandb'))}/{runs}")
 
 
 def made_up_id(run: Run) -> str:
