@@ -79,7 +79,7 @@ def test_a_search_is_watched_steered_and_stopped_from_another_terminal(tuner: Tu
     driver = begun()
     try:
         code, out, _ = tuner("status")
-        assert code == DONE and re.search(rf"^my +\d+/900 +\d+ +acc 0\.\d+ +trial \d+ +\d\d:\d\d \(0:\d\d\) +{driver.pid}@", out, re.M)
+        assert code == DONE and re.search(rf"^my +\d+/900 +\d+ +acc 0\.\d+ +trial \d+ +\d\d:\d\d \(\d+:\d\d\) +{driver.pid}@", out, re.M)
         code, out, _ = tuner("enqueue", "my", "--set", "n_clusters=17", "--set", "n_init=1")
         found = re.fullmatch(r"It is trial (\d+) of my, and begins as soon as there is room\.\n", out)
         assert code == DONE and found is not None
