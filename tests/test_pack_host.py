@@ -168,8 +168,8 @@ def test_a_host_that_was_killed_for_want_of_memory_is_asked_for_narrower_packs(t
 
             return SimpleNamespace(remote=lambda *given: lambda: call(*given))
 
-    there = SimpleNamespace(get=lambda what: [one() for one in what] if isinstance(what, list) else what(), get_actor=lambda name: Killed())
-    monkeypatch.setattr(packed, "ray", there)
+    monkeypatch.setattr(packed, "ray", SimpleNamespace(get=lambda asked: asked()))
+    monkeypatch.setattr(packed.PackedTrainer, "_emptiest", lambda self, trial: Killed())
     monkeypatch.setattr(packed, "RESTART_S", 0.0)
     reports = packed.PackedTrainer(hosts=("h",))(0, config(trainer))
     assert [report.line["epoch"] for report in reports] == [1, 2, 3]
