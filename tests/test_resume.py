@@ -302,7 +302,7 @@ def test_what_the_mailbox_lost_comes_with_the_next_report() -> None:
     callback._begin({"trial": 4, "config": {}})
     lines = [{"trial": 4, "epoch": epoch, "metrics": {"acc": 0.5}} for epoch in (1, 2, 3)]
     callback._journal(lines[:1])
-    callback._result({"before": lines[:2], "line": lines[2], "score": 0.5, "ended": None, "reason": None})
+    callback._result({"before": lines[:2], "line": lines[2], "score": 0.5, "ended": None, "reason": None, "trouble": None})
     assert heard.epochs == [(4, 1), (4, 2), (4, 3)]
 
 
