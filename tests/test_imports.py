@@ -23,10 +23,21 @@ ENGINE = {
 # Who may import what the engine does without.
 MAY = {
     "ray": {
-        *("distant", "doctor", "driver", "jobs", "packed", "ray_cluster", "ray_metrics", "scheduler", "searcher", "trial"),
+        "distant",
+        "doctor",
+        "driver",
+        "jobs",
+        "packed",
+        "quarantine",
+        "ray_cluster",
+        "ray_metrics",
+        "same_code",
+        "scheduler",
+        "searcher",
+        "trial",
         "tune_callback",
     },
-    "optuna": {"driver", "resume", "searcher", "steering", "wanted"},
+    "optuna": {"driver", "resume", "searcher", "steering", "study_file", "wanted"},
     "pyarrow": {"store"},
     "wandb": {"wandb_runs"},
     "typer": {"cli", "cli_cluster", "cli_options", "cli_steering"},

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from tuner import probe
 from tuner.driver import Outcome, SearchOptions, search
 from tuner.quarantine import IN_A_ROW
 from tuner.ray_cluster import protect_token
+from tuner.same_code import OtherCode
 from tuner.spec import read_space
-from tuner.trial import Report
+from tuner.trial import Job, Report, trainable
 
 SPACE = """
 model: kmeans
@@ -63,45 +65,33 @@ def cluster() -> Iterator[Cluster]:
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-class Begins:
-    """Does something when the first trial begins."""
-
-    def __init__(self, do: Callable[[], object]) -> None:
-        self._do = [do]
-
-    def trial_started(self, trial: int, config: object) -> None:
-        if self._do:
-            self._do.pop()()
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *event: None
-
-
-def run(tmp_path: Path, cluster: Cluster, listener: Begins) -> Outcome:
+def run(tmp_path: Path, cluster: Cluster) -> Outcome:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE)
-    return search(read_space(str(path)), SearchOptions(out=tmp_path / "runs", address=cluster.address, listeners=(listener,)))
+    return search(read_space(str(path)), SearchOptions(out=tmp_path / "runs", address=cluster.address))
 
 
-def test_nodes_that_are_no_good_get_no_more_trials_and_none_is_lost_through_them(
+def test_a_node_where_trials_keep_dying_gets_no_more_and_no_trial_is_lost_through_it(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On one every process dies. On another, which joins while the search runs, a package is of another version."""
-    packages = tmp_path / "packages" / "optuna-1.2.3.dist-info"
-    packages.mkdir(parents=True)
-    (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: optuna\nVersion: 1.2.3\n")
-    path = os.environ.get("PYTHONPATH", "")
     monkeypatch.setattr("tuner.trial.Trainer", lambda **given: Script(given["folder"]))
     bad = cluster.add_node(**ROOM, env_vars={"BAD": "1"})
-    other = {"PYTHONPATH": f"{packages.parent}{os.pathsep}{path}"}
     with caplog.at_level(logging.WARNING, logger="tuner"):
-        outcome = run(tmp_path, cluster, Begins(lambda: cluster.add_node(**ROOM, env_vars=other)))
+        outcome = run(tmp_path, cluster)
     assert [t.state for t in outcome.results.trials] == ["complete"] * 6
     assert len(list((tmp_path / "runs").glob("death *"))) == IN_A_ROW
-    said = sorted(message for message in caplog.messages if "gets no further trial" in message)
-    assert len(said) == 2
-    where = f"{os.uname().nodename} ({bad.node_ip_address})"
-    last = f"Node {where} gets no further trial of this search"
-    assert said[0].startswith(f"{last}: the last 3 failed there, others do well. the trial's process is gone: ")
-    assert said[1].startswith(f"{bad.node_ip_address} does not have the driver's code: optuna 1.2.3, at the driver ")
-    assert "Install the same on every machine" in said[1] and said[1].endswith(f"{last}.")
+    (said,) = [message for message in caplog.messages if "gets no further trial" in message]
+    assert said.startswith(f"Node {os.uname().nodename} ({bad.node_ip_address}) gets no further trial of this search: the last 3 ")
+    assert "failed there, others do well. the trial's process is gone: " in said
+
+
+def test_a_process_with_other_code_trains_nothing_and_says_what_differs() -> None:
+    job = Job(name="s", cpu=1, gpu=0, mailbox="", trainer=b"not even read", code={**probe.versions(), "optuna": "1.2.3", "tuner": None})
+    actor = trainable(job)({"trial": 0, "config": {}, "outside": []})
+    with pytest.raises(OtherCode) as error:
+        actor.step()
+    here = probe.versions()
+    assert str(error.value).endswith(
+        f" does not have the driver's code: optuna {here['optuna']}, at the driver 1.2.3; tuner with code {here['tuner']}, at the "
+        "driver absent. Install the same on every machine, from one wheel or one image: trials run that code, not this machine's."
+    )
