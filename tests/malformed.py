@@ -492,7 +492,19 @@ def names(draw: st.DrawFn) -> Case:
     """Names of runs that cannot be, or that there are none of."""
     name = draw(WORDS.filter(lambda text: _typed(text) and not is_name(text)))
     missing = draw(
-        st.sampled_from([("show", name), ("show", name, "--json"), ("resume", name), ("show", f"../{name}"), ("resume", f"no/{name}/x")])
+        st.sampled_from(
+            [
+                ("show", name),
+                ("show", name, "--json"),
+                ("resume", name),
+                ("clean", name),
+                ("stop", name),
+                ("status", name),
+                ("enqueue", name, "--set", "lr=1"),
+                ("show", f"../{name}"),
+                ("resume", f"no/{name}/x"),
+            ]
+        )
     )
     new = ("search", "--space", "my.yaml", "--name", name), ("submit", "--space", "my.yaml", "--name", name)
     return Case(draw(st.sampled_from([missing, *new])), {"my.yaml": written(SPACE)})
@@ -503,12 +515,14 @@ _OPTIONS: dict[str, tuple[Legal, tuple[str, ...]]] = {
     "--epochs": (whole(1, 100_000), ("check", "search", "submit", "train")),
     "--seed": (whole(0, 2**32 - 1), ("check", "search", "submit", "train")),
     "--limit": (whole(2, 1797), ("check", "search", "train")),
+    "--trial": (never, ("stop",)),
+    "--like": (never, ("enqueue",)),
     "--nodes": (whole(1, 100_000), ("doctor",)),
     "--scale": (never, ("check", "search", "submit", "train")),
     "--dataset": (never, ("check", "search", "submit", "train", "doctor")),
     "--set": (never, ("check", "search", "submit", "train", "describe")),
     "--wandb": (never, ("search", "submit", "resume")),
-    "--address": (never, ("submit", "status", "logs", "stop")),
+    "--address": (never, ("submit", "status", "logs", "stop", "enqueue")),
     "--json": (never, ("ls", "check")),
     "--hacked": (never, ("check", "search", "submit", "train", "describe", "resume", "show", "ls", "models", "spaces", "doctor", "status")),
 }
@@ -516,7 +530,7 @@ _NEEDED = {
     **{command: (command, "--space", "my.yaml") for command in ("search", "submit")},
     **{command: (command, "my.yaml") for command in ("check",)},
     **{command: (command, "kmeans") for command in ("train", "describe")},
-    **{command: (command, "run") for command in ("resume", "show", "logs", "stop")},
+    **{command: (command, "run") for command in ("resume", "show", "logs", "stop", "enqueue", "clean")},
 }
 
 

@@ -179,12 +179,12 @@ def is_noticed(runs: Path, damage: Damage, *commands: tuple[str, ...]) -> None:
 
 @inputs(journals(), 25)
 def test_a_journal_that_is_damaged_before_its_last_line_is_refused_with_the_line(interrupted: Path, damage: Damage) -> None:
-    is_noticed(interrupted, damage, ("show", "run"), ("show", "run", "--json"), ("ls",), ("resume", "run"))
+    is_noticed(interrupted, damage, ("show", "run"), ("show", "run", "--json"), ("ls",), ("resume", "run"), ("clean", "run"))
 
 
 @inputs(abouts() | statuses(), 30)
 def test_what_says_how_a_run_stands_is_refused_where_it_is_damaged(interrupted: Path, damage: Damage) -> None:
-    is_noticed(interrupted, damage, ("show", "run"), ("ls",), ("resume", "run"))
+    is_noticed(interrupted, damage, ("show", "run"), ("ls",), ("resume", "run"), ("status", "run"), ("enqueue", "run", "--like", "0"))
 
 
 @inputs(studies() | checkpoints(), 40)
