@@ -171,7 +171,7 @@ def _resume(folder: Path, options: ResumeOptions) -> Outcome:
     if not past.open and not past.pruned and (over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))):
         status = _finish(run)
         return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
-    useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*.part")]
+    useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")]
     cluster = join(None if options.address == "local" else options.address or about.get("address"))
     try:
         if cluster.address is not None:
@@ -219,7 +219,7 @@ def _run(
     from .ray_metrics import RayMetrics
     from .searcher import StudySearch
     from .steering import Steering
-    from .trial import CHECKPOINTS, Job
+    from .trial import CHECKPOINTS, Job, remove_torn
     from .tune_callback import TuneCallback
     from .winner import Winner
 
@@ -256,6 +256,7 @@ def _run(
             callback.close(searcher.open_trials(), "stopped", None if asked.is_set() else "the search ended before it did")
             searcher.stop("stopped")
             with contextlib.suppress(OSError):
+                remove_torn(run.folder)
                 (run.folder / CHECKPOINTS).rmdir()  # if it is empty, and only now: a trial may be about to write there
     finally:
         listeners.search_ended(status)

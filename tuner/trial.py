@@ -78,6 +78,12 @@ def begun_file(folder: Path, trial: int) -> Path:
     return folder / CHECKPOINTS / f"{trial:03d}.begun"
 
 
+def remove_torn(folder: Path) -> None:
+    """Removes files in which a process was writing a checkpoint when it was killed: ours, and those that safetensors writes first."""
+    for part in (folder / CHECKPOINTS).glob(".*"):
+        part.unlink(missing_ok=True)
+
+
 class Mailbox:
     """Takes what should reach the driver before the next `tune.report`, which brings it again. A Ray actor."""
 
