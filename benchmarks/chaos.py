@@ -23,7 +23,7 @@ from pathlib import Path
 from agreement import ROOT, Left
 from tuner.clusters import local
 
-from tuner.driver import _commit
+from tuner.provenance import commit
 
 NAME, TRIALS, MORE = "chaos", 24, 12
 KILLS = ["a process that trains"] * 5 + ["the driver"] * 4 + ["a node"] * 2  # of one search, in an order that the seed draws
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between its markers there")
     parser.add_argument("--packs", choices=["off", "2"], nargs="+", default=["off", "2"])
     given = parser.parse_args()
-    began, commit, rows, wrong = time.monotonic(), _commit(), [], []
+    began, at, rows, wrong = time.monotonic(), commit(), [], []
     scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
     # Nobody's own token, and the mode for a driver that imports Ray before it joins.
     os.environ |= {"RAY_AUTH_TOKEN_PATH": f"{scratch}/token", "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -190,7 +190,7 @@ def main() -> None:
         rows.append([pack, *row])
         wrong += [f"packs {pack}: {fault}" for fault in faults]
     minutes = (time.monotonic() - began) / 60
-    text = table(rows, f"seed {given.seed}, {minutes:.0f} minutes on {os.cpu_count()} cores, commit {commit}")
+    text = table(rows, f"seed {given.seed}, {minutes:.0f} minutes on {os.cpu_count()} cores, commit {at}")
     print(text, *wrong, sep="\n")
     if given.write:
         write(given.write, text)

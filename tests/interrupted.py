@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from tuner import driver
-from tuner.driver import SearchOptions
 from tuner.ray_cluster import Share
 from tuner.record import Journal, TrialEnd
+from tuner.run_folder import open_run
 from tuner.searcher import StudySearch
 from tuner.spec import read_space
 from tuner.trial import checkpoint_file
@@ -36,7 +36,7 @@ def a_killed_run(folder: Path) -> Path:
     (folder / "space.yaml").write_text(SPACE)
     spec = read_space(str(folder / "space.yaml"))
     info = {"options": {}, "dataset_at": "digits", "data_root": None, "wandb": "disabled", "address": None, "versions": {}}
-    run = driver._open_run(spec, SearchOptions(out=folder / "runs", name="run"), info, None)
+    run = open_run(spec, "run", folder / "runs", info, None)
     train = replace(driver._trainer(spec, Share(cpu=1, gpu=0, slots=1), None), folder=run.folder, checkpoint_every=0.0)
     journal, searcher, winner = Journal(run.folder), StudySearch(spec, run.folder, run.name), Winner(run)
     journal.search_started(run)

@@ -28,6 +28,7 @@ MAY = {
         "driver",
         "jobs",
         "packed",
+        "provenance",
         "quarantine",
         "ray_cluster",
         "ray_metrics",

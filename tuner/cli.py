@@ -127,7 +127,7 @@ def search(
             from .spec import read_space
 
             spec = read_space(space, options=options)
-            from .driver import check_place
+            from .run_folder import check_place
 
             check_place(name, folder)
             join(address)

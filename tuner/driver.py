@@ -10,26 +10,23 @@ import contextlib
 import json
 import logging
 import os
-import platform
 import secrets
-import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, orders, probe
+from . import orders, probe
 from .errors import UserError
 from .lock import RunLock
-from .ray_cluster import Cluster, Share, join, start_ray_early
-from .record import SPACE, SPEC, STUDY, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
-from .run_files import check_name
+from .provenance import provenance
+from .ray_cluster import Share, join
+from .record import SPEC, STUDY, Journal, Listener, Listeners, Results, Run, read_run, write_atomically
+from .run_folder import check_place, open_run
 from .spill import bring_back
 
 if TYPE_CHECKING:
@@ -38,17 +35,12 @@ if TYPE_CHECKING:
     from .packed import PackedTrainer
     from .searcher import StudySearch
     from .space import Spec
-    from .store import Store
     from .trial import Job, Trainer
     from .tune_callback import TuneCallback
     from .uploads import Sent
 
-__all__ = ["Outcome", "ResumeOptions", "SearchOptions", "resume", "search", "start_ray_early"]
-
 PACKS = "packs.json"
 logger = logging.getLogger("tuner")
-
-_PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +112,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             "wandb": options.wandb,
             "id": secrets.token_hex(8),
         }
-        run = _open_run(spec, options, _info(cluster, share) | {"pack": width} | given, store)
+        run = open_run(spec, options.name, options.out, provenance(cluster, share) | {"pack": width} | given, store)
         with RunLock(run.folder), uploading(run.folder, run.info["uri"]) as uploads, within_reach(trainer, run) as trainer:
             ended = _run(run, trainer, (share, width), options.listeners, scheduler(spec))
     finally:
@@ -178,7 +170,7 @@ def _resume(folder: Path, options: ResumeOptions) -> Outcome:
             check_nodes(cluster, None if about.get("uri") else folder.parent)
         share = cluster.share(spec.resources)
         trainer = _trainer(spec, share, root)
-        info = _info(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
+        info = provenance(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
         _tell_of_changes(name, about, info)
         write_study(folder, run, asked, scores)
         for path in useless:
@@ -400,117 +392,3 @@ def _note_resumed(run: Run, info: Mapping[str, Any]) -> dict[str, Any]:
     about["resumed"] = [*about.get("resumed", []), {**info, "trials": run.spec.trials}]
     write_atomically(run.folder / SPEC, json.dumps(about, indent=2, default=str) + "\n")
     return about | {"dashboard": info["dashboard"], "pack": info["pack"]}
-
-
-# --- the run's folder --------------------------------------------------------------------------------------------------
-
-
-def check_place(name: str | None, out: Path) -> None:
-    """Raises UserError where no run of that name can be written in `out`. Leaves nothing behind."""
-    out = out.expanduser().absolute()
-    _check_name(name, out)
-    _check_writable(out)
-
-
-def _check_name(name: str | None, out: Path) -> None:
-    if name is None:
-        return
-    check_name(name)
-    if (out / name).exists():
-        raise UserError(f"There is a run '{name}' in {out} already. Choose another --name, or leave it out: runs are numbered.")
-
-
-def _check_writable(out: Path) -> None:
-    """Finds out without leaving anything behind."""
-    try:
-        near = next(path for path in (out, *out.parents) if path.exists())
-        if not near.is_dir():
-            raise UserError(f"--out {out} cannot be written: {near} is a file.")
-        tempfile.TemporaryFile(dir=near).close()
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
-
-
-def _open_run(spec: Spec, options: SearchOptions, info: Mapping[str, Any], store: Store | None) -> Run:
-    out = options.out.expanduser().absolute()
-    try:
-        folder = _new_folder(out, options.name, spec.name, [] if store is None else store.folders())
-        info = {**info, "uri": store and store.at(folder.name).uri}
-        run = Run(name=folder.name, folder=folder, spec=spec, info=info)
-        (folder / SPACE).write_text(spec.text)
-        resolved = spec.resolved() | {"name": run.name, "space": spec.name, **info}
-        write_atomically(folder / SPEC, json.dumps(resolved, indent=2, default=str) + "\n")
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
-    return run
-
-
-def _new_folder(out: Path, name: str | None, default: str, taken: Sequence[str]) -> Path:
-    """Makes the run's folder: whoever comes second at the same moment gets another. `taken`: names that it may not have."""
-    out.mkdir(parents=True, exist_ok=True)
-    if name is not None:
-        try:
-            (out / name).mkdir()
-        except FileExistsError:
-            _check_name(name, out)
-            raise
-        return out / name
-    number = 1
-    while True:
-        folder = out / (default if number == 1 else f"{default}-{number}")
-        with contextlib.suppress(FileExistsError):
-            if folder.name not in taken:
-                folder.mkdir()
-                return folder
-        number += 1
-
-
-def _info(cluster: Cluster, share: Share) -> dict[str, Any]:
-    """What a result must be read with: code, versions, machine."""
-    dashboard = cluster.dashboard()
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "commit": _commit(),
-        "versions": {"tuner": __version__, "python": platform.python_version(), **_versions()},
-        "hardware": _hardware(),
-        "share": {"cpu": share.cpu, "gpu": share.gpu, "at_once": share.slots},
-        "address": cluster.address,
-        "dashboard": dashboard,
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
-
-
-def _commit() -> str | None:
-    """Of the checkout that this code lies in, with `-dirty` where it was changed since; None for an installed wheel."""
-    here = Path(__file__).resolve().parent
-    if not (here.parent / ".git").exists() or shutil.which("git") is None:
-        return None
-    describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    done = subprocess.run(describe, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
-
-
-def _hardware() -> dict[str, Any]:
-    """Of the whole cluster, and of the driver's machine."""
-    import ray
-
-    nodes: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]
-    total = {kind: sum(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
-    kinds = {name.removeprefix("accelerator_type:") for node in nodes for name in node["Resources"] if name.startswith("accelerator_type:")}
-    memory = sum(node["Resources"].get("memory", 0) for node in nodes)
-    return {
-        "host": platform.node(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "nodes": len(nodes),
-        "cpus": total["CPU"],
-        "gpus": total["GPU"],
-        "gpu_types": sorted(kinds),
-        "memory_gb": round(memory / 1e9, 1),
-    }

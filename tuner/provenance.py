@@ -1,0 +1,70 @@
+"""What a result must be read with: the code, the packages, the machines."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shutil
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .ray_cluster import Cluster, Share
+
+_PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
+
+
+def provenance(cluster: Cluster, share: Share) -> dict[str, Any]:
+    """What a result must be read with: code, versions, machine."""
+    dashboard = cluster.dashboard()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "commit": commit(),
+        "versions": {"tuner": __version__, "python": platform.python_version(), **_versions()},
+        "hardware": _hardware(),
+        "share": {"cpu": share.cpu, "gpu": share.gpu, "at_once": share.slots},
+        "address": cluster.address,
+        "dashboard": dashboard,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def commit() -> str | None:
+    """Of the checkout that this code lies in, with `-dirty` where it was changed since; None for an installed wheel."""
+    here = Path(__file__).resolve().parent
+    if not (here.parent / ".git").exists() or shutil.which("git") is None:
+        return None
+    describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(describe, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _hardware() -> dict[str, Any]:
+    """Of the whole cluster, and of the driver's machine."""
+    import ray
+
+    nodes: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]
+    total = {kind: sum(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
+    kinds = {name.removeprefix("accelerator_type:") for node in nodes for name in node["Resources"] if name.startswith("accelerator_type:")}
+    memory = sum(node["Resources"].get("memory", 0) for node in nodes)
+    return {
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "nodes": len(nodes),
+        "cpus": total["CPU"],
+        "gpus": total["GPU"],
+        "gpu_types": sorted(kinds),
+        "memory_gb": round(memory / 1e9, 1),
+    }
