@@ -1,9 +1,24 @@
-"""What holds for all tests: no account, no network, one thread."""
+"""What holds for all tests: no account, no network, one thread. And the command line, for those that type."""
 
 import os
+
+import pytest
 
 # Before torch is imported. Small tensors on two threads are slower, and Ray's workers inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 # A test that forgets to say so must not reach for somebody's account, nor report to anybody.
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+
+@pytest.fixture
+def tuner(capsys):
+    """Runs a command in this process: its exit code, stdout without what pads its lines, and stderr."""
+    from tuner.cli import main
+
+    def run(*words):
+        code = main(words)
+        out, err = capsys.readouterr()
+        return code, "".join(line.rstrip() + "\n" for line in out.splitlines()), err
+
+    return run

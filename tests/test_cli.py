@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from commands import SPACE, tuner_process
 from rich.console import Console
 from wandb_files import read_runs
 
@@ -32,18 +33,6 @@ from tuner.record import Journal, Results, Run, TrialEnd, read_run
 from tuner.searcher import STUDY, open_storage
 from tuner.space import Spec
 from tuner.spec import Options, read_space
-
-SPACE = """\
-model: kmeans
-dataset: digits
-metric: {name: acc, goal: maximize}
-trials: 3
-epochs: 6
-early_terminate: none
-parameters:
-  n_clusters: {values: [5, 10, 15]}
-  n_init: {value: 2}
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -57,30 +46,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def tuner(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command in this process: its exit code, stdout and stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        out, err = capsys.readouterr()
-        return code, "\n".join(line.rstrip() for line in out.splitlines()), err
-
-    return run
-
-
-def tuner_process(*words: str, **more: Any) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "RAY_AUTH_TOKEN_PATH": str(Path("token").absolute())}
-    command = [sys.executable, "-m", "tuner.cli", *words]
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
-
-
 # --- looking things up -------------------------------------------------------------------------------------------------
 
 
 def test_the_version_is_printed(tuner: Any) -> None:
     code, out, err = tuner("--version")
-    assert code == DONE and re.fullmatch(r"tuner \d\S+", out) and err == ""
+    assert code == DONE and re.fullmatch(r"tuner \d\S+\n", out) and err == ""
 
 
 def test_help_names_every_command_and_search_help_every_option(tuner: Any) -> None:
@@ -548,10 +519,10 @@ def test_a_resumed_search_ends_with_the_table_and_may_be_interrupted_again(tuner
 def test_resuming_a_finished_run_says_that_it_is_finished(tuner: Any, resumed: dict[str, Any]) -> None:
     a_run(a_spec())
     resumed["ran"] = False
-    assert tuner("resume", "my") == (DONE, "my is finished: 3 trials have ended. More: tuner resume my --trials +3", "")
+    assert tuner("resume", "my") == (DONE, "my is finished: 3 trials have ended. More: tuner resume my --trials +3\n", "")
     assert "started" not in resumed, "Ray"
     a_run(a_spec(), "other", ends=ENDS[:2])
-    assert tuner("resume", "other")[1] == "other is finished: every configuration of its space was tried."
+    assert tuner("resume", "other")[1] == "other is finished: every configuration of its space was tried.\n"
 
 
 def test_a_run_that_cannot_be_resumed_is_refused(tuner: Any) -> None:
@@ -567,7 +538,7 @@ def test_a_run_that_cannot_be_resumed_is_refused(tuner: Any) -> None:
 
 
 def test_ls_has_one_line_per_run(tuner: Any) -> None:
-    assert tuner("ls") == (DONE, "There are no runs in runs/ yet. Start with: tuner search --space aae_unsup", "")
+    assert tuner("ls") == (DONE, "There are no runs in runs/ yet. Start with: tuner search --space aae_unsup\n", "")
     a_run(a_spec(), "one")
     a_run(a_spec(), "two", status="stopped", ends=ENDS[2:])
     code, out, _ = tuner("ls")

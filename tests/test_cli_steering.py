@@ -9,18 +9,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Tuner, tuner_process
 
 from tuner import cli
 from tuner.clean import scratch_prefix, size
-from tuner.cli import DONE, INTERRUPTED, THEIRS, main
+from tuner.cli import DONE, INTERRUPTED, THEIRS
 from tuner.lock import LOCK, RunLock
 from tuner.record import Journal, Run, TrialEnd, read_run
 from tuner.spec import read_space
+from tuner.trial import checkpoint_file, weights_file
 
 SPACE = """\
 model: kmeans
@@ -33,7 +35,6 @@ parameters:
   n_clusters: {min: 5, max: 200}
   n_init: {value: 2}
 """
-Tuner = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -44,27 +45,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def tuner(capsys: pytest.CaptureFixture[str]) -> Tuner:
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-def process(*words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "RAY_AUTH_TOKEN_PATH": str(Path("token").absolute())}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tuner.cli", *words], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
 def begun(*words: str) -> subprocess.Popen[str]:
     """A search of which one trial is complete."""
     Path("my.yaml").write_text(SPACE)
-    driver = process("search", "--space", "my.yaml", "--wandb", "disabled", *words)
+    driver = tuner_process("search", "--space", "my.yaml", "--wandb", "disabled", *words)
     assert driver.stdout is not None and driver.stderr is not None
     for line in driver.stdout:
         if " complete " in line:
@@ -192,11 +176,13 @@ def test_a_run_that_was_killed_is_cleaned_and_shown_resumed_and_its_winner_used(
     driver.kill()
     driver.communicate()
     folder = Path("runs/my")
-    over = [trial.trial for trial in read_run(folder).trials if trial.is_over]
+    over = sum(trial.is_over for trial in read_run(folder).trials)
     (folder / "checkpoints").mkdir(exist_ok=True)
-    ended, half = folder / f"checkpoints/{over[0]:03d}.safetensors", folder / "checkpoints/.029.safetensors.1.part"
-    open_ = folder / "checkpoints/029.begun"
-    for path in (ended, half, open_, folder / "study.journal.new"):
+    best = read_run(folder).best()
+    assert best is not None
+    ended, half = checkpoint_file(folder, best.trial), folder / "checkpoints/.029.safetensors.1.part"
+    open_, winners = folder / "checkpoints/029.begun", weights_file(folder, best.trial)  # as if it had not come to be kept
+    for path in (ended, half, open_, winners, folder / "study.journal.new"):
         path.write_bytes(b"x" * 1000)
     (scratch,) = Path(tempfile.gettempdir()).glob(f"tuner-my-{driver.pid}-*")
     others = Path(tempfile.mkdtemp(prefix=scratch_prefix("my")))  # of this process, which lives
@@ -206,18 +192,18 @@ def test_a_run_that_was_killed_is_cleaned_and_shown_resumed_and_its_winner_used(
         said = out.splitlines()
         assert code == DONE and said[0].startswith("my: ") and said[0].endswith(" could be removed")
         assert "  1 file, 1.0 kB: checkpoints of trials that have ended" in said
-        assert all(path.exists() for path in (ended, half, open_, scratch, folder / LOCK))
+        assert all(path.exists() for path in (ended, half, open_, winners, scratch, folder / LOCK))
         code, out, _ = tuner("clean", "my")
         assert code == DONE and out.splitlines()[1:] == said[1:]
         assert tuner("clean", "runs/my")[1] == "my: nothing to remove.\n"
         gone = (ended, half, scratch, folder / LOCK, folder / "study.journal.new")
-        assert not any(path.exists() for path in gone) and open_.exists() and others.exists()
+        assert not any(path.exists() for path in gone) and open_.exists() and winners.exists() and others.exists()
         assert tuner("show", "my")[1] == shown
     finally:
         others.rmdir()
-    going_on = process("resume", "my", "--trials", f"{len(over) + 12}")
+    going_on = tuner_process("resume", "my", "--trials", f"{over + 12}")
     out, err = going_on.communicate(timeout=120)
-    assert (going_on.returncode, err) == (DONE, "") and f"{len(over) + 12} trials: {len(over) + 12} complete" in out
+    assert (going_on.returncode, err) == (DONE, "") and f"{over + 12} trials: {over + 12} complete" in out
     best = read_run(folder).best()
     assert best is not None and f"acc {best.metrics['acc']:.4f}" in tuner("train", "runs/my/best.yaml")[1].splitlines()[-1]
 

@@ -357,6 +357,22 @@ def test_a_worker_killed_for_its_nodes_memory_costs_its_trial_only() -> None:
     )
 
 
+def test_a_death_that_tune_hears_of_twice_is_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for every task that was under way: the second time the trial is waiting to be tried again, and Tune would end it."""
+    from ray.exceptions import RayActorError
+    from ray.tune.execution.tune_controller import TuneController
+
+    heard = Heard()
+    monkeypatch.setattr(TuneController, "_process_trial_failure", lambda self, trial, error: heard.death(trial.trial_id, str(error)))
+    trials = [SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None), config={"outside": []}) for name in "ab"]
+    open_to_all = SimpleNamespace(failed=lambda *_: False, outside=[])
+    with only_the_trial_is_lost(open_to_all):  # type: ignore[arg-type]
+        for trial, actor in ((0, "one"), (0, "one"), (1, "one"), (0, "two")):
+            error = RayActorError(actor_id=actor, error_msg=f"{actor} is dead")
+            TuneController._process_trial_failure(SimpleNamespace(), trials[trial], error)  # type: ignore[arg-type]
+    assert [arguments for _, arguments in heard.events] == [("a", "one is dead"), ("b", "one is dead"), ("a", "two is dead")]
+
+
 # --- real trainings ----------------------------------------------------------------------------------------------------
 
 

@@ -11,31 +11,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import SPACE, Tuner
 
 from tuner import cli, jobs
-from tuner.cli import DONE, THEIRS, main
+from tuner.cli import DONE, THEIRS
 from tuner.errors import UserError
 from tuner.record import read_run
 from tuner.spec import Options
 
 ROOT = Path(cli.__file__).parent.parent
-SPACE = """\
-model: kmeans
-dataset: digits
-metric: {name: acc, goal: maximize}
-trials: 3
-epochs: 6
-early_terminate: none
-parameters:
-  n_clusters: {values: [5, 10, 15]}
-  n_init: {value: 2}
-"""
-Tuner = Callable[..., tuple[int, str, str]]
 
 
 def free_port() -> int:
@@ -76,16 +65,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")
     Path("space.yaml").write_text(SPACE)
     return tmp_path
-
-
-@pytest.fixture
-def tuner(capsys: pytest.CaptureFixture[str]) -> Tuner:
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

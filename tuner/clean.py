@@ -15,7 +15,7 @@ from .lock import LOCK, RunLock, check_free, is_gone
 from .orders import ORDERS
 from .record import STUDY, read_run
 from .tables import counted
-from .trial import CHECKPOINTS
+from .trial import CHECKPOINTS, weights_file
 
 _NUMBER = re.compile(r"(\d+)\.")
 
@@ -67,11 +67,13 @@ def in_words(one: Cleaned, *, dry_run: bool) -> Iterator[str]:
 def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
     results = read_run(folder)
     over = {trial.trial for trial in results.trials if trial.is_over}
+    best = results.best()
+    winners = None if best is None else weights_file(folder, best.trial)  # if its driver died before it could be kept
     for path in sorted((folder / CHECKPOINTS).glob("*")):
         number = _NUMBER.match(path.name)
         if path.name.startswith("."):
             yield "half-written checkpoints", path
-        elif number is not None and int(number[1]) in over:
+        elif number is not None and int(number[1]) in over and path != winners:
             yield "checkpoints of trials that have ended", path
     for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", f".{LOCK}.*"):
         for path in sorted(folder.glob(pattern)):

@@ -323,8 +323,10 @@ def only_the_trial_is_lost(quarantine: Quarantine) -> Iterator[None]:
     whose process is gone is tried again: one that raises would raise again, and one that had no room would have none. Where it was the
     node's fault it is tried again in any case: on another.
 
-    Ray reports the former as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over.
+    Ray reports the former as an OutOfMemoryError, which Tune 2.60 takes for no actor's death: it raises, and everything is over. It
+    hears of a death once for every task that was under way; the second time the trial waits to be tried again, and Tune ends it.
     """
+    mourned: dict[str, str] = {}  # by trial: the actor whose death was dealt with last
     known, process_failure = RayActorManager._actor_task_failed, TuneController._process_trial_failure
 
     def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
@@ -335,6 +337,10 @@ def only_the_trial_is_lost(quarantine: Quarantine) -> Iterator[None]:
     def process(self: TuneController, trial: TuneTrial, exception: Any) -> None:
         there: Any = trial.temporary_state.ray_actor
         actor = str(exception.actor_id) if getattr(exception, "actor_id", None) else there and there._actor_id.hex()
+        if actor and isinstance(exception, RayActorError):
+            if mourned.get(trial.trial_id) == actor:
+                return
+            mourned[trial.trial_id] = actor
         if quarantine.failed(actor, exception, reason_of(exception)):
             trial.max_failures = trial.run_metadata.num_failures + 1
         elif isinstance(exception, RayTaskError) or out_of_memory.told(exception):
