@@ -18,7 +18,7 @@ FILES = {path.stem: path for path in sorted(TUNER.glob("*.py"))}
 ENGINE = {
     *("model", "nn", "losses", "cluster", "metrics", "draws", "engine", "pack", "loop", "dryrun", "checkpoint"),
     *("data", "data_cache", "data_files", "data_published", "data_raw", "data_rcv1"),
-    *("optimizers", "errors", "labelled", "layout", "neighbours", "plain_json", "pool", "pretraining_cache", "__init__"),
+    *("optimizers", "errors", "labelled", "layout", "neighbours", "plain_json", "pool", "pretraining_cache", "said", "__init__"),
 }
 # Who may import what the engine does without.
 MAY = {

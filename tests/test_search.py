@@ -247,7 +247,7 @@ def test_a_search_with_every_kind_of_end(tmp_path: Path, scripted: Callable[...,
     # the winner's weights, and nobody else's
     assert (outcome.folder / "best.safetensors").read_text() == "weights of 5"
     assert sorted(path.name for path in outcome.folder.iterdir()) == [
-        "best.safetensors", "best.yaml", "results.jsonl", "space.yaml", "spec.json", "status.json", "study.journal",
+        "best.safetensors", "best.yaml", "logs", "results.jsonl", "space.yaml", "spec.json", "status.json", "study.journal",
     ]  # fmt: skip
 
     # who listened heard it all, and who failed was left out

@@ -425,16 +425,28 @@ def list_runs(out: Out = "runs") -> None:
         say(console, f"There are no runs in {uri or tables.near(folder)}/ yet. Start with: tuner search --space aae_unsup")
 
 
-@app.command(epilog="Example:  [bold]tuner show aae_unsup --json | jq .best[/bold]")
+@app.command(
+    epilog=examples(
+        "tuner show aae_unsup --json | jq .best",
+        "tuner show aae_unsup --trial 12   what happened to it, and what its process said",
+    )
+)
 def show(
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    trial: Annotated[int | None, typer.Option(help="This trial's log.", metavar="N", min=0)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else; of a log, one per line.")] = False,
     out: Out = "runs",
 ) -> None:
-    """Show a run's outcome so far: its best trials, how all ended, its files."""
+    """Show a run's outcome so far: its best trials, how all ended, its files; or the log of one trial."""
     from . import record, tables
 
     results = record.read_run(run_folder(run, out))
+    if trial is not None:
+        from .trial_logs import in_words, read_log
+
+        log = read_log(results.folder, trial)
+        sys.stdout.writelines(f"{line}\n" for line in (map(json.dumps, log) if as_json else in_words(log)))
+        return
     if as_json:
         sys.stdout.write(json.dumps(results.summary(), indent=2) + "\n")
         return

@@ -212,10 +212,12 @@ def _run(
     from .searcher import StudySearch
     from .steering import Steering
     from .trial import CHECKPOINTS, Job, remove_torn
+    from .trial_logs import TrialLogs
     from .tune_callback import TuneCallback
     from .winner import Winner
 
-    listeners = Listeners(Journal(run.folder), [RayMetrics(), *others])
+    logs = TrialLogs(run)
+    listeners = Listeners(Journal(run.folder), [logs, RayMetrics(), *others])
     trainer = replace(trainer, spill=run.files.spill)
     listeners.search_started(run)
     status = "failed"
@@ -229,6 +231,7 @@ def _run(
         searcher = StudySearch(run.spec, run.folder, run.name, run.files)
         callback = TuneCallback(run.spec, mailbox, listeners, winner.trial_ended, run.past)
         callback.take_orders = orders.Inbox(run.folder, Steering(run, searcher, callback).take).look
+        callback.logs = logs
         asked = callback.stopper.asked
         try:
             with _signals(asked), _training(run, trainer, room) as (share, train):

@@ -20,6 +20,7 @@ from .engine import Settings, State, build, owned_terms, views
 from .model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
 from .nn import Modes
 from .optimizers import MOMENTS, move, rate_type
+from .said import heard_alone
 
 Tree = dict[str, dict[str, Tensor]]  # network -> parameter or buffer -> tensor with a leading axis of lanes
 
@@ -344,7 +345,7 @@ class Pack:
     @contextmanager
     def view(self, slot: int = 0) -> Iterator[Net]:
         """One lane's evaluating view, without gradients, as the solo run sees it."""
-        with torch.no_grad():
+        with torch.no_grad(), heard_alone(slot):
             named = self.state(slot)
             yield self._bind(named, {name: {k: b[slot] for k, b in bs.items()} for name, bs in self.buffers.items()})["eval"]
 

@@ -11,10 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import out_of_memory
+from .said import Line, Said, heard_by
 from .same_code import check_code
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Guest:
     failure: BaseException | None = None
     alone: bool = False  # its pack failed: it is tried by itself, to find out whose fault that was
     over: bool = False
+    said: Said = field(default_factory=Said)  # while it trained, since its last report
     gone: bool = False  # it left, or its process died and another one has come for it
 
 
@@ -87,6 +89,11 @@ class PackHost:
             guest.done = report.line["epoch"]
             self._turn.notify_all()
             return report
+
+    def said(self, trial: int) -> list[Line]:
+        """What was said in the trial's last epoch, where that failed."""
+        guest = self._guests.get(trial)
+        return [] if guest is None else guest.said.take()
 
     def leave(self, trial: int) -> None:
         """The trial is not wanted any more."""
@@ -147,7 +154,7 @@ class PackHost:
                 guest = self._guests.get(trial)  # type: ignore[call-overload]  # a pool knows its members by any hashable
                 if guest is None or guest.reports is None:  # it left, or came anew, meanwhile
                     continue
-                report = guest.reports.of(epoch)
+                report = replace(guest.reports.of(epoch), said=guest.said.take())
                 with self._turn:
                     guest.over = epoch.ended is not None
                     if epoch.index > guest.done:
@@ -170,7 +177,8 @@ class PackHost:
         many = len(error.members) > 1
         if many and out_of_memory.told(error.__cause__):
             width = len(error.members) // 2
-            print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
+            with heard_by(*(self._guests[trial].said for trial in self._training())):
+                print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
             self._narrow(width)
             return
         for member in error.members:
@@ -194,9 +202,10 @@ class PackHost:
             self._pool.leave(trial)
         guest.unfetched.clear()
         try:
-            guest.reports, seed = self._trainer.reports(trial, guest.config), int(guest.config["seed"])
-            start = guest.reports.start
-            self._pool.join(trial, spec.hyper(guest.config), seed=seed, pretrain_seed=spec.pretrain_seed, start=start, alone=guest.alone)
+            with heard_by(guest.said):
+                guest.reports, seed = self._trainer.reports(trial, guest.config), int(guest.config["seed"])
+                how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": guest.reports.start}
+                self._pool.join(trial, spec.hyper(guest.config), **how, alone=guest.alone, said=guest.said)
         except Exception as error:  # this trial's, whatever it is
             guest.failure = error
             self._turn.notify_all()

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import ActorDiedError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ActorDiedError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from . import out_of_memory, probe
+from .said import pass_on
 from .trial import Report
 
 if TYPE_CHECKING:
@@ -59,9 +60,14 @@ class PackedTrainer:
                     time.sleep(RESTART_S)
                     continue
                 deaths, done = 0, report.line["epoch"]
+                pass_on(report.said)
                 yield report
                 if report.ended is not None:
                     return
+        except RayTaskError:  # the trial's own failure
+            with contextlib.suppress(RayError):
+                pass_on(ray.get(host.said.remote(trial)) if host is not None else ())
+            raise
         finally:
             if host is not None:
                 host.leave.remote(trial)

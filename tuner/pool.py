@@ -12,6 +12,7 @@ from .engine import Solo, State, build, state_of
 from .loop import Engine, Epoch, Trial, check_fits, initial_seed, run_epoch, start_trial
 from .model import Hyper, Model
 from .pack import Pack
+from .said import Said, heard_by
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Member:
     state: State
     moments_of: int | None  # the phase whose optimisers the state remembers
     alone: bool
+    said: Said | None  # takes what is said while it trains
     key: PackKey | None = None
     room: Room | None = None
     slot: int = 0
@@ -98,8 +100,9 @@ class Pool:
         pretrain_seed: int | None = None,
         start: Snapshot | None = None,
         alone: bool = False,
+        said: Said | None = None,
     ) -> None:
-        """Takes in a trial, from its beginning or from a snapshot. `alone`: it shares no pack.
+        """Takes in a trial, from its beginning or from a snapshot. `alone`: it shares no pack. `said`: takes what is said while it trains.
 
         Raises:
             UserError: the configuration does not fit the data, or the snapshot does not fit the configuration.
@@ -110,7 +113,7 @@ class Pool:
             state = state_of(*build(self.model, h, self.data.spec, self.data.x_ND, initial_seed(self.model, trial)))
         else:
             state = start.tensors
-        self.members[who] = Member(trial, state, trial.phase if start else None, alone)
+        self.members[who] = Member(trial, state, trial.phase if start else None, alone, said)
 
     def leave(self, who: Hashable) -> None:
         """Frees the trial's slot; nothing is left of it."""
@@ -132,7 +135,8 @@ class Pool:
             if not any(trials):
                 continue
             try:
-                epochs = run_epoch(room.engine, self.model, trials, self.data, self.metric)
+                with heard_by(*[None if who is None else self.members[who].said for who in seated]):
+                    epochs = run_epoch(room.engine, self.model, trials, self.data, self.metric)
             except Exception as error:
                 raise RoomError([who for who in seated if who is not None]) from error
             self.lane_epochs += len(epochs)

@@ -24,6 +24,7 @@ logger = logging.getLogger("tuner")
 
 RETRY_S = 10.0  # between two looks whether the folder is back; longer each time that it went away: a disk may be full by a hair
 _BEGIN = "spill.json"  # in a spill: the run's folder, and at which byte of each of its files the spill's begins
+LOGS = "logs"  # the folder of files that are appended to seldom
 _APPENDED = (STUDY, JOURNAL)  # in this order: the study must know every trial that the journal tells of
 
 
@@ -61,6 +62,20 @@ class RunFiles:
         except OSError as error:
             self._leave(error)
             self.append(name, lines, sync=sync)
+
+    def append_seldom(self, name: str, lines: bytes) -> None:
+        """Appends whole lines to one of many files, in `LOGS`, which is opened for it and made where there is none. In the spill such a
+        file has no more than what came since.
+
+        Raises:
+            UserError: neither the run's folder nor the spill can be written.
+        """
+        self._look()
+        try:
+            _append_to(self.now / name, lines)
+        except OSError as error:
+            self._leave(error)
+            self.append_seldom(name, lines)
 
     def write(self, name: str, text: str) -> None:
         """Replaces a small file: whoever reads it finds the old text or the new one.
@@ -160,6 +175,10 @@ def bring_over(spill: Path, folder: Path) -> None:
     for path in sorted(spill.rglob("*")):
         if path.is_file() and path.name not in (*_APPENDED, _BEGIN, SPEC, SPACE):
             target = folder / path.relative_to(spill)
+            if path.parent.name == LOGS:
+                _append_to(target, path.read_bytes())
+                path.unlink()
+                continue
             target.parent.mkdir(exist_ok=True)
             _move(path, target)
     shutil.rmtree(spill)
@@ -220,6 +239,16 @@ def _append(descriptor: int, lines: bytes, *, sync: bool) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, end)
         raise
+
+
+def _append_to(path: Path, lines: bytes) -> None:
+    """Makes the file, and the folder that it lies in, but none above."""
+    path.parent.mkdir(exist_ok=True)
+    descriptor = _open(path)
+    try:
+        _append(descriptor, lines, sync=False)
+    finally:
+        os.close(descriptor)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ import logging
 import pickle
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ import ray
 from ray import tune
 
 from .errors import UserError
+from .said import Line, Said, hand_over, hear_warnings_again, heard_by
 from .same_code import check_code
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Report:
     ended: str | None
     reason: str | None
     trouble: str | None = None  # what could not be written
+    said: Sequence[Line] = ()  # in another process than the one that passes this on
 
 
 def weights_file(folder: Path, trial: int) -> Path:
@@ -212,6 +214,8 @@ class Reports:
             if self.start is None:
                 self._wrote(lambda: self._begin(begun))
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
+        hear_warnings_again()
+        logger.info("trained here, from epoch %d on", 1 if self.start is None else self.start.index + 1)
 
     def of(self, epoch: Epoch) -> Report:
         """To be called for every epoch, before the next one is trained."""
@@ -340,6 +344,7 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._reports = None
         self._before = []
+        self._said = Said()
         self._number, self._config = new_config["trial"], new_config["config"]
         return True
 
@@ -348,7 +353,17 @@ class TrialActor(tune.Trainable):
         return f"{self.job.name}, trials from {self._number:03d} on"
 
     def step(self) -> dict[str, Any]:
-        """Trains to the end of the next clustering epoch. Pre-training epochs go to the mailbox as they end."""
+        """Trains to the end of the next clustering epoch, and tells what was said meanwhile."""
+        try:
+            with heard_by(self._said):
+                result = self._trained()
+        except Exception as error:
+            hand_over(self._said, error)
+            raise
+        return result | {"said": self._said.take()}
+
+    def _trained(self) -> dict[str, Any]:
+        """Pre-training epochs go to the mailbox as they end."""
         _show_as(self.job.trial_name(self._number))
         if self._reports is None:  # not in `setup`: what goes wrong is this trial's failure, not the process's
             if self._trainer is None:
@@ -358,7 +373,8 @@ class TrialActor(tune.Trainable):
         for report in self._reports:
             if report.score is None:
                 mailbox: Any = ray.get_actor(self.job.mailbox)
-                wanted = ray.get(mailbox.put.remote(report.line))  # waits: what is trained next may be saved, and this must be known then
+                told = report.line | {"said": self._said.take()}
+                wanted = ray.get(mailbox.put.remote(told))  # waits: what is trained next may be saved, and this must be known then
                 self._before.append(report.line)
                 if wanted:
                     continue

@@ -28,8 +28,10 @@ from .loop import planned_epochs
 from .model import load_model
 from .quarantine import Quarantine
 from .record import Listeners, OpenTrial, Past, TrialEnd
+from .said import Line, handed_over
 from .space import Spec
 from .trial import Mailbox
+from .trial_logs import TrialLogs
 
 logger = logging.getLogger("tuner")
 
@@ -100,6 +102,7 @@ class TuneCallback(tune.Callback):
         self.take_orders: Callable[[], None] = lambda: None
         self.stopper = StopWhenAsked()
         self.quarantine: Quarantine  # the search's, before it begins
+        self.logs: TrialLogs  # likewise
         self.error: BaseException | None = None  # what went wrong in here: Tune would only pass on its text
 
     # --- Tune's events ---
@@ -114,6 +117,8 @@ class TuneCallback(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any) -> None:
         self.quarantine.reported(result["node"], ended=result["ended"] is not None)
+        said = result.pop("said")
+        self._guarded(lambda: self.logs.add(trial.config["trial"], said))
         if "line" in result:
             self._guarded(lambda: self._result(result))
         else:  # it was stopped in its pre-training
@@ -128,8 +133,9 @@ class TuneCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         def failed() -> None:
             running = self._begin(trial.config)
-            running.reason, running.traceback = _failure(trial)
+            running.reason, running.traceback, said = _failure(trial)
             self._journal(self._mailbox.look(now=True))
+            self.logs.add(trial.config["trial"], said)
             self._end(trial.config["trial"], "failed")
 
         self._guarded(failed)
@@ -139,8 +145,10 @@ class TuneCallback(tune.Callback):
             self._journal(self._mailbox.look(now=True))
             if self.stopper.asked.is_set():  # its process was ended with the search
                 return
-            nth, reason = trial.run_metadata.num_failures, _failure(trial)[0]
-            logger.warning("Trial %d is tried again, %d of %d times: %s", trial.config["trial"], nth, self._spec.retries, reason)
+            number, nth, (reason, _, said) = trial.config["trial"], trial.run_metadata.num_failures, _failure(trial)
+            logger.warning("Trial %d is tried again, %d of %d times: %s", number, nth, self._spec.retries, reason)
+            self.logs.add(number, said)
+            self.logs.note(number, "WARNING", f"is tried again, {nth} of {self._spec.retries} times: {reason}")
 
         self._guarded(again)
 
@@ -219,6 +227,8 @@ class TuneCallback(tune.Callback):
 
     def _journal(self, lines: Sequence[dict[str, Any]]) -> None:
         for line in lines:
+            if "said" in line:
+                self.logs.add(line["trial"], line.pop("said"))
             running = self._running.get(line["trial"])
             if running is None:
                 continue
@@ -358,15 +368,15 @@ def only_the_trial_is_lost(quarantine: Quarantine) -> Iterator[None]:
         yield
 
 
-def _failure(trial: TuneTrial) -> tuple[str, str | None]:
-    """The reason and the traceback, from the files beside this process in which Tune keeps a failure: the error itself, or where it
-    has none only its text."""
+def _failure(trial: TuneTrial) -> tuple[str, str | None, list[Line]]:
+    """The reason, the traceback and what was said before, from the files beside this process in which Tune keeps a failure: the error
+    itself, or where it has none only its text."""
     pickled, text = trial.pickled_error_file, trial.error_file
     if pickled and Path(pickled).exists():
         error = ray.cloudpickle.loads(Path(pickled).read_bytes())
-        return reason_of(error), traceback_of(error)
+        return reason_of(error), traceback_of(error), handed_over(error)
     lines = Path(text).read_text().splitlines()[1:] if text and Path(text).exists() else []
-    return next((line.strip() for line in lines if line.strip()), reason_of(None)), None
+    return next((line.strip() for line in lines if line.strip()), reason_of(None)), None, []
 
 
 def traceback_of(error: BaseException | None) -> str | None:
