@@ -30,6 +30,14 @@ class Said:
     def __init__(self) -> None:
         self._lines: list[Line] = []
         self._left_out = 0
+        self._warnings: set[str] = set()
+
+    def warn(self, message: str) -> None:
+        """A warning is told once, as Python shows it."""
+        if message not in self._warnings:
+            if len(self._warnings) < LINES:  # there may be a number in each of them
+                self._warnings.add(message)
+            self.add("WARNING", message)
 
     def add(self, level: str, message: str) -> None:
         if len(self._lines) >= LINES:
@@ -67,6 +75,8 @@ def heard_by(*trials: Said | None) -> Iterator[None]:
     if not any(trial is not None for trial in trials):
         yield
         return
+    with warnings.catch_warnings():  # Python shows a warning once per process, and at the end of this forgets which it has shown
+        pass
     with contextlib.nullcontext() if before else _listening():
         _end_lines()
         _hearers = trials
@@ -87,12 +97,6 @@ def pass_on(lines: Sequence[Line]) -> None:
     for trial in _hearers:
         if trial is not None:
             trial.pass_on(lines)
-
-
-def hear_warnings_again() -> None:
-    """A warning is shown once per process, and another trial's log may have it."""
-    with warnings.catch_warnings():  # on its way out Python forgets which it has shown
-        pass
 
 
 def _say(level: str, message: str) -> None:
@@ -120,7 +124,9 @@ def _listening() -> Iterator[None]:
     out, err = _streams = _Stream(sys.stdout), _Stream(sys.stderr)
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
-        _say("WARNING", f"{category.__name__}: {message} ({filename}:{lineno})")
+        for trial in _hearers:
+            if trial is not None:
+                trial.warn(f"{category.__name__}: {message} ({filename}:{lineno})")
         shown(message, category, filename, lineno, file or err.stream, line)
 
     logging.getLogger().addHandler(records)
@@ -182,10 +188,16 @@ def hand_over(said: Said, error: BaseException) -> None:
     lines = said.take()
     if lines:
         with contextlib.suppress(AttributeError, TypeError):  # a class of exception may forbid it
-            error.said = lines  # type: ignore[attr-defined]
+            _cause(error).said = lines  # type: ignore[attr-defined]
 
 
-def handed_over(error: BaseException | None) -> list[Line]:
+def handed_over(error: BaseException) -> list[Line]:
     """What an error carries that Ray has brought from the process where it was raised."""
-    found: list[Line] = getattr(getattr(error, "cause", None), "said", [])
+    found: list[Line] = getattr(_cause(error), "said", [])
     return found
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Ray wraps what was raised in another process, and keeps only this where that is raised once more."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error

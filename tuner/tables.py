@@ -193,6 +193,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
         ("results.jsonl", "every epoch of every trial"),
         ("space.yaml, spec.json", "the space as given, and all it came to"),
         ("study.journal", "Optuna's study"),
+        ("logs", "what happened to each trial, and what was said: tuner show RUN --trial N"),
         ("wandb", "what W&B was told"),
     )
     yield Text(f"In {near(folder)}/")

@@ -20,7 +20,7 @@ import ray
 from ray import tune
 
 from .errors import UserError
-from .said import Line, Said, hand_over, hear_warnings_again, heard_by
+from .said import Line, Said, hand_over, heard_by
 from .same_code import check_code
 
 if TYPE_CHECKING:
@@ -214,7 +214,6 @@ class Reports:
             if self.start is None:
                 self._wrote(lambda: self._begin(begun))
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
-        hear_warnings_again()
         logger.info("trained here, from epoch %d on", 1 if self.start is None else self.start.index + 1)
 
     def of(self, epoch: Epoch) -> Report:
