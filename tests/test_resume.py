@@ -375,10 +375,10 @@ def test_a_damaged_run_is_refused_with_the_place_and_left_as_it_was(tmp_path: Pa
     def refused(file: Path, content: bytes, match: str) -> None:
         sound = file.read_bytes()
         file.write_bytes(content)
-        before = {each.name: each.read_bytes() for each in folder.iterdir()}
+        before = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
         with pytest.raises(UserError, match=match):
             resume(folder, ResumeOptions(trials="+1"))
-        assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+        assert {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()} == before
         file.write_bytes(sound)
 
     refused(path, b"".join([*lines[:2], b"?\n", *lines[2:]]), r"results\.jsonl:3: the journal is damaged here: this is no line")
