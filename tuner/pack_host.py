@@ -154,11 +154,11 @@ class PackHost:
                 guest = self._guests.get(trial)  # type: ignore[call-overload]  # a pool knows its members by any hashable
                 if guest is None or guest.reports is None:  # it left, or came anew, meanwhile
                     continue
-                report = replace(guest.reports.of(epoch), said=guest.said.take())
+                report = guest.reports.of(epoch)
                 with self._turn:
                     guest.over = epoch.ended is not None
                     if epoch.index > guest.done:
-                        guest.unfetched.append(report)
+                        guest.unfetched.append(replace(report, said=guest.said.take()))
                         self._turn.notify_all()
         except RoomError as error:
             with self._turn:
@@ -200,7 +200,8 @@ class PackHost:
         guest, spec = self._guests[trial], self._trainer.spec
         if trial in self._pool.members:
             self._pool.leave(trial)
-        guest.unfetched.clear()
+        while guest.unfetched:  # they come again, what was said for them may not
+            guest.said.pass_on(guest.unfetched.popleft().said)
         try:
             with heard_by(guest.said):
                 guest.reports, seed = self._trainer.reports(trial, guest.config), int(guest.config["seed"])
