@@ -16,6 +16,9 @@ _LARGER = "make 'batch_size' or the networks smaller"
 def told(error: BaseException | None) -> str | None:
     """What happened and what to do, in one line; None where it was something else than a lack of memory."""
     while error is not None:
+        if getattr(error, "cause", None) is not None:  # Ray's, whose text is a traceback with the source's lines in it
+            error = error.cause  # type: ignore[attr-defined]
+            continue
         kinds = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".") + "."
         if "torch.OutOfMemoryError" in kinds or _ON_GPU.search(str(error)):
@@ -24,7 +27,7 @@ def told(error: BaseException | None) -> str | None:
         if kinds & {"ray.OutOfMemoryError", "builtins.MemoryError"} or _ON_MACHINE.search(str(error)):
             fewer = "let fewer trials run there at once ('cpu' under 'resources' larger)"
             return f"out of memory on the machine: {_found(_ON_MACHINE, error) or said} To do: {fewer}, or {_LARGER}."
-        error = getattr(error, "cause", None) or error.__cause__
+        error = error.__cause__
     return None
 
 
