@@ -128,6 +128,14 @@ def test_a_submitted_search_that_is_stopped_keeps_what_it_had(head: dict[str, st
     assert results.status == "stopped" and results.counts()["complete"] >= 1
     assert {state for state, n in results.counts().items() if n} == {"complete", "stopped"}  # Ray would kill it before it wrote that down
     assert {trial.config["n_init"] for trial in results.trials if trial.asked_for} == {1}
+    more = len(results.trials) + 1
+    words = [sys.executable, "-m", "tuner.cli", "resume", str(here / "long"), f"--trials={more}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN_PATH": head["token"]}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    results = read_run(here / "long")
+    assert done.returncode == DONE and results.status == "done" and results.counts()["complete"] == more, done.stderr
+    spec = json.loads((here / "long" / "spec.json").read_text())
+    assert spec["resumed"][-1]["address"].rpartition(":")[2] == head["gcs"].rpartition(":")[2]  # on the same cluster
 
 
 def steer(tuner: Tuner, url: str) -> None:
