@@ -1,5 +1,6 @@
 """The logs of trials: searches on the real Ray, of models that print, warn and raise; and the collecting by itself."""
 
+import contextlib
 import json
 import logging
 import re
@@ -247,3 +248,15 @@ def test_a_log_that_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(json.dumps(about))
     shown = CliRunner().invoke(app, ["show", str(tmp_path), "--trial", "7"])
     assert "has no log of a trial 7." in str(shown.exception)
+
+
+def test_of_two_threads_that_train_the_first_may_go_first() -> None:
+    first, second, third = Said(), Said(), Said()
+    with contextlib.ExitStack() as one, contextlib.ExitStack() as other:
+        one.enter_context(heard_by(first))
+        other.enter_context(heard_by(second))
+        one.close()
+        print("to the second")
+    with heard_by(third):
+        print("to the third")
+    assert [messages(trial) for trial in (first, second, third)] == [[], ["to the second"], ["to the third"]]

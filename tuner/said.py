@@ -63,44 +63,51 @@ def _line(level: str, message: str) -> Line:
 
 # --- who hears -----------------------------------------------------------------------------------------------------------
 
-_hearers: Sequence[Said | None] = ()  # of this process: threads that a library starts to train with are heard as well
+_hearers: list[tuple[Said | None, ...]] = []  # of this process: threads that a library starts to train with are heard as well
 _streams: tuple[_Stream, ...] = ()
+_open = contextlib.ExitStack()  # while anybody hears
 
 
 @contextlib.contextmanager
 def heard_by(*trials: Said | None) -> Iterator[None]:
     """While it lasts, these trials train, and each is told what is said. Within another one it takes its place."""
-    global _hearers
-    before = _hearers
     if not any(trial is not None for trial in trials):
         yield
         return
     with warnings.catch_warnings():  # Python shows a warning once per process, and at the end of this forgets which it has shown
         pass
-    with contextlib.nullcontext() if before else _listening():
+    if not _hearers:
+        _open.enter_context(_listening())
+    _end_lines()
+    _hearers.append(trials)
+    try:
+        yield
+    finally:
         _end_lines()
-        _hearers = trials
-        try:
-            yield
-        finally:
-            _end_lines()
-            _hearers = before
+        # Not simply the last: of two threads that train, the first to come may be the first to go.
+        del _hearers[max(i for i, one in enumerate(_hearers) if one is trials)]
+        if not _hearers:
+            _open.close()
+
+
+def _hearing() -> tuple[Said | None, ...]:
+    return _hearers[-1] if _hearers else ()
 
 
 def heard_alone(slot: int) -> contextlib.AbstractContextManager[None]:
     """While it lasts, code runs for one of the trials that `heard_by` was given: the one at this place."""
-    return heard_by(*_hearers[slot : slot + 1])
+    return heard_by(*_hearing()[slot : slot + 1])
 
 
 def pass_on(lines: Sequence[Line]) -> None:
     """Tells whoever hears what another process said."""
-    for trial in _hearers:
+    for trial in _hearing():
         if trial is not None:
             trial.pass_on(lines)
 
 
 def _say(level: str, message: str) -> None:
-    for trial in _hearers:
+    for trial in _hearing():
         if trial is not None:
             trial.add(level, message)
 
@@ -124,7 +131,7 @@ def _listening() -> Iterator[None]:
     out, err = _streams = _Stream(sys.stdout), _Stream(sys.stderr)
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
-        for trial in _hearers:
+        for trial in _hearing():
             if trial is not None:
                 trial.warn(f"{category.__name__}: {message} ({filename}:{lineno})")
         shown(message, category, filename, lineno, file or err.stream, line)
