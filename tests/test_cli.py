@@ -95,6 +95,12 @@ def test_spaces_are_listed_with_command_cost_and_result(tuner: Any) -> None:
         assert f"--space {path.stem}" in out
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in layout.folder("search_spaces").glob("*.yaml")))
+def test_every_space_that_comes_along_is_without_an_error(name: str, tuner: Any) -> None:
+    code, out, err = tuner("check", name, "--dataset", "digits")  # instead of images that may not be here
+    assert code == DONE, out + err
+
+
 def test_a_model_is_described_with_ranges_formulas_and_what_each_step_trains(tuner: Any) -> None:
     code, out, _ = tuner("describe", "dec")
     assert code == DONE

@@ -62,6 +62,7 @@ def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 return {name: found[name] if name in ("x", "y") else np.empty(0) for name in found.files}
     except OSError as error:
         raise _unreadable(path, error) from error
+    # NotImplementedError: zipfile's word for a compression method that it does not know, which one damaged byte can claim.
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise UserError(f"{path}: x and y must be plain arrays, but the file holds pickled objects, which are not opened.") from error
