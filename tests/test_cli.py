@@ -557,6 +557,14 @@ def test_ls_has_one_line_per_run(tuner: Any) -> None:
     ]
 
 
+def test_ls_lists_the_sound_runs_and_says_which_is_damaged(tuner: Any) -> None:
+    a_run(a_spec(), "sound")
+    (a_run(a_spec(), "broken").folder / "status.json").write_text("[]")
+    code, out, err = tuner("ls")
+    assert (code, out.splitlines()[-1].split()[0]) == (THEIRS, "sound")
+    assert "broken/status.json cannot be read" in err
+
+
 @pytest.mark.parametrize("which", ["my", "runs/my"])
 def test_show_json_prints_one_object_and_nothing_else(tuner: Any, which: str) -> None:
     a_run(a_spec())

@@ -165,8 +165,9 @@ def test_runs_are_listed_oldest_first(run: Run) -> None:
     (second / "spec.json").write_bytes((run.folder / "spec.json").read_bytes().replace(b"some", b"another"))
     journalled(Run(name="another", folder=second, spec=run.spec, info={}))
     (run.folder.parent / "no_run").mkdir()
-    assert [found.name for found in list_runs(run.folder.parent)] == ["some", "another"]
-    assert list_runs(run.folder.parent / "nowhere") == []
+    runs, damaged = list_runs(run.folder.parent)
+    assert ([found.name for found in runs], damaged) == (["some", "another"], [])
+    assert list_runs(run.folder.parent / "nowhere") == ([], [])
 
 
 class Fails:

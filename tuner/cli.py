@@ -417,12 +417,14 @@ def list_runs(out: Out = "runs") -> None:
         from .downloads import bring_all
 
         bring_all(uri)
-    runs = record.list_runs(folder)
+    runs, damaged = record.list_runs(folder)
     console = new_console()
     if runs:
         console.print(tables.runs_table(runs))
-    else:
+    elif not damaged:
         say(console, f"There are no runs in {uri or tables.near(folder)}/ yet. Start with: tuner search --space aae_unsup")
+    if damaged:
+        raise UserError("\n".join(map(str, damaged)))
 
 
 @app.command(

@@ -460,14 +460,16 @@ def _status_now(status: Mapping[str, Any]) -> str:
     return said
 
 
-def list_runs(out: Path) -> list[Results]:
-    """All runs under `out`, oldest first.
-
-    Raises:
-        UserError: one of them is damaged.
-    """
-    found = [read_run(folder) for folder in _run_folders(out)]
-    return sorted(found, key=lambda run: (float(_read_status(run.folder).get("started", 0.0)), run.name))
+def list_runs(out: Path) -> tuple[list[Results], list[UserError]]:
+    """All runs under `out`, oldest first; and of each that is damaged, what is wrong with it."""
+    found: list[tuple[float, Results]] = []
+    damaged = []
+    for folder in _run_folders(out):
+        try:
+            found.append((float(_read_status(folder).get("started", 0.0)), read_run(folder)))
+        except UserError as error:
+            damaged.append(error)
+    return [run for _, run in sorted(found, key=lambda one: (one[0], one[1].name))], damaged
 
 
 def _run_folders(out: Path) -> list[Path]:
