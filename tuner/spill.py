@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import UserError
@@ -54,14 +55,14 @@ class RunFiles:
         Raises:
             UserError: neither the run's folder nor the spill can be written.
         """
-        self._look()
-        try:
+
+        def append() -> None:
             if not _is(self._open[name], self.now / name):
                 raise FileNotFoundError(errno.ENOENT, "it was moved or removed")
             _append(self._open[name], lines, sync=sync)
-        except OSError as error:
-            self._leave(error)
-            self.append(name, lines, sync=sync)
+
+        self._look()
+        self._or_in_the_spill(append)
 
     def append_seldom(self, name: str, lines: bytes) -> None:
         """Appends whole lines to one of many files, in `LOGS`, which is opened for it and made where there is none. In the spill such a
@@ -71,11 +72,7 @@ class RunFiles:
             UserError: neither the run's folder nor the spill can be written.
         """
         self._look()
-        try:
-            _append_to(self.now / name, lines)
-        except OSError as error:
-            self._leave(error)
-            self.append_seldom(name, lines)
+        self._or_in_the_spill(lambda: _append_to(self.now / name, lines))
 
     def write(self, name: str, text: str) -> None:
         """Replaces a small file: whoever reads it finds the old text or the new one.
@@ -83,11 +80,7 @@ class RunFiles:
         Raises:
             UserError: neither the run's folder nor the spill can be written.
         """
-        try:
-            write_atomically(self.now / name, text)
-        except OSError as error:
-            self._leave(error)
-            self.write(name, text)
+        self._or_in_the_spill(lambda: write_atomically(self.now / name, text))
 
     def take(self, source: Path, name: str) -> None:
         """Moves a file to its name among the run's, where it replaces what has it.
@@ -95,11 +88,7 @@ class RunFiles:
         Raises:
             UserError: neither the run's folder nor the spill can be written.
         """
-        try:
-            _move(source, self.now / name)
-        except OSError as error:
-            self._leave(error)
-            self.take(source, name)
+        self._or_in_the_spill(lambda: _move(source, self.now / name))
 
     def close(self) -> None:
         """Brings over what can be brought over, and says where the rest is."""
@@ -111,6 +100,14 @@ class RunFiles:
             logger.warning("%s is still away: what it lacks lies in %s. `tuner resume` brings it over.", self.folder, self.spill)
 
     # --- away and back ---
+
+    def _or_in_the_spill(self, write: Callable[[], None]) -> None:
+        """`write`: to `now`."""
+        try:
+            write()
+        except OSError as error:
+            self._leave(error)
+            self._or_in_the_spill(write)
 
     def _leave(self, error: OSError) -> None:
         """The run's folder cannot be written: goes on in the spill."""
