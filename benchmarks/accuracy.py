@@ -17,7 +17,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -86,6 +85,7 @@ def one(task: tuple[str, str, int, str | None]) -> dict[str, Any]:
     from tuner.data import DatasetSpec, load
     from tuner.loop import train
     from tuner.model import load_model
+    from tuner.provenance import commit
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     model, data = load_model(name), load(DatasetSpec(name=dataset), Path(root) if root else None)
@@ -96,7 +96,7 @@ def one(task: tuple[str, str, int, str | None]) -> dict[str, Any]:
     began = time.monotonic()
     for epoch in train(model, h, data, seed=seed, device=device):
         row |= {"epochs": epoch.index, "ended": epoch.ended} | {k: round(epoch.metrics[k], 4) for k in COLUMNS if k in epoch.metrics}
-    row |= {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": _commit()}
+    row |= {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": commit()}
     return row | {"config": dict(h.flat())}
 
 
@@ -104,16 +104,6 @@ def _device(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {os.environ['OMP_NUM_THREADS']} thread(s)"
-
-
-def _commit() -> str:
-    """The commit, and whether what trains differs from it."""
-
-    def git(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
-
-    changed = git("diff", "--quiet", "HEAD", "--", "tuner", "models").returncode
-    return git("rev-parse", "--short=12", "HEAD").stdout.strip() + ("-dirty" if changed else "")
 
 
 def rows() -> list[dict[str, Any]]:

@@ -96,10 +96,11 @@ def measure(given: argparse.Namespace) -> None:
     import torch
 
     from tuner.data import DatasetSpec, load
+    from tuner.provenance import commit
 
     torch.set_num_threads(1)
     peer, done = Peer(given.clustpy), {key(row) for row in rows()}
-    about = {"machine": platform.machine(), "torch": torch.__version__, "torch_clustpy": peer.torch, "commit": _commit()}
+    about = {"machine": platform.machine(), "torch": torch.__version__, "torch_clustpy": peer.torch, "commit": commit()}
     with tempfile.TemporaryDirectory() as folder, ROWS.open("a") as file:
         for dataset in given.datasets:
             data = load(DatasetSpec(name=dataset), Path(given.data_root) if given.data_root else None)
@@ -161,11 +162,6 @@ def table() -> str:
 def _spread(values: list[float]) -> str:
     sd = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * statistics.mean(values):.1f}{sd}"
-
-
-def _commit() -> str:
-    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
 
 
 HEAD = """\

@@ -42,13 +42,17 @@ def _versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Of the checkout that this code lies in, with `-dirty` where it was changed since; None for an installed wheel."""
-    here = Path(__file__).resolve().parent
-    if not (here.parent / ".git").exists() or shutil.which("git") is None:
+    """Of the checkout that this code lies in, with `-dirty` where what trains was changed since; None for an installed wheel."""
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists() or shutil.which("git") is None:
         return None
-    describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    done = subprocess.run(describe, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, check=False)
+
+    found = git("rev-parse", "--short=12", "HEAD").stdout.strip()
+    changed = git("diff", "--quiet", "HEAD", "--", "tuner", "models").returncode == 1
+    return f"{found}-dirty" if changed else found or None
 
 
 def _hardware() -> dict[str, Any]:
