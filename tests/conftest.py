@@ -1,8 +1,13 @@
-"""What holds for all tests: no account, no network, one thread. And the command line, for those that type."""
+"""What holds for all tests: no account, no network, one thread. And what many need: the command line, a Ray that runs."""
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tuner.ray_cluster import Cluster
 
 # Before torch is imported. Small tensors on two threads are slower, and Ray's workers inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -22,3 +27,17 @@ def tuner(capsys):
         return code, "".join(line.rstrip() + "\n" for line in out.splitlines()), err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
+    """One Ray for all tests of a file: starting it takes longer than most of them."""
+    import ray
+
+    from tuner import ray_cluster
+
+    ray.cloudpickle.register_pickle_by_value(request.module)  # workers cannot import it
+    cluster = ray_cluster.join(None)
+    yield cluster
+    cluster.close()
+    ray.cloudpickle.unregister_pickle_by_value(request.module)

@@ -201,9 +201,9 @@ def test_a_run_that_was_killed_is_cleaned_and_shown_resumed_and_its_winner_used(
         assert tuner("show", "my")[1] == shown
     finally:
         others.rmdir()
-    going_on = tuner_process("resume", "my", "--trials", f"{over + 12}")
+    going_on = tuner_process("resume", "my", "--trials", f"{over + 3}")
     out, err = going_on.communicate(timeout=120)
-    assert (going_on.returncode, err) == (DONE, "") and f"{over + 12} trials: {over + 12} complete" in out
+    assert (going_on.returncode, err) == (DONE, "") and f"{over + 3} trials: {over + 3} complete" in out
     best = read_run(folder).best()
     assert best is not None and f"acc {best.metrics['acc']:.4f}" in tuner("train", "runs/my/best.yaml")[1].splitlines()[-1]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner import checkpoint, ray_cluster
+from tuner import checkpoint
 from tuner.driver import Outcome, SearchOptions, resume, search
 from tuner.pack_width import best_width, shapes
 from tuner.packed import chosen_width
@@ -33,13 +33,6 @@ parameters:
   lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3}
   weights.cyclic: {values: [0, 0.1]}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = ray_cluster.join(None)
-    yield cluster
-    cluster.close()
 
 
 def run(folder: Path, pack: object, *listeners: object) -> Outcome:

@@ -16,6 +16,7 @@ from tuner.loop import train
 from tuner.model import load_model, model_names
 from tuner.pool import Pool, Widths
 from tuner.pretraining_cache import PretrainingCache, _with_siblings
+from tuner.ray_cluster import Cluster
 from tuner.record import read_lines
 from tuner.spec import read_space
 from tuner.trial import Trainer
@@ -137,7 +138,7 @@ parameters:
 
 
 @pytest.mark.parametrize("pack", ["off", "3"])
-def test_a_second_search_spends_no_pre_training_epoch_and_finds_the_same(tmp_path: Path, pack: str) -> None:
+def test_a_second_search_spends_no_pre_training_epoch_and_finds_the_same(tmp_path: Path, pack: str, cluster: Cluster) -> None:
     (tmp_path / "my.yaml").write_text(SPACE.replace("PACK", pack))
     first, second = (search(read_space(str(tmp_path / "my.yaml")), SearchOptions(out=tmp_path / "runs")) for _ in range(2))
     before, after = (

@@ -6,12 +6,10 @@ import json
 import re
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tuner import ray_cluster
 from tuner.cli import DONE, main
 from tuner.driver import SearchOptions, search
 from tuner.ray_cluster import Cluster
@@ -31,13 +29,6 @@ parameters:
   n_clusters: {min: 2, max: 60}
 """
 ANSWER_S = 60  # Ray exports every 10 s
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = ray_cluster.join(None)
-    yield cluster
-    cluster.close()
 
 
 def scraped() -> dict[str, float]:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 import yaml
 from test_search import CONDITIONAL, play, space
 
-from tuner import checkpoint, ray_cluster, trial
+from tuner import checkpoint, trial
 from tuner.data import load
 from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
 from tuner.errors import UserError
@@ -50,13 +50,6 @@ parameters:
   n_clusters: {min: 2, max: 60}
   n_init: {values: [1, 3]}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = ray_cluster.join(None)
-    yield cluster
-    cluster.close()
 
 
 def one_at_a_time(folder: Path) -> Path:

@@ -53,18 +53,6 @@ def space(folder: Path, text: str = SPACE, **options: Any) -> Spec:
     return read_space(str(path), options=Options(**options))
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """One Ray for all tests: starting it takes longer than most of them."""
-    import ray
-
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
-    cluster = ray_cluster.join(None)
-    yield cluster
-    cluster.close()
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-
-
 class Heard:
     """Keeps all events, and does something at one of them."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
-from tuner import orders, ray_cluster
+from tuner import orders
 from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
 from tuner.errors import UserError
 from tuner.orders import Order
@@ -37,13 +37,6 @@ parameters:
   n_clusters: {min: 2, max: 60}
   n_init: {value: 2}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    cluster = ray_cluster.join(None)
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture(autouse=True)

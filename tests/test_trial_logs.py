@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from test_spill import begun, cache, opened  # noqa: F401 - a fixture among them
 from typer.testing import CliRunner
 
-from tuner import ray_cluster, said
+from tuner import said
 from tuner.clean import clean
 from tuner.cli import app
 from tuner.driver import Outcome, SearchOptions, search
@@ -71,17 +70,6 @@ class Talks(Trainer):
             return dec.soft_assign(net, x_BD, h)
 
         dec.DEC.sharpen, dec.DEC.assign = sharpen, assign  # type: ignore[method-assign]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    import ray
-
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
-    cluster = ray_cluster.join(None)
-    yield cluster
-    cluster.close()
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture
