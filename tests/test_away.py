@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_resume import always_checkpointed, cluster, one_at_a_time, plain, same, through
+from test_resume import always_checkpointed, one_at_a_time, plain, same, through
 from test_spill import small_disk
 
 from tuner.driver import Outcome, SearchOptions, resume, search
@@ -16,7 +16,7 @@ from tuner.lock import LOCK
 from tuner.record import read_run
 from tuner.spec import read_space
 
-__all__ = ["always_checkpointed", "cluster", "small_disk", "through"]  # fixtures
+__all__ = ["always_checkpointed", "small_disk", "through"]  # fixtures
 
 
 class At:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from stores import Server, journal
-from test_resume import Heard, always_checkpointed, cluster, one_at_a_time, same, through  # noqa: F401 - fixtures
+from test_resume import Heard, always_checkpointed, one_at_a_time, same, through  # noqa: F401 - fixtures
 
 from tuner import cli, store_lock
 from tuner.cli import DONE, INTERRUPTED, THEIRS, main
@@ -76,7 +76,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
 def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
     server: Server,
     tmp_path: Path,
-    cluster: object,  # noqa: F811
+    cluster: object,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
