@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -180,3 +181,22 @@ def test_a_study_goes_on_while_its_file_is_away(tmp_path: Path, folder: Path, ca
     study.tell(study.ask(), 3.0)
     again = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(StudyFile(RunFiles(folder, "id"))))
     assert [trial.value for trial in again.trials] == [1.0, 2.0, 3.0] and not files.away
+
+
+def test_a_study_is_on_the_disk_before_its_trial_trains(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    synced, fsync = [0], os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(StudyFile(RunFiles(folder, "id"))), study_name="s")
+    trial = study.ask()
+    trial.set_user_attr("seed", 1)
+    assert synced[-1] == (folder / STUDY).stat().st_size
+    before = len(synced)
+    trial.report(0.5, 1)
+    assert len(synced) == before, "what an epoch measured is in the run's journal, too"
