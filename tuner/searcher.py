@@ -18,6 +18,7 @@ from typing import Any, Literal
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -111,6 +112,7 @@ class Proposals:
         self._worlds: Iterator[dict[str, Any]] | None = spec.worlds(self.distributions) if countable else None
         self._next: dict[str, Any] | None = None
         self._count = None if countable else spec.combinations()
+        self._common = IntersectionSearchSpace(include_pruned=True)
 
     def add(self, chosen: Mapping[str, Any]) -> None:
         """Notes that a configuration is tried."""
@@ -162,7 +164,7 @@ class Proposals:
     def _sample(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         """What `trial.suggest_...` would give with this sampler, without writing anything into the study."""
         sampler.before_trial(study, trial)
-        space = sampler.infer_relative_search_space(study, trial)
+        space = self._together(sampler, study, trial)
         together = sampler.sample_relative(study, trial, space)
         chosen: dict[str, Any] = {}
         for found in self.spec.searched():
@@ -171,6 +173,13 @@ class Proposals:
                 alone = name not in together or space.get(name) != known
                 chosen[name] = sampler.sample_independent(study, trial, name, known) if alone else together[name]
         return chosen
+
+    def _together(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that the sampler draws together. A new TPE would go through all trials to find them, each time; without groups
+        they are what all trials have, which can be remembered."""
+        if not isinstance(sampler, TPESampler) or any(found.when for found in self.spec.searched()):
+            return sampler.infer_relative_search_space(study, trial)
+        return {name: found for name, found in self._common.calculate(study).items() if not found.single()}
 
 
 class _Chosen(BaseSampler):

@@ -28,6 +28,6 @@ class StudyFile(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
         # The journal must tell of no trial that a power cut took out of here, and the last that is written of one before it trains is
-        # an attribute, its seed. What comes later a resumed search takes from the journal.
-        self._files.append(STUDY, b"".join(lines), sync=any("user_attr" in log for log in logs))
+        # its seed. What comes later a resumed search takes from the journal.
+        self._files.append(STUDY, b"".join(lines), sync=any("seed" in log.get("user_attr", ()) for log in logs))
         self._unread += logs
