@@ -167,7 +167,8 @@ Written by `python benchmarks/accuracy.py` from `benchmarks/accuracy.jsonl`. Eve
 samples; nothing was searched and nothing chosen by labels. Percent, mean ± standard deviation over the seeds; ACC is the Hungarian one.
 `error` is of the semi-supervised models (`labels = "partial"`), on the published test split or, where there is none, on the samples
 whose labels they were not given; with every seed they are given other labels, 100 of them. `of 1-NN`: the error, on the same samples, of
-whoever takes the class of the nearest of the same labelled samples. Seconds are wall time of one run on a machine that others use, too.
+whoever takes the class of the nearest of the same labelled samples. Seconds are wall time of one run on a machine that others use, too;
+some of the runs stood still for minutes.
 
 Published figures are of their papers' own training lengths and, where the letter is not h, of another measure (h Hungarian; v and m
 majority votes; b best run; r run again by another paper): compare with care. A row that is missing has not been run."""
