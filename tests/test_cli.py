@@ -27,6 +27,7 @@ from wandb_files import read_runs
 
 from tuner import cli, driver, layout, loop, ray_cluster, tables
 from tuner.cli import DONE, INTERRUPTED, OURS, THEIRS, main
+from tuner.data import DATASETS
 from tuner.display import Display, Progress
 from tuner.driver import Outcome, ResumeOptions, SearchOptions
 from tuner.record import Journal, Results, Run, TrialEnd, read_run
@@ -97,6 +98,8 @@ def test_spaces_are_listed_with_command_cost_and_result(tuner: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in layout.folder("search_spaces").glob("*.yaml")))
 def test_every_space_that_comes_along_is_without_an_error(name: str, tuner: Any) -> None:
+    dataset = yaml.safe_load((layout.folder("search_spaces") / f"{name}.yaml").read_text())["dataset"]
+    assert (dataset["name"] if isinstance(dataset, dict) else dataset) in DATASETS
     code, out, err = tuner("check", name, "--dataset", "digits")  # instead of images that may not be here
     assert code == DONE, out + err
 

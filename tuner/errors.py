@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_MOST_LINE = 1000  # characters; a message quotes files, and a file may hold anything
+_MOST_LINE = 500  # characters; a message quotes files, and a file may hold anything
 
 
 class UserError(ValueError):

@@ -87,10 +87,9 @@ def distribution(found: Range) -> BaseDistribution:
 def new_sampler(spec: Spec, trial: int, attempt: int) -> BaseSampler:
     """The sampler for one attempt at one trial's configuration."""
     seed = seed_of(spec.seed, "sampler", trial, attempt) % 2**32
-    conditional = any(found.when for found in spec.searched())
     random = RandomSampler(seed=seed)
     methods: dict[str, Callable[[], BaseSampler]] = {
-        "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=conditional, constant_liar=True),
+        "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=_conditional(spec), constant_liar=True),
         "gp": lambda: GPSampler(seed=seed),
         "cmaes": lambda: CmaEsSampler(seed=seed),
         # The sequence is even because it is one sequence: its own seed stays.
@@ -99,6 +98,11 @@ def new_sampler(spec: Spec, trial: int, attempt: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return methods.get(spec.method if attempt < ATTEMPTS else "random", lambda: random)()
+
+
+def _conditional(spec: Spec) -> bool:
+    """Whether what is searched depends on other choices; TPE then draws in groups."""
+    return any(found.when for found in spec.searched())
 
 
 class Proposals:
@@ -177,7 +181,7 @@ class Proposals:
     def _together(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that the sampler draws together. A new TPE would go through all trials to find them, each time; without groups
         they are what all trials have, which can be remembered."""
-        if not isinstance(sampler, TPESampler) or any(found.when for found in self.spec.searched()):
+        if not isinstance(sampler, TPESampler) or _conditional(self.spec):
             return sampler.infer_relative_search_space(study, trial)
         return {name: found for name, found in self._common.calculate(study).items() if not found.single()}
 
