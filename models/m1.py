@@ -27,7 +27,7 @@ class Features(PartlyLabelled):
     batch_size: int = hp(100, 2, 65536, static=True)
     recon_loss: str = hp("bce", choices=("bce", "mse"), doc="p(x | z): pixels in [0, 1], or any data")
     lr_pretrain: float = hp(1e-3, 0.0, 1.0, log=True, doc="Adam's rate while the features are learnt")
-    pretrain_epochs: int = hp(100, 0, 100000)
+    pretrain_epochs: int = hp(300, 0, 100000)
 
 
 ELBO = Term(None, f"sum over features of {MISFIT} + KL(q(z | x) || N(0, I)), mean over the batch")

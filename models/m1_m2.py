@@ -23,7 +23,6 @@ class M1M2(Model):
     @dataclass(frozen=True, kw_only=True)
     class Hyper(Features):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K, the number of classes")
-        pretrain_epochs: int = hp(150, 0, 100000)
         style_dim: int = hp(10, 1, 1024, static=True, doc="S")
         noise: float = hp(0.5, 0.01, 10.0, log=True, doc="standard deviation of the code given class and style")
         lr: float = hp(1e-3, 0.0, 1.0, log=True, doc="M2's rate")
