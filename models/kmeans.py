@@ -1,14 +1,20 @@
 """k-means (Lloyd 1982, https://doi.org/10.1109/TIT.1982.1056489) on the raw inputs, one full pass per epoch.
 
-Shapes: B batch, N data set, D features, K clusters.
+All starts move on together, and the clusters are those of the start whose sum of squared distances is the least by now. To take the best
+set of k-means++ centres and to move that alone is not the same: it costs five points of accuracy on USPS.
+Shapes: B batch, N data set, D features, I starts, K clusters.
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from tuner.cluster import k_means, lloyd, nearest
+from tuner.cluster import best, k_means_plus_plus, lloyd, nearest
 from tuner.model import Hyper, Model, Phase, hp
+
+
+def starts(x_ND, starts_IKD):
+    return {"starts_IKD": starts_IKD, "centers_KD": best(x_ND, starts_IKD)}
 
 
 class KMeans(Model):
@@ -17,8 +23,8 @@ class KMeans(Model):
     @dataclass(frozen=True, kw_only=True)
     class Hyper(Hyper):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K")
-        n_init: int = hp(10, 1, 1000, static=True, doc="sets of k-means++ centres, of which the best is taken")
-        epochs: int = hp(20, 1, 100000, doc="Lloyd passes")
+        n_init: int = hp(10, 1, 1000, static=True, doc="I, starts from k-means++ centres, of which the best is taken")
+        epochs: int = hp(50, 1, 100000, doc="Lloyd passes")
 
     tiny = {"n_clusters": 3, "n_init": 3, "epochs": 4}
 
@@ -26,13 +32,14 @@ class KMeans(Model):
         return {}
 
     def tensors(self, h, data):
-        return {"centers_KD": torch.zeros(h.n_clusters, data.n_features)}
+        K, D = h.n_clusters, data.n_features
+        return {"starts_IKD": torch.zeros(h.n_init, K, D), "centers_KD": torch.zeros(K, D)}
 
     def place(self, net, data, h, g):
-        return {"centers_KD": k_means(data.x_ND, g.exponential(h.n_init, h.n_clusters, data.spec.n_samples), n_iter=0)}
+        return starts(data.x_ND, k_means_plus_plus(data.x_ND, g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)))
 
     def move(self, net, data, h, g):
-        return {"centers_KD": lloyd(data.x_ND, net.centers_KD)}
+        return starts(data.x_ND, lloyd(data.x_ND, net.starts_IKD))
 
     def phases(self, h):
         return (Phase("lloyd", "epochs", enter=self.place, read=self.move),)

@@ -10,7 +10,10 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, sq_dist, whitening
+from tuner.data import Data
 from tuner.draws import Draws
+from tuner.loop import train
+from tuner.model import load_model
 
 X_ND = torch.as_tensor(load_digits().data / 16)
 
@@ -42,6 +45,14 @@ def test_the_best_of_several_starts_is_as_good_as_scikit_learns():
     theirs = KMeans(10, n_init=10, random_state=0).fit(X_ND.numpy())
     ours = k_means(X_ND, draws(10, 10, len(X_ND)))
     assert inertia(ours) == pytest.approx(theirs.inertia_, rel=0.005)
+
+
+def test_the_model_moves_every_start_to_its_end_and_keeps_the_best():
+    model, data = load_model("kmeans"), Data(name="digits", x_ND=X_ND, y_N=None, shape=(64,), test=None)
+    states = [e.snapshot().tensors for e in train(model, model.hyper({"n_init": 4, "epochs": 60}), data, seed=0)]
+    fits = [KMeans(10, init=start_KD.numpy(), n_init=1, tol=0).fit(X_ND.numpy()) for start_KD in states[0]["starts_IKD"]]
+    assert len({round(fit.inertia_) for fit in fits}) > 1
+    assert np.allclose(states[-1]["centers_KD"].numpy(), min(fits, key=lambda fit: fit.inertia_).cluster_centers_)
 
 
 def test_a_centre_without_samples_stays():

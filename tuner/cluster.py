@@ -57,7 +57,7 @@ def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
 def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
     """(K, Z) centres: the best of I starts of k-means++, by the sum of squared distances.
 
-    A start rests when none of its samples changes its cluster. `n_iter=0`: the best of the starting sets as they are.
+    A start rests when none of its samples changes its cluster.
     """
     centers_IKZ = k_means_plus_plus(z_NZ, e_IKN)
     moving = torch.arange(len(centers_IKZ), device=z_NZ.device)
@@ -72,8 +72,12 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
             moving, cluster_mN, z_mNZ, centers_mKZ = (t[changed] for t in (moving, cluster_mN, z_mNZ, centers_mKZ))
         before_mN = cluster_mN
         centers_IKZ[moving] = _means(z_mNZ, one_hot(cluster_mN, centers_mKZ.shape[-2], z_NZ.dtype), centers_mKZ)
-    best = sq_dist(z_NZ.expand(len(centers_IKZ), *z_NZ.shape), centers_IKZ).amin(-1).sum(-1).argmin()
-    return centers_IKZ[best]
+    return best(z_NZ, centers_IKZ)
+
+
+def best(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
+    """(K, Z): of I sets of centres the one with the least sum of squared distances."""
+    return centers_IKZ[sq_dist(z_NZ, centers_IKZ).amin(-1).sum(-1).argmin()]
 
 
 def whitening(z_NZ: Tensor) -> tuple[Tensor, Tensor]:
