@@ -24,7 +24,7 @@ class M1M2(Model):
     class Hyper(Features):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K, the number of classes")
         style_dim: int = hp(10, 1, 1024, static=True, doc="S")
-        noise: float = hp(0.5, 0.01, 10.0, log=True, doc="standard deviation of the code given class and style")
+        noise: float = hp(0.25, 0.01, 10.0, log=True, doc="standard deviation of the code given class and style")
         lr: float = hp(1e-3, 0.0, 1.0, log=True, doc="M2's rate")
         epochs: int = hp(100, 1, 100000, doc="epochs of M2")
 
