@@ -699,7 +699,7 @@ def test_epochs_are_given_once(folder):
 
 def test_epochs_come_from_the_key_the_parameter_the_command_line_or_the_model(folder):
     searched = (SOME, "epochs: {values: [10, 20]}")
-    assert folder.read(SOME, **KMEANS).epochs == 20
+    assert folder.read(SOME, **KMEANS).epochs == 50
     assert folder.read(SOME, keys=("epochs: 7",)).config({"n_clusters": 7})["epochs"] == 7
     assert folder.read(*searched).epochs == 20
     assert folder.read(*searched).config({"n_clusters": 7, "epochs": 10})["epochs"] == 10
@@ -818,7 +818,7 @@ def test_every_default_that_was_filled_in_is_told(folder):
         "score": "last",
         "method": "tpe",
         "trials": 24,
-        "epochs": 20,
+        "epochs": 50,
         "seed": 0,
         "pretrain_seed": 0,
         "precision": "fp32",
