@@ -32,9 +32,11 @@ sys.path.insert(0, str(ROOT))
 ROWS, DOCS = ROOT / "benchmarks" / "peers.jsonl", ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks/peers.py: begin -->", "<!-- benchmarks/peers.py: end -->"
 
+DEC = {"loss": "mean", "weight": 1.0, "optimizer": {"lr": 0.01, "momentum": 0.9}}
 # What differs between the models, in tuner's words and in ClustPy's. Their clustering rates are tuner's defaults.
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "dec": ({"recon_loss": "mse"}, {"loss": "mean", "weight": 1.0, "optimizer": {"lr": 0.01, "momentum": 0.9}}),
+    "dec": ({"recon_loss": "mse"}, DEC),
+    "dec_160": ({"recon_loss": "mse", "refresh_every": 160}, DEC | {"model": "dec"}),
     "idec": ({"recon_loss": "mse"}, {"loss": "mean", "weight": 0.1, "optimizer": {"lr": 1e-3}}),
     "dcn": ({"recon_loss": "mse"}, {"loss": "sum", "weight": 1.0, "optimizer": {"lr": 1e-3}}),
     "vade": (
@@ -50,7 +52,7 @@ def ours(asked: dict[str, Any], data: Any) -> dict[str, Any]:
     from tuner.loop import train
     from tuner.model import load_model
 
-    model, more = load_model(asked["model"]), MODELS[asked["model"]][0]
+    model, more = load_model(asked["model"].removesuffix("_160")), MODELS[asked["model"]][0]
     lengths = {name: asked[name] for name in ("pretrain_epochs", "epochs")}
     seconds: dict[str, list[float]] = {}
     for epoch in train(model, model.hyper({**SHARED, **lengths, **more}), data, seed=asked["seed"]):
@@ -173,10 +175,12 @@ Hungarian one in percent, mean ± standard deviation, of the model's own labels 
 more at the end ("again").
 
 Not equal: ClustPy's DEC and IDEC sharpen the assignments of each batch by themselves; ours hold a target of the whole data set, renewed
-every 30 batches, which costs passes over the data. ClustPy's DCN moves centres sample after sample in Python, ours in one tensor
-operation. ClustPy's VaDE starts from the best mixture of 20 EM runs, ours from one EM run after 20 starts of k-means; it starts sigma
-where a fresh layer does, ours at the clusters' scale; it leaves out the 1/2 of the log-variance in p(c | z), its mixture weights start
-nearly uniform, and its own labels are of a sampled code. Our warm-up and decay are off.
+every 30 batches, which costs passes over the data: on USPS, with 36 batches an epoch, our DEC does 1.4 times the arithmetic (a pass
+forward is a third of a step, which goes back, too). `dec_160` renews it every 160 batches, as DEC's paper does on MNIST. ClustPy's DCN
+moves centres sample after sample in Python, ours in one tensor operation. ClustPy's VaDE starts from the best mixture of 20 EM runs, ours
+from one EM run after 20 starts of k-means; it starts sigma where a fresh layer does, ours at the clusters' scale; it leaves out the 1/2 of
+the log-variance in p(c | z), its mixture weights start nearly uniform, and its own labels are of a sampled code. Our warm-up and decay are
+off.
 
 | data | model | epochs | rounds | pre-training, ms | ratio | clustering, ms | ratio | ACC, ours | ACC, ClustPy | again |
 |---|---|---|---|---|---|---|---|---|---|---|"""
