@@ -36,7 +36,7 @@ DEC = {"loss": "mean", "weight": 1.0, "optimizer": {"lr": 0.01, "momentum": 0.9}
 # What differs between the models, in tuner's words and in ClustPy's. Their clustering rates are tuner's defaults.
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "dec": ({"recon_loss": "mse"}, DEC),
-    "dec_160": ({"recon_loss": "mse", "refresh_every": 160}, DEC | {"model": "dec"}),
+    "dec_160": ({"model": "dec", "recon_loss": "mse", "refresh_every": 160}, {"model": "dec"} | DEC),
     "idec": ({"recon_loss": "mse"}, {"loss": "mean", "weight": 0.1, "optimizer": {"lr": 1e-3}}),
     "dcn": ({"recon_loss": "mse"}, {"loss": "sum", "weight": 1.0, "optimizer": {"lr": 1e-3}}),
     "vade": (
@@ -52,7 +52,8 @@ def ours(asked: dict[str, Any], data: Any) -> dict[str, Any]:
     from tuner.loop import train
     from tuner.model import load_model
 
-    model, more = load_model(asked["model"].removesuffix("_160")), MODELS[asked["model"]][0]
+    more = {"model": asked["model"], **MODELS[asked["model"]][0]}
+    model = load_model(more.pop("model"))
     lengths = {name: asked[name] for name in ("pretrain_epochs", "epochs")}
     seconds: dict[str, list[float]] = {}
     for epoch in train(model, model.hyper({**SHARED, **lengths, **more}), data, seed=asked["seed"]):

@@ -9,12 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.cluster import best, k_means_plus_plus, lloyd, nearest
+from tuner.cluster import k_means_plus_plus, lloyd, nearest, ranked
 from tuner.model import Hyper, Model, Phase, hp
-
-
-def starts(x_ND, starts_IKD):
-    return {"starts_IKD": starts_IKD, "centers_KD": best(x_ND, starts_IKD)}
 
 
 class KMeans(Model):
@@ -32,20 +28,20 @@ class KMeans(Model):
         return {}
 
     def tensors(self, h, data):
-        K, D = h.n_clusters, data.n_features
-        return {"starts_IKD": torch.zeros(h.n_init, K, D), "centers_KD": torch.zeros(K, D)}
+        return {"starts_IKD": torch.zeros(h.n_init, h.n_clusters, data.n_features)}  # the best first
 
     def place(self, net, data, h, g):
-        return starts(data.x_ND, k_means_plus_plus(data.x_ND, g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)))
+        starts_IKD = k_means_plus_plus(data.x_ND, g.exponential(h.n_init, h.n_clusters, data.spec.n_samples))
+        return {"starts_IKD": ranked(data.x_ND, starts_IKD)}
 
     def move(self, net, data, h, g):
-        return starts(data.x_ND, lloyd(data.x_ND, net.starts_IKD))
+        return {"starts_IKD": ranked(data.x_ND, lloyd(data.x_ND, net.starts_IKD))}
 
     def phases(self, h):
         return (Phase("lloyd", "epochs", enter=self.place, read=self.move),)
 
     def assign(self, net, x_BD, h):
-        return nearest(x_BD, net.centers_KD)
+        return nearest(x_BD, net.starts_IKD[0])
 
     def embed(self, net, x_BD, h):
         return x_BD

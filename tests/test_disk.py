@@ -66,7 +66,7 @@ def test_too_little_room_is_said_with_both_figures(tmp_path: Path, monkeypatch: 
 def test_a_checkpoint_that_the_budget_has_no_room_for_is_not_written_and_the_trial_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "s"
     run.mkdir(parents=True)
-    spec = space(tmp_path, more="checkpoint_gb: 8e-6")
+    spec = space(tmp_path, more="checkpoint_gb: 5e-6")
     trainer = Trainer(
         spec=spec, folder=run, dataset=DatasetSpec(name="digits", limit=200), data_root=tmp_path, device="cpu", threads=1, worst=0.0,
         checkpoint_every=0.0,
@@ -77,7 +77,7 @@ def test_a_checkpoint_that_the_budget_has_no_room_for_is_not_written_and_the_tri
     first = checkpoint_file(run, 0)
     assert checkpoint.load(first).index == 1
     second = list(trainer(1, config))
-    assert [report.trouble for report in second] == [None, *["checkpoint_gb, 8e-06, is reached, in trial 1"] * 3]
+    assert [report.trouble for report in second] == [None, *["checkpoint_gb, 5e-06, is reached, in trial 1"] * 3]
     assert not first.exists(), "the weights of a trial that is complete come first"
     assert second[-1].ended == "complete" and checkpoint.load(weights_file(run, 1)).index == 4
 

@@ -54,15 +54,15 @@ def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
     return centers_IkZ
 
 
-def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
+def k_means(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
     """(K, Z) centres: the best of I starts of k-means++, by the sum of squared distances.
 
-    A start rests when none of its samples changes its cluster.
+    A start rests when none of its samples changes its cluster, or after 300 passes.
     """
     centers_IKZ = k_means_plus_plus(z_NZ, e_IKN)
     moving = torch.arange(len(centers_IKZ), device=z_NZ.device)
     before_mN = None
-    for _ in range(n_iter):
+    for _ in range(300):
         z_mNZ, centers_mKZ = z_NZ.expand(len(moving), *z_NZ.shape), centers_IKZ[moving]
         cluster_mN = sq_dist(z_mNZ, centers_mKZ).argmin(-1)
         if before_mN is not None:
@@ -72,12 +72,12 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor, n_iter: int = 300) -> Tensor:
             moving, cluster_mN, z_mNZ, centers_mKZ = (t[changed] for t in (moving, cluster_mN, z_mNZ, centers_mKZ))
         before_mN = cluster_mN
         centers_IKZ[moving] = _means(z_mNZ, one_hot(cluster_mN, centers_mKZ.shape[-2], z_NZ.dtype), centers_mKZ)
-    return best(z_NZ, centers_IKZ)
+    return ranked(z_NZ, centers_IKZ)[0]
 
 
-def best(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
-    """(K, Z): of I sets of centres the one with the least sum of squared distances."""
-    return centers_IKZ[sq_dist(z_NZ, centers_IKZ).amin(-1).sum(-1).argmin()]
+def ranked(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
+    """(I, K, Z): the sets of centres by their sum of squared distances, the least first."""
+    return centers_IKZ[sq_dist(z_NZ, centers_IKZ).amin(-1).sum(-1).argsort(stable=True)]
 
 
 def whitening(z_NZ: Tensor) -> tuple[Tensor, Tensor]:
