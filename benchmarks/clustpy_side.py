@@ -5,6 +5,7 @@ what comes around the epochs (k-means, the last labels).
 """
 
 import contextlib
+import copy
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ LOSSES = {  # of the output and the batch, as tuner's models weigh it
     "sum": lambda out, x: (out - x).square().sum(1).mean(),
     "bce": lambda out, x: F.binary_cross_entropy(out, x, reduction="sum") / len(x),
 }
+PRETRAINED = {}  # auto-encoders, by what decides them
 LOOPS = {"dec": _DEC_Module, "idec": _DEC_Module, "dcn": _DCN_Module, "vade": _VaDE_Module}
 
 
@@ -48,19 +50,31 @@ def clocked(module):
         module.fit = fit
 
 
-def run(asked):
-    x_ND = np.load(asked["data"])["x"].astype(np.float32)
-    size, name, loss = asked["batch_size"], asked["model"], LOSSES[asked["loss"]]
-    loaders = get_dataloader(x_ND, size, shuffle=True, drop_last=True), get_dataloader(x_ND, size, shuffle=False)
-    layers = [x_ND.shape[1], asked["hidden"], asked["hidden"], 4 * asked["hidden"], asked["latent_dim"]]
+def seed(asked):
     torch.manual_seed(asked["seed"])
     np.random.seed(asked["seed"])
-    kind = _VaDE_VAE if name == "vade" else FeedforwardAutoencoder
-    network = kind(layers, activation_fn=torch.nn.ReLU, random_state=asked["seed"])
-    with clocked(kind) as pretraining:
-        network.fit(
-            n_epochs=asked["pretrain_epochs"], optimizer_params={"lr": asked["lr_pretrain"]}, dataloader=loaders[0], ssl_loss_fn=loss
-        )
+
+
+def pretrained(asked, n_features, loader):
+    """An auto-encoder, and how long it took."""
+    layers = [n_features, asked["hidden"], asked["hidden"], 4 * asked["hidden"], asked["latent_dim"]]
+    seed(asked)
+    kind = _VaDE_VAE if asked["model"] == "vade" else FeedforwardAutoencoder
+    network, loss = kind(layers, activation_fn=torch.nn.ReLU, random_state=asked["seed"]), LOSSES[asked["pretrain_loss"]]
+    with clocked(kind) as seconds:
+        network.fit(n_epochs=asked["pretrain_epochs"], optimizer_params={"lr": asked["lr_pretrain"]}, dataloader=loader, ssl_loss_fn=loss)
+    return network, seconds[0]
+
+
+def run(asked):
+    x_ND = np.load(asked["data"])["x"].astype(np.float32)
+    size, name = asked["batch_size"], asked["model"]
+    loaders = get_dataloader(x_ND, size, shuffle=True, drop_last=True), get_dataloader(x_ND, size, shuffle=False)
+    start = tuple(asked[key] for key in ("data", "seed", "pretrain_epochs", "pretrain_loss"))
+    if start not in PRETRAINED:
+        PRETRAINED[start] = pretrained(asked, x_ND.shape[1], loaders[0])
+    network, pretrain_s = copy.deepcopy(PRETRAINED[start])
+    seed(asked)
     common = {
         "n_clusters": asked["n_clusters"],
         "batch_size": size,
@@ -69,7 +83,7 @@ def run(asked):
         "clustering_epochs": asked["epochs"],
         "optimizer_class": torch.optim.SGD if name == "dec" else torch.optim.Adam,
         "clustering_optimizer_params": asked["optimizer"],
-        "ssl_loss_fn": loss,
+        "ssl_loss_fn": LOSSES[asked["loss"]],
         "clustering_loss_weight": asked["weight"],
         "custom_dataloaders": loaders,
         "device": torch.device("cpu"),
@@ -81,7 +95,7 @@ def run(asked):
         model.fit(x_ND)
     own = getattr(model, {"dec": "dec_labels_", "idec": "dec_labels_", "dcn": "dcn_labels_", "vade": "vade_labels_"}[name])
     return {
-        "pretrain_s": pretraining[0] / asked["pretrain_epochs"],
+        "pretrain_s": pretrain_s / asked["pretrain_epochs"],
         "epoch_s": clustering[0] / asked["epochs"],
         "labels": np.asarray(own).tolist(),
         "refitted": np.asarray(model.labels_).tolist(),

@@ -37,7 +37,7 @@ class ACAIDEC(Model):
         return {"kl": kl_to_target(net, z_BZ, batch.rows_B, h)} | interpolate(net, z_BZ, batch, noise, h)
 
     def phases(self, h):
-        return phases_mixed(Descend(self.sharpen, trains=("encoder", "centers_KZ"), optimizer=SGD(momentum="momentum")))
+        return phases_mixed(h, Descend(self.sharpen, trains=("encoder", "centers_KZ"), optimizer=SGD(momentum="momentum")))
 
     def assign(self, net, x_BD, h):
         return soft_assign(net, x_BD, h)

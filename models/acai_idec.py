@@ -50,9 +50,9 @@ def pretraining_mixed():
     return pretraining((both, CRITICISE), draw, depends=("blend", "lr_critic", *weights))
 
 
-def phases_mixed(sharpen):
+def phases_mixed(h, sharpen):
     """Pre-training, then clustering by this update, the critic beside both."""
-    return pretraining_mixed(), self_taught(sharpen, CRITICISE, noise=draw_shares)
+    return pretraining_mixed(), self_taught(h, sharpen, CRITICISE, noise=draw_shares)
 
 
 class ACAIIDEC(Model):
@@ -78,7 +78,7 @@ class ACAIIDEC(Model):
         return {"recon": recon, "kl": kl} | interpolate(net, z_BZ, batch, noise, h)
 
     def phases(self, h):
-        return phases_mixed(Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")))
+        return phases_mixed(h, Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")))
 
     def assign(self, net, x_BD, h):
         return soft_assign(net, x_BD, h)

