@@ -7,6 +7,8 @@ with the configuration that the model has today, is not done again. Figures are 
     python benchmarks/accuracy.py                                  # digits, five seeds, every model; one seed of each first
     python benchmarks/accuracy.py --datasets usps --seeds 3 --models ae dec idec dcn vade gumbel_vae aae_unsup
     python benchmarks/accuracy.py --table                          # only writes docs/accuracy.md anew
+
+Models that start from the same pre-training (of one seed) take it from each other while the command runs.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,14 +80,15 @@ def nearest_errors(data: Data, h: Hyper) -> dict[str, float]:
     return {f"nearest_{name}": round(value, 4) for name, value in errors(p_NK, data.y_N, labelled.rows_M, data.test).items()}
 
 
-def one(task: tuple[str, str, int, str | None]) -> dict[str, Any]:
+def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     """Trains, and returns a row."""
-    name, dataset, seed, root = task
+    name, dataset, seed, root, pretrained = task
     import torch
 
     from tuner.data import DatasetSpec, load
     from tuner.loop import train
     from tuner.model import load_model
+    from tuner.pretraining_cache import PretrainingCache
     from tuner.provenance import commit
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -94,7 +98,12 @@ def one(task: tuple[str, str, int, str | None]) -> dict[str, Any]:
     if model.labels == "partial":
         row |= nearest_errors(data, h)
     began = time.monotonic()
-    for epoch in train(model, h, data, seed=seed, device=device):
+    entry = PretrainingCache(folder=Path(pretrained)).entry(model, h, data.to(device), seed=seed, pretrain_seed=seed)
+    start = entry.start() if entry else None
+    row |= {"pretrained_elsewhere": True} if start else {}
+    for epoch in train(model, h, data, seed=seed, start=start, device=device):
+        if entry and epoch.index == entry.length:
+            entry.keep(epoch.snapshot())
         row |= {"epochs": epoch.index, "ended": epoch.ended} | {k: round(epoch.metrics[k], 4) for k in COLUMNS if k in epoch.metrics}
     row |= {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": commit()}
     return row | {"config": dict(h.flat())}
@@ -116,14 +125,14 @@ def rows() -> list[dict[str, Any]]:
     return [row for row in lines if row["model"] in known and row["config"].items() <= hyper(row["model"], row["seed"]).flat().items()]
 
 
-def tasks(given: argparse.Namespace) -> Iterator[tuple[str, str, int, str | None]]:
-    """What is missing, one seed of everything first."""
+def tasks(given: argparse.Namespace, pretrained: str) -> Iterator[tuple[str, str, int, str | None, str]]:
+    """What is missing, one seed of everything first. `pretrained`: the folder for what the runs share."""
     done = {(row["model"], row["dataset"], row["seed"]) for row in rows()}
     for seed in range(given.seeds):
         for dataset in given.datasets:
             for name in given.models:
                 if (name, dataset, seed) not in done:
-                    yield name, dataset, seed, given.data_root
+                    yield name, dataset, seed, given.data_root, pretrained
 
 
 def table() -> str:
@@ -148,7 +157,9 @@ def table() -> str:
             cells = [_spread([row[k] for row in runs if k in row]) for k in ("acc", "nmi", "ari")]
             for error in ("error", "nearest_error"):
                 cells += [_spread([row.get(f"{error}_test", row.get(error)) for row in runs if error in row])]
-            cells += [str(max(row["epochs"] for row in runs)), f"{statistics.mean(row['seconds'] for row in runs):.0f}"]
+            whole = [row["seconds"] for row in runs if "pretrained_elsewhere" not in row]
+            seconds = whole or [row["seconds"] for row in runs]
+            cells += [str(max(row["epochs"] for row in runs)), f"{statistics.mean(seconds):.0f}{'' if whole else ' *'}"]
             text.append(f"| {' | '.join([name, str(len(runs)) + note, *cells, PUBLISHED.get((dataset, name), '')])} |")
         missing = [name for name in model_names() if (dataset, name) not in found]
         text += [f"\nNot run: {', '.join(missing)}."] if missing else []
@@ -172,7 +183,7 @@ of digits in sight. Percent, mean ± standard deviation over the seeds; ACC is t
 `error` is of the semi-supervised models (`labels = "partial"`), on the published test split or, where there is none, on the samples
 whose labels they were not given; with every seed they are given other labels, 100 of them. `of 1-NN`: the error, on the same samples, of
 whoever takes the class of the nearest of the same labelled samples. Seconds are wall time of one run on a machine that others use, too;
-some of the runs stood still for minutes.
+some of the runs stood still for minutes. *: without the pre-training, which another model's run had done.
 
 Published figures are of their papers' own training lengths and, where the letter is not h, of another measure (h Hungarian; v and m
 majority votes; b best run; r run again by another paper): compare with care."""
@@ -191,8 +202,9 @@ def main() -> None:
     given = parser.parse_args()
     if not given.table:
         spawn = multiprocessing.get_context("spawn")
-        with spawn.Pool(given.workers, maxtasksperchild=8) as pool, ROWS.open("a") as file:
-            for row in pool.imap_unordered(one, list(tasks(given))):
+        pretrained = tempfile.TemporaryDirectory()
+        with pretrained, spawn.Pool(given.workers, maxtasksperchild=8) as pool, ROWS.open("a") as file:
+            for row in pool.imap_unordered(one, list(tasks(given, pretrained.name))):
                 print({key: value for key, value in row.items() if key != "config"}, flush=True)
                 file.write(json.dumps(row) + "\n")
                 file.flush()
