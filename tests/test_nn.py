@@ -15,7 +15,7 @@ from tuner.data import Data
 from tuner.errors import UserError
 from tuner.loop import train
 from tuner.model import DataSpec, load_model
-from tuner.nn import Double, Planes, decoder, encoder, halvings
+from tuner.nn import Double, Planes, by_rows, decoder, encoder, halvings
 
 CONV = SimpleNamespace(network="conv", channels=4)
 IMAGES = pytest.mark.parametrize("shape", [(8, 8), (16, 16), (28, 28), (32, 32), (5, 9)])
@@ -55,6 +55,19 @@ def test_a_bias_never_stands_in_front_of_a_batch_norm():
         for layer, behind in pairwise(layers):
             if isinstance(behind, torch.nn.modules.batchnorm._BatchNorm):
                 assert layer.bias is None
+
+
+def test_slices_of_rows_are_short_and_together_make_the_whole():
+    x_ND, seen = torch.rand(1300, 3, generator=G), []
+
+    def f(x):
+        seen.append(len(x))
+        return 2 * x
+
+    assert torch.equal(by_rows(f, x_ND), 2 * x_ND)
+    assert seen == [512, 512, 276]
+    assert torch.equal(by_rows(f, x_ND, rows=2000), 2 * x_ND)
+    assert seen[3:] == [1300]
 
 
 def test_numbers_beside_an_image_become_constant_planes():

@@ -24,11 +24,11 @@ def nearest(z_NZ: Tensor, centers_KZ: Tensor) -> Tensor:
     return one_hot(sq_dist(z_NZ, centers_KZ).argmin(-1), centers_KZ.shape[-2], z_NZ.dtype)
 
 
-def _closest(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
-    """(N, I) which centre of each set lies nearest, by one matrix product for all sets: a batched one of such flat matrices takes
-    several times as long on a CPU. |z|^2, which is the same for all centres, is left out."""
-    cross_NQ = torch.addmm(centers_IKZ.square().sum(-1).flatten(), z_NZ, centers_IKZ.flatten(0, 1).mT, alpha=-2)
-    return cross_NQ.view(-1, *centers_IKZ.shape[:2]).argmin(-1)
+def _gaps(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
+    """(N, I, K) squared distances to the centres of I sets, less |z|^2, which is the same for all. One matrix product: a batched one
+    of such flat matrices takes several times as long on a CPU."""
+    gap_NQ = torch.addmm(centers_IKZ.square().sum(-1).flatten(), z_NZ, centers_IKZ.flatten(0, 1).mT, alpha=-2)
+    return gap_NQ.view(-1, *centers_IKZ.shape[:2])
 
 
 def _means(z_NZ: Tensor, cluster_NI: Tensor, centers_IKZ: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def _means(z_NZ: Tensor, cluster_NI: Tensor, centers_IKZ: Tensor) -> Tensor:
 
 def lloyd(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
     """(I, K, Z): one pass over I sets of centres at once; a centre without samples stays."""
-    return _means(z_NZ, _closest(z_NZ, centers_IKZ), centers_IKZ)
+    return _means(z_NZ, _gaps(z_NZ, centers_IKZ).argmin(-1), centers_IKZ)
 
 
 def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
     moving_m = torch.arange(len(centers_IKZ), device=z_NZ.device)
     before_Nm = None
     for _ in range(300):
-        cluster_Nm = _closest(z_NZ, centers_IKZ[moving_m])
+        cluster_Nm = _gaps(z_NZ, centers_IKZ[moving_m]).argmin(-1)
         if before_Nm is not None:
             changed_m = (cluster_Nm != before_Nm).any(0)
             if not changed_m.any():
@@ -86,7 +86,8 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
 
 def ranked(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
     """(I, K, Z): the sets of centres by their sum of squared distances, the least first."""
-    return centers_IKZ[sq_dist(z_NZ, centers_IKZ).amin(-1).sum(-1).argsort(stable=True)]
+    nearest_NI = (_gaps(z_NZ, centers_IKZ).amin(-1) + z_NZ.square().sum(-1, keepdim=True)).clamp(min=0)
+    return centers_IKZ[nearest_NI.sum(0).argsort(stable=True)]
 
 
 def whitening(z_NZ: Tensor) -> tuple[Tensor, Tensor]:
