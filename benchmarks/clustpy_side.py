@@ -28,7 +28,7 @@ LOSSES = {  # of the output and the batch, as tuner's models weigh it
     "sum": lambda out, x: (out - x).square().sum(1).mean(),
     "bce": lambda out, x: F.binary_cross_entropy(out, x, reduction="sum") / len(x),
 }
-PRETRAINED = {}  # auto-encoders, by what decides them
+PRETRAINED = {}  # auto-encoders and what they took, by what decides them
 LOOPS = {"dec": _DEC_Module, "idec": _DEC_Module, "dcn": _DCN_Module, "vade": _VaDE_Module}
 
 
@@ -55,25 +55,41 @@ def seed(asked):
     np.random.seed(asked["seed"])
 
 
-def pretrained(asked, n_features, loader):
-    """An auto-encoder, and how long it took."""
+def fresh(asked, n_features):
     layers = [n_features, asked["hidden"], asked["hidden"], 4 * asked["hidden"], asked["latent_dim"]]
     seed(asked)
     kind = _VaDE_VAE if asked["model"] == "vade" else FeedforwardAutoencoder
-    network, loss = kind(layers, activation_fn=torch.nn.ReLU, random_state=asked["seed"]), LOSSES[asked["pretrain_loss"]]
-    with clocked(kind) as seconds:
-        network.fit(n_epochs=asked["pretrain_epochs"], optimizer_params={"lr": asked["lr_pretrain"]}, dataloader=loader, ssl_loss_fn=loss)
-    return network, seconds[0]
+    return kind(layers, activation_fn=torch.nn.ReLU, random_state=asked["seed"])
+
+
+def pretrained(asked, network, loader):
+    """The auto-encoder, and the seconds of an epoch."""
+    epochs, loss = asked["pretrain_epochs"], LOSSES[asked["pretrain_loss"]]
+    with clocked(type(network)) as seconds:
+        network.fit(n_epochs=epochs, optimizer_params={"lr": asked["lr_pretrain"]}, dataloader=loader, ssl_loss_fn=loss)
+    return network, {"pretrain_s": seconds[0] / epochs}
+
+
+def filled(network, path):
+    """With weights from a file, in which the layers of a part are named by their place."""
+    weights = {name.replace("coder.", "coder.block."): torch.from_numpy(t) for name, t in np.load(path).items()}
+    network.load_state_dict(weights)
+    network.fitted = True
+    return network
 
 
 def run(asked):
     x_ND = np.load(asked["data"])["x"].astype(np.float32)
     size, name = asked["batch_size"], asked["model"]
     loaders = get_dataloader(x_ND, size, shuffle=True, drop_last=True), get_dataloader(x_ND, size, shuffle=False)
-    start = tuple(asked[key] for key in ("data", "seed", "pretrain_epochs", "pretrain_loss"))
-    if start not in PRETRAINED:
-        PRETRAINED[start] = pretrained(asked, x_ND.shape[1], loaders[0])
-    network, pretrain_s = copy.deepcopy(PRETRAINED[start])
+    network, spent = fresh(asked, x_ND.shape[1]), {}
+    if "start" in asked:
+        network = filled(network, asked["start"])
+    else:
+        which = tuple(asked[key] for key in ("data", "seed", "pretrain_epochs", "pretrain_loss"))
+        if which not in PRETRAINED:
+            PRETRAINED[which] = pretrained(asked, network, loaders[0])
+        network, spent = copy.deepcopy(PRETRAINED[which])
     seed(asked)
     common = {
         "n_clusters": asked["n_clusters"],
@@ -95,7 +111,7 @@ def run(asked):
         model.fit(x_ND)
     own = getattr(model, {"dec": "dec_labels_", "idec": "dec_labels_", "dcn": "dcn_labels_", "vade": "vade_labels_"}[name])
     return {
-        "pretrain_s": pretrain_s / asked["pretrain_epochs"],
+        **spent,
         "epoch_s": clustering[0] / asked["epochs"],
         "labels": np.asarray(own).tolist(),
         "refitted": np.asarray(model.labels_).tolist(),
