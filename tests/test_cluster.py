@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, sq_dist, whitening
+from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, ranked, sq_dist, whitening
 from tuner.data import Data
 from tuner.draws import Draws
 from tuner.loop import train
@@ -53,6 +53,15 @@ def test_the_model_moves_every_start_to_its_end_and_keeps_the_best():
     fits = [KMeans(10, init=start_KD.numpy(), n_init=1, tol=0).fit(X_ND.numpy()) for start_KD in states[0]["starts_IKD"]]
     assert len({round(fit.inertia_) for fit in fits}) > 1
     assert np.allclose(states[-1]["starts_IKD"][0].numpy(), min(fits, key=lambda fit: fit.inertia_).cluster_centers_)
+
+
+def test_of_sets_that_differ_in_their_order_alone_the_first_one_leads():
+    best_KD = k_means(X_ND, draws(10, 10, len(X_ND)))
+    orders = [torch.randperm(10, generator=torch.Generator().manual_seed(i)) for i in range(20)]
+    for x_ND in (X_ND, X_ND.float()):
+        sets_IKD = torch.stack([x_ND[:10], *(best_KD.to(x_ND.dtype)[order] for order in orders)])
+        nudged_IKD = sets_IKD * (1 + torch.finfo(x_ND.dtype).eps * torch.randn(21, 1, 1, generator=torch.Generator().manual_seed(0)))
+        assert torch.equal(ranked(x_ND, nudged_IKD), torch.cat([nudged_IKD[1:], nudged_IKD[:1]]))
 
 
 def test_a_centre_without_samples_stays():

@@ -86,8 +86,11 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
 
 def ranked(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
     """(I, K, Z): the sets of centres by their sum of squared distances, the least first."""
-    nearest_NI = (_gaps(z_NZ, centers_IKZ).amin(-1) + z_NZ.square().sum(-1, keepdim=True)).clamp(min=0)
-    return centers_IKZ[nearest_NI.sum(0).argsort(stable=True)]
+    inertia_I = (_gaps(z_NZ, centers_IKZ).amin(-1) + z_NZ.square().sum(-1, keepdim=True)).clamp(min=0).sum(0)
+    # Sets that are the same but for their order differ by rounding, which must not choose between them.
+    precision = torch.finfo(z_NZ.dtype)
+    grain = (inertia_I.amin() * precision.eps**0.5).clamp(min=precision.tiny)
+    return centers_IKZ[(inertia_I / grain).round().argsort(stable=True)]
 
 
 def whitening(z_NZ: Tensor) -> tuple[Tensor, Tensor]:
