@@ -137,6 +137,7 @@ def measure(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     theirs, done = Theirs(given.clustpy), {key(row) for row in rows()}
     about = {"machine": platform.machine(), "torch": torch.__version__, "torch_clustpy": theirs.torch, "commit": commit()}
+    about |= {"crowded": True} if given.crowded else {}
     with tempfile.TemporaryDirectory() as folder, ROWS.open("a") as file:
         ours = Ours(given.pretrained or Path(folder))
         for dataset in given.datasets:
@@ -189,11 +190,8 @@ def table() -> str:
         if not pairs:
             continue
         cells = [dataset, model, f"{pretrain_epochs} + {epochs}", str(len(pairs))]
-        for phase in ("pretrain_s", "epoch_s"):
-            ratios = [mine[phase] / theirs[phase] for mine, theirs in pairs]
-            both = [statistics.median(pair[i][phase] for pair in pairs) for i in (0, 1)]
-            cells.append(f"{1000 * both[0]:.0f} / {1000 * both[1]:.0f}")
-            cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        timed = [pair for pair in pairs if not any("crowded" in row for row in pair)]
+        cells += [*_times(timed, "pretrain_s"), *_times(timed, "epoch_s")] if timed else [""] * 4
         cells += [_spread([mine["acc"] for mine, _ in pairs])]
         cells += [_spread([theirs[name] for _, theirs in pairs]) for name in ("acc", "acc_refitted")]
         same = found[dataset, MODELS[model][1].get("model", model), pretrain_epochs, epochs][SAME_START]
@@ -202,6 +200,12 @@ def table() -> str:
         text.append(f"| {' | '.join(cells)} |")
     said = sorted({f"{row['machine']}, one thread, torch {row['torch']} and {row['torch_clustpy']}" for row in rows()})
     return "\n".join([*text, f"\nHardware: {'; '.join(said)}. Commits: {', '.join(sorted({row['commit'] for row in rows()}))}."])
+
+
+def _times(pairs: list[tuple[dict[str, Any], dict[str, Any]]], phase: str) -> tuple[str, str]:
+    ratios = [mine[phase] / theirs[phase] for mine, theirs in pairs]
+    ours, theirs = (1000 * statistics.median(pair[i][phase] for pair in pairs) for i in (0, 1))
+    return f"{ours:.0f} / {theirs:.0f}", f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _spread(values: list[float]) -> str:
@@ -214,10 +218,10 @@ Written by `benchmarks/peers.py` from `benchmarks/peers.jsonl`: ClustPy 0.0.3 an
 are the networks (D-500-500-2000-10, ReLU), how they are initialised, batches of 256 without the incomplete last one, epochs, optimisers
 and rates, losses, their reductions and weights, and the number of starts of k-means. On either side DEC, IDEC and DCN start from one
 pre-training for each seed. Times are milliseconds of an epoch's updates, ours / theirs, medians of the rounds; a ratio below 1 says that
-ours takes less (its median, and its range over the rounds). The other core was busy; beside the first round of 30 + 10 epochs and all of
-100 + 50 other processes ran, too: those are here for their ACC, not for their times. ACC is the Hungarian one in percent, mean ±
-standard deviation, of the model's own labels after the last epoch; ClustPy also clusters its codes once more at the end ("again").
-"Same start" is ours minus ClustPy's where ClustPy clusters from our auto-encoder, so that the clustering alone differs (rounds).
+ours takes less (its median, and its range over the rounds). The other core was busy; where no times are given, other processes ran on
+the same one. ACC is the Hungarian one in percent, mean ± standard deviation, of the model's own labels after the last epoch; ClustPy also
+clusters its codes once more at the end ("again"). "Same start" is ours minus ClustPy's where ClustPy clusters from our auto-encoder, so
+that the clustering alone differs (its rounds).
 
 Not equal: ClustPy's DEC and IDEC sharpen the assignments of each batch by themselves; ours hold, as in the papers, a target of the whole
 data set, renewed every 30 batches, which costs passes over the data: on USPS, with 36 batches an epoch, our DEC does 1.4 times the
@@ -239,6 +243,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)), help="a round each, in which the sides take turns")
     parser.add_argument("--pretrain-epochs", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=50, help="2 or more")
+    parser.add_argument("--crowded", action="store_true", help="other work runs beside: the table gives no times")
     parser.add_argument("--same-start", action="store_true", help="only ClustPy's DEC, IDEC and DCN, from tuner's auto-encoders")
     parser.add_argument(
         "--pretrained", type=Path, metavar="DIR", help="with --same-start: where tuner's auto-encoders are kept for the next time"
