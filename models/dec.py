@@ -24,7 +24,7 @@ class SelfTaught(Pretrained):
     n_clusters: int = hp(10, 2, 256, static=True, doc="K")
     n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means on the codes")
     alpha: float = hp(1.0, 0.01, 100.0, log=True, doc="degrees of freedom of Student's t")
-    target: str = hp("all", choices=("all", "batch"), doc="sharpened over all samples now and then, or over each batch as it comes")
+    target: str = hp("all", choices=("all", "batch"), doc="all samples sharpened every `refresh_every` batches, or each batch by itself")
     refresh_every: int = hp(30, 1, 100000, log=True, doc="target: all; batches between two targets")
 
 
