@@ -22,6 +22,7 @@ from clustpy.deep.dcn import _DCN_Module
 from clustpy.deep.dec import _DEC_Module
 from clustpy.deep.neural_networks import FeedforwardAutoencoder
 from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE
+from sklearn.cluster import KMeans
 
 LOSSES = {  # of the output and the batch, as tuner's models weigh it
     "mean": lambda out, x: (out - x).square().mean(),
@@ -90,6 +91,11 @@ def run(asked):
         if which not in PRETRAINED:
             PRETRAINED[which] = pretrained(asked, network, loaders[0])
         network, spent = copy.deepcopy(PRETRAINED[which])
+    if name == "ae":
+        with torch.no_grad():
+            z_NZ = network.encode(torch.from_numpy(x_ND)).numpy()
+        found = KMeans(asked["n_clusters"], n_init=asked["n_init"], random_state=asked["seed"]).fit_predict(z_NZ)
+        return {**spent, "labels": found.tolist()}
     seed(asked)
     common = {
         "n_clusters": asked["n_clusters"],

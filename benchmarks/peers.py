@@ -36,8 +36,10 @@ BEGIN, END = "<!-- benchmarks/peers.py: begin -->", "<!-- benchmarks/peers.py: e
 
 DEC = {"loss": "mean", "weight": 1.0, "optimizer": {"lr": 0.01, "momentum": 0.9}}
 IDEC = {"loss": "mean", "weight": 0.1, "optimizer": {"lr": 1e-3}}
+AE = "ae"  # only the pre-training that DEC, IDEC and DCN start from, and scikit-learn's k-means on its codes
 # What differs between the models, in tuner's words and in ClustPy's. Their clustering rates are tuner's defaults.
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    AE: ({"model": "dec"}, {}),
     "dec": ({}, DEC),
     "dec_batch": ({"model": "dec", "target": "batch"}, {"model": "dec"} | DEC),
     "idec": ({}, IDEC),
@@ -63,35 +65,53 @@ class Ours:
         self._pretrain_s: dict[Path, float] = {}
 
     def train(self, asked: dict[str, Any], data: Any) -> dict[str, Any]:
-        entry, epochs = self._begun(asked, data)
-        seconds: dict[str, list[float]] = {"pretrain": [], "cluster": []}
-        for epoch in epochs:
-            seconds[epoch.phase].append(data.spec.n_samples / epoch.metrics["samples_per_s"])
-            if epoch.index == entry.length:
-                entry.keep(epoch.snapshot())
-                self._pretrain_s[entry.path] = statistics.mean(seconds["pretrain"])
+        from tuner.loop import train
+
+        model, h, entry = self._pretrained(asked, data)
+        found = {"pretrain_s": self._pretrain_s[entry.path]}
+        if asked["model"] == AE:
+            return found | {"acc": self._k_means(model, h, entry.start(), data, asked["seed"])}
+        seconds = []
+        for epoch in train(model, h, data, seed=asked["seed"], start=entry.start()):
+            seconds.append(data.spec.n_samples / epoch.metrics["samples_per_s"])
         # The first clustering epoch has k-means in it.
-        clustering = statistics.mean(seconds["cluster"][1:])
-        return {"pretrain_s": self._pretrain_s[entry.path], "epoch_s": clustering, "acc": epoch.metrics["acc"]}
+        return found | {"epoch_s": statistics.mean(seconds[1:]), "acc": epoch.metrics["acc"]}
 
     def autoencoder(self, asked: dict[str, Any], data: Any) -> dict[str, Any]:
         """The weights with which clustering begins, as arrays."""
-        entry, epochs = self._begun(asked, data)
-        if entry.start() is None:
-            entry.keep(next(epoch for epoch in epochs if epoch.index == entry.length).snapshot())
-        return {name: t.numpy() for name, t in entry.start().tensors.items() if name.startswith(("encoder.", "decoder."))}
+        start = self._pretrained(asked, data)[2].start()
+        return {name: t.numpy() for name, t in start.tensors.items() if name.startswith(("encoder.", "decoder."))}
 
-    def _begun(self, asked: dict[str, Any], data: Any) -> Any:
-        """What is kept of the pre-training, and the epochs from there on."""
+    def _pretrained(self, asked: dict[str, Any], data: Any) -> tuple[Any, Any, Any]:
+        """The model, its configuration and the entry that holds its pre-training, which is done first where it is not there."""
         from tuner.loop import train
         from tuner.model import load_model
 
         more, seed = {"model": asked["model"], **OURS, **MODELS[asked["model"]][0]}, asked["seed"]
         model = load_model(more.pop("model"))
-        h = model.hyper({**SHARED, "pretrain_epochs": asked["pretrain_epochs"], "epochs": asked["epochs"], **more})
+        h = model.hyper({**SHARED, "pretrain_epochs": asked["pretrain_epochs"], "epochs": max(asked["epochs"], 1), **more})
         entry = self._cache.entry(model, h, data, seed=seed, pretrain_seed=seed)
         assert entry is not None
-        return entry, train(model, h, data, seed=seed, start=entry.start())
+        if entry.start() is None:
+            seconds = []
+            for epoch in train(model, h, data, seed=seed):
+                seconds.append(data.spec.n_samples / epoch.metrics["samples_per_s"])
+                if epoch.index == entry.length:
+                    entry.keep(epoch.snapshot())
+                    break
+            self._pretrain_s[entry.path] = statistics.mean(seconds)
+        return model, h, entry
+
+    def _k_means(self, model: Any, h: Any, start: Any, data: Any, seed: int) -> float:
+        """ACC of scikit-learn's k-means on the codes."""
+        import torch
+        from sklearn.cluster import KMeans
+
+        encoder = model.networks(h, data.spec)["encoder"]
+        encoder.load_state_dict({name.removeprefix("encoder."): t for name, t in start.tensors.items() if name.startswith("encoder.")})
+        with torch.no_grad():
+            z_NZ = encoder(data.x_ND).numpy()
+        return acc(KMeans(h.n_clusters, n_init=h.n_init, random_state=seed).fit_predict(z_NZ), data.y_N)
 
 
 class Theirs:
@@ -104,18 +124,14 @@ class Theirs:
 
     def train(self, asked: dict[str, Any], paths: tuple[Path, Path | None], y_N: Any) -> dict[str, Any]:
         """`paths`: the data and, where it is not to pre-train, an auto-encoder."""
-        import torch
-
-        from tuner import metrics
-
         files = {what: str(path) for what, path in zip(("data", "start"), paths, strict=True) if path}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({**SHARED, **asked, **THEIRS, **MODELS[asked["model"]][1], **files}) + "\n")
         self._process.stdin.flush()
         found = self._answer()
-        for name, key in (("acc", "labels"), ("acc_refitted", "refitted")):
-            c_N = torch.tensor(found.pop(key))
-            found[name] = metrics.acc(metrics.contingency(c_N, y_N, SHARED["n_clusters"], int(y_N.max()) + 1).numpy())
+        found["acc"] = acc(found.pop("labels"), y_N)
+        if "refitted" in found:
+            found["acc_refitted"] = acc(found.pop("refitted"), y_N)
         return found
 
     def _answer(self) -> dict[str, Any]:
@@ -125,6 +141,14 @@ class Theirs:
             raise SystemExit(f"ClustPy's interpreter ended:\n{self._process.stderr.read()[-2000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def acc(c_N: Any, y_N: Any) -> float:
+    import torch
+
+    from tuner import metrics
+
+    return metrics.acc(metrics.contingency(torch.as_tensor(c_N), y_N, SHARED["n_clusters"], int(y_N.max()) + 1).numpy())
 
 
 def measure(given: argparse.Namespace) -> None:
@@ -150,7 +174,7 @@ def measure(given: argparse.Namespace) -> None:
                         "dataset": dataset,
                         "model": name,
                         "seed": seed,
-                        "epochs": given.epochs,
+                        "epochs": 0 if name == AE else given.epochs,
                         "pretrain_epochs": given.pretrain_epochs,
                     }
                     turns = ["tuner", "clustpy"] if seed % 2 == 0 else ["clustpy", "tuner"]
@@ -191,9 +215,9 @@ def table() -> str:
             continue
         cells = [dataset, model, f"{pretrain_epochs} + {epochs}", str(len(pairs))]
         timed = [pair for pair in pairs if not any("crowded" in row for row in pair)]
-        cells += [*_times(timed, "pretrain_s"), *_times(timed, "epoch_s")] if timed else [""] * 4
+        cells += [*_times(timed, "pretrain_s"), *_times(timed, "epoch_s")]
         cells += [_spread([mine["acc"] for mine, _ in pairs])]
-        cells += [_spread([theirs[name] for _, theirs in pairs]) for name in ("acc", "acc_refitted")]
+        cells += [_spread([theirs[name] for _, theirs in pairs if name in theirs]) for name in ("acc", "acc_refitted")]
         same = found[dataset, MODELS[model][1].get("model", model), pretrain_epochs, epochs][SAME_START]
         gains = [mine["acc"] - theirs["acc"] for mine, _ in pairs for theirs in same if mine["seed"] == theirs["seed"]]
         cells += [f"{_spread(gains)} ({len(gains)})" if gains else ""]
@@ -203,12 +227,17 @@ def table() -> str:
 
 
 def _times(pairs: list[tuple[dict[str, Any], dict[str, Any]]], phase: str) -> tuple[str, str]:
+    pairs = [pair for pair in pairs if phase in pair[0]]
+    if not pairs:
+        return "", ""
     ratios = [mine[phase] / theirs[phase] for mine, theirs in pairs]
     ours, theirs = (1000 * statistics.median(pair[i][phase] for pair in pairs) for i in (0, 1))
     return f"{ours:.0f} / {theirs:.0f}", f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
     sd = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{100 * statistics.mean(values):.1f}{sd}"
 
