@@ -12,8 +12,9 @@ from tuner.models.ae import Pretrained, autoencode, coders
 from tuner.cluster import Mixture, log_joint, sq_dist
 from tuner.data import Data
 from tuner.draws import Draws
+from tuner.engine import build
 from tuner.errors import UserError
-from tuner.loop import train
+from tuner.loop import initial_seed, start_trial, train
 from tuner.losses import misfit
 from tuner.model import load_model
 
@@ -43,6 +44,22 @@ def test_recon_ae_rebuilds_the_clean_input_from_what_dropout_left(recon_loss):
 def test_without_dropout_every_input_is_left_as_it_is():
     keep_BD = step_of(MODEL, DATA, n_clusters=3).noise.keep_BD
     assert torch.equal(keep_BD, torch.ones_like(keep_BD))
+
+
+def test_training_is_bit_for_bit_a_plain_loop_with_torchs_adam():
+    h = MODEL.hyper({"hidden": 8, "latent_dim": 2, "n_clusters": 3, "batch_size": 16, "epochs": 3})
+    *_, last = train(MODEL, h, DATA, seed=0)
+    networks, _ = build(MODEL, h, DATA.spec, DATA.x_ND, initial_seed(MODEL, start_trial(MODEL, h, seed=0)))
+    encoder, decoder = networks["encoder"], networks["decoder"]
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=h.lr, fused=True)
+    for epoch in (1, 2, 3):
+        order_N = Draws(0, "train", epoch, "order", like=DATA.x_ND).permutation(60)
+        for x_BD in DATA.x_ND[order_N].split(16)[:3]:  # an incomplete batch is left out
+            optimizer.zero_grad()
+            (decoder(encoder(x_BD)) - x_BD).square().mean().backward()
+            optimizer.step()
+    trained = last.snapshot().tensors
+    assert all(torch.equal(p, trained[f"{name}.{k}"]) for name, network in networks.items() for k, p in network.state_dict().items())
 
 
 def test_codes_and_outputs_are_linear_between_three_hidden_layers():
