@@ -246,11 +246,12 @@ HEAD = """\
 Written by `benchmarks/peers.py` from `benchmarks/peers.jsonl`: ClustPy 0.0.3 and tuner's solo engine on the same data, in turns. Equal
 are the networks (D-500-500-2000-10, ReLU), how they are initialised, batches of 256 without the incomplete last one, epochs, optimisers
 and rates, losses, their reductions and weights, and the number of starts of k-means. On either side DEC, IDEC and DCN start from one
-pre-training for each seed. Times are milliseconds of an epoch's updates, ours / theirs, medians of the rounds; a ratio below 1 says that
-ours takes less (its median, and its range over the rounds). The other core was busy; where no times are given, other processes ran on
-the same one, and now and then in the first of the rounds of 30 + 10 epochs. ACC is the Hungarian one in percent, mean ± standard
-deviation, of the model's own labels after the last epoch; ClustPy also clusters its codes once more at the end ("again"). "Same start" is
-ours minus ClustPy's where ClustPy clusters from our auto-encoder, so that the clustering alone differs (its rounds).
+pre-training for each seed; `ae` is that pre-training by itself, with scikit-learn's k-means on its codes. Times are milliseconds of an
+epoch's updates, ours / theirs, medians of the rounds; a ratio below 1 says that ours takes less (its median, its range over the rounds).
+The other core was busy; where no times are given, other processes ran on the same one, and now and then in the first of the rounds of 30
++ 10 epochs. ACC is the Hungarian one in percent, mean ± standard deviation, of the model's own labels after the last epoch; ClustPy also
+clusters its codes once more at the end ("again"). "Same start" is ours minus ClustPy's where ClustPy clusters from our auto-encoder, so
+that the clustering alone differs (its rounds).
 
 Not equal: ClustPy's DEC and IDEC sharpen the assignments of each batch by themselves; ours hold, as in the papers, a target of the whole
 data set, renewed every 30 batches, which costs passes over the data: on USPS, with 36 batches an epoch, our DEC does 1.4 times the
