@@ -54,7 +54,8 @@ def test_training_is_bit_for_bit_a_plain_loop_with_torchs_adam():
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=h.lr, fused=True)
     for epoch in (1, 2, 3):
         order_N = Draws(0, "train", epoch, "order", like=DATA.x_ND).permutation(60)
-        for x_BD in DATA.x_ND[order_N].split(16)[:3]:  # an incomplete batch is left out
+        for rows_B in order_N.split(16)[:3]:  # an incomplete batch is left out
+            x_BD = DATA.x_ND[rows_B]
             optimizer.zero_grad()
             (decoder(encoder(x_BD)) - x_BD).square().mean().backward()
             optimizer.step()
