@@ -67,29 +67,30 @@ class Ours:
     def train(self, asked: dict[str, Any], data: Any) -> dict[str, Any]:
         from tuner.loop import train
 
-        model, h, entry = self._pretrained(asked, data)
-        found = {"pretrain_s": self._pretrain_s[entry.path]}
+        model, h, start, path = self._pretrained(asked, data)
+        found = {"pretrain_s": self._pretrain_s[path]}
         if asked["model"] == AE:
-            return found | {"acc": self._k_means(model, h, entry.start(), data, asked["seed"])}
+            return found | {"acc": self._k_means(model, h, start, data, asked["seed"])}
         seconds = []
-        for epoch in train(model, h, data, seed=asked["seed"], start=entry.start()):
+        for epoch in train(model, h, data, seed=asked["seed"], start=start):
             seconds.append(data.spec.n_samples / epoch.metrics["samples_per_s"])
         # The first clustering epoch has k-means in it.
         return found | {"epoch_s": statistics.mean(seconds[1:]), "acc": epoch.metrics["acc"]}
 
     def autoencoder(self, asked: dict[str, Any], data: Any) -> dict[str, Any]:
         """The weights with which clustering begins, as arrays."""
-        start = self._pretrained(asked, data)[2].start()
+        start = self._pretrained(asked, data)[2]
         return {name: t.numpy() for name, t in start.tensors.items() if name.startswith(("encoder.", "decoder."))}
 
-    def _pretrained(self, asked: dict[str, Any], data: Any) -> tuple[Any, Any, Any]:
-        """The model, its configuration and the entry that holds its pre-training, which is done first where it is not there."""
+    def _pretrained(self, asked: dict[str, Any], data: Any) -> tuple[Any, Any, Any, Path]:
+        """The model, its configuration, where its clustering begins, and the file of that, which is made first where it is not there."""
         from tuner.loop import train
         from tuner.model import load_model
 
         more, seed = {"model": asked["model"], **OURS, **MODELS[asked["model"]][0]}, asked["seed"]
         model = load_model(more.pop("model"))
-        h = model.hyper({**SHARED, "pretrain_epochs": asked["pretrain_epochs"], "epochs": max(asked["epochs"], 1), **more})
+        epochs = max(asked["epochs"], 1)  # `ae` has none, a model at least one
+        h = model.hyper({**SHARED, "pretrain_epochs": asked["pretrain_epochs"], "epochs": epochs, **more})
         entry = self._cache.entry(model, h, data, seed=seed, pretrain_seed=seed)
         assert entry is not None
         if entry.start() is None:
@@ -100,7 +101,7 @@ class Ours:
                     entry.keep(epoch.snapshot())
                     break
             self._pretrain_s[entry.path] = statistics.mean(seconds)
-        return model, h, entry
+        return model, h, entry.start(), entry.path
 
     def _k_means(self, model: Any, h: Any, start: Any, data: Any, seed: int) -> float:
         """ACC of scikit-learn's k-means on the codes."""
