@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.data import Data
+    from tuner.data.datasets import Data
     from tuner.model import Hyper
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the runs share the cores
@@ -69,8 +69,8 @@ def hyper(name: str, seed: int) -> Hyper:
 
 def nearest_errors(data: Data, h: Hyper) -> dict[str, float]:
     """What whoever takes the class of the nearest labelled sample gets wrong, of the same samples as `error` and `error_test`."""
-    from tuner.cluster import nearest
-    from tuner.labelled import labelled_of
+    from tuner.clustering import nearest
+    from tuner.data.labels import labelled_of
     from tuner.losses import one_hot
     from tuner.metrics import errors
 
@@ -85,11 +85,11 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     name, dataset, seed, root, pretrained = task
     import torch
 
-    from tuner.data import DatasetSpec, load
-    from tuner.loop import train
+    from tuner.data.datasets import DatasetSpec, load
+    from tuner.machines.versions import commit
     from tuner.model import load_model
-    from tuner.pretraining_cache import PretrainingCache
-    from tuner.provenance import commit
+    from tuner.training.loop import train
+    from tuner.training.pretraining import PretrainingCache
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     model, data = load_model(name), load(DatasetSpec(name=dataset), Path(root) if root else None)
@@ -138,7 +138,7 @@ def tasks(given: argparse.Namespace, pretrained: str) -> Iterator[tuple[str, str
 def table() -> str:
     """docs/accuracy.md."""
     from tuner.model import model_names
-    from tuner.tables import NEAR
+    from tuner.text import NEAR
 
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows():

@@ -15,8 +15,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from wandb_files import OfflineRun, read_run  # noqa: E402
 
-from tuner import checkpoint, record  # noqa: E402
-from tuner.searcher import STUDY, open_storage  # noqa: E402
+from tuner.runs.journal import read_lines  # noqa: E402
+from tuner.runs.paths import JOURNAL, STUDY  # noqa: E402
+from tuner.runs.results import read_run as read_run_folder  # noqa: E402
+from tuner.search.study import open_storage  # noqa: E402
+from tuner.training import checkpoint  # noqa: E402
 
 IN_STUDY = {"complete": "COMPLETE", "pruned": "PRUNED", "collapsed": "COMPLETE", "diverged": "COMPLETE", "failed": "FAIL"}
 
@@ -29,8 +32,8 @@ class Left:
 
     def __init__(self, folder: Path, trials: int) -> None:
         self.folder, self.trials = folder, trials
-        self.results = record.read_run(folder)
-        self.lines = list(record.read_lines(folder / record.JOURNAL))
+        self.results = read_run_folder(folder)
+        self.lines = list(read_lines(folder / JOURNAL))
         self.epochs: dict[int, list[int]] = {}
         for line in self.lines:
             if "state" not in line:

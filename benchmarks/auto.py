@@ -18,9 +18,9 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tuner.data import Data  # noqa: E402
+from tuner.data.datasets import Data  # noqa: E402
 from tuner.model import load_model  # noqa: E402
-from tuner.pack_width import ON_CPU, ON_GPU, best_width, stretches  # noqa: E402
+from tuner.training.widths import ON_CPU, ON_GPU, best_width, stretches  # noqa: E402
 
 SCALES = (("digits", 64, 32), ("digits", 64, 100), ("digits", 64, 200), ("digits", 64, 400), ("mnist", 784, 1000))
 TURNS = 4  # of each width in a round; the fastest counts, as everything else that runs here only adds

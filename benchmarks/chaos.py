@@ -23,7 +23,7 @@ from pathlib import Path
 from agreement import ROOT, Left
 from tuner.clusters import local
 
-from tuner.provenance import commit
+from tuner.machines.versions import commit
 
 NAME, TRIALS, MORE = "chaos", 24, 12
 KILLS = ["a process that trains"] * 5 + ["the driver"] * 4 + ["a node"] * 2  # of one search, in an order that the seed draws
@@ -49,7 +49,13 @@ parameters:
   lr_pretrain: {{distribution: log_uniform_values, min: 3e-4, max: 3e-3}}
   lr: {{distribution: log_uniform_values, min: 1e-3, max: 1e-1}}
 """
-TUNER = f"import sys; from tuner import cli, trial; trial.CHECKPOINT_EVERY_S = {CHECKPOINT_EVERY_S}; sys.exit(cli.main(sys.argv[1:]))"
+TUNER = f"""
+import sys
+from tuner.cli import app
+from tuner.search import trainer
+trainer.CHECKPOINT_EVERY_S = {CHECKPOINT_EVERY_S}
+sys.exit(app.main(sys.argv[1:]))
+"""
 
 
 class Search:

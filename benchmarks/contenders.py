@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tuner.data import Data
-from tuner.engine import Settings, Solo, build, state_of
-from tuner.loop import Hooks, run_batches, start_trial
+from tuner.data.datasets import Data
 from tuner.model import load_model
 from tuner.nn import mlp
-from tuner.pack import Pack
+from tuner.training.engine import Settings, build, state_of
+from tuner.training.loop import Hooks, run_batches, start_trial
+from tuner.training.pack import Pack
+from tuner.training.solo import Solo
 
 B, K, Z = 100, 10, 5
 

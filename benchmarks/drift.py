@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from tuner.data import DatasetSpec, load
-from tuner.loop import train
+from tuner.data.datasets import DatasetSpec, load
 from tuner.model import load_model
-from tuner.pool import Pool, Widths
+from tuner.training.loop import train
+from tuner.training.pool import Pool, Widths
 
 SHOWN = ("loss/recon", "acc")
 

@@ -87,7 +87,8 @@ class Stub:
     spill: Path | None = None
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Any]:
-        from tuner.trial import Report, weights_file
+        from tuner.runs.paths import weights_file
+        from tuner.search.trainer import Report
 
         for epoch in range(1, self.epochs + 1):
             known = metrics(config, epoch)
@@ -144,15 +145,16 @@ class Stopwatch:
 
 
 def ours(trials: int, epochs: int, folder: Path) -> dict[str, float]:
-    import tuner.trial
-    from tuner.driver import SearchOptions, search
-    from tuner.searcher import StudySearch
-    from tuner.spec import read_space
-    from tuner.tune_callback import StopWhenAsked, TuneCallback
+    from tuner.search import trainer
+    from tuner.service.driver import SearchOptions, search
+    from tuner.space.reader import read_space
+    from tuner.tune.callback import TuneCallback
+    from tuner.tune.searcher import StudySearch
+    from tuner.tune.stopper import StopWhenAsked
 
     (folder / "stub.yaml").write_text(SPACE.replace("TRIALS", str(trials)).replace("EPOCHS", str(epochs)))
     spec, clock, watch = read_space(str(folder / "stub.yaml")), Listener(), Stopwatch()
-    stub = mock.patch.object(tuner.trial, "Trainer", lambda **given: Stub(given["folder"], epochs))
+    stub = mock.patch.object(trainer, "Trainer", lambda **given: Stub(given["folder"], epochs))
     with stub, watch.on(StudySearch, TuneCallback, StopWhenAsked):
         outcome = search(spec, SearchOptions(out=folder / "runs", listeners=(clock,)))
     assert outcome.results.counts()["complete"] == trials, outcome.results.counts()

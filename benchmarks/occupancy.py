@@ -27,8 +27,9 @@ ONE_SHAPE = ("n_clusters=10", "latent_dim=10", "use_cyclic=true", "use_mode=true
 
 
 def main() -> None:
-    from tuner.driver import PACKS, SearchOptions, search
-    from tuner.spec import Options, read_space
+    from tuner.runs.paths import PACKS
+    from tuner.service.driver import SearchOptions, search
+    from tuner.space.reader import Options, read_space
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=64)

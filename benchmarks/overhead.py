@@ -55,9 +55,9 @@ class Clock:
 
 def the_search(epochs: int, out: Path, wandb: str) -> tuple[float, list[Mapping[str, Any]]]:
     """Seconds from the first reported epoch to the last trial's end, and the configurations."""
-    from tuner.driver import SearchOptions, search
-    from tuner.spec import Options, read_space
-    from tuner.wandb_runs import WandbRuns
+    from tuner.service.driver import SearchOptions, search
+    from tuner.space.reader import Options, read_space
+    from tuner.trackers.wandb import WandbRuns
 
     spec = read_space("aae_unsup", options=Options(trials=TRIALS, epochs=epochs))
     clock = Clock()
@@ -72,9 +72,9 @@ def bare(tasks: Any, reports: Any) -> None:
     os.setsid()  # as Ray's workers: where others use the machine, the kernel shares it out by session
     import torch
 
-    from tuner.data import DatasetSpec, load
-    from tuner.loop import train
+    from tuner.data.datasets import DatasetSpec, load
     from tuner.model import load_model
+    from tuner.training.loop import train
 
     torch.set_num_threads(1)
     model, data = load_model("aae_unsup"), load(DatasetSpec(name="digits"))

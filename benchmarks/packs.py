@@ -34,7 +34,7 @@ from contenders import B, by_engine, by_hand, resident
 from torch.utils.flop_counter import FlopCounterMode
 
 from tuner import layout
-from tuner.data import DatasetSpec, load
+from tuner.data.datasets import DatasetSpec, load
 
 STEPS_PER_EPOCH = 700
 PARAMETERS_MOVED = {

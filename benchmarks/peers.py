@@ -59,13 +59,13 @@ class Ours:
     """tuner, here."""
 
     def __init__(self, folder: Path) -> None:
-        from tuner.pretraining_cache import PretrainingCache
+        from tuner.training.pretraining import PretrainingCache
 
         self._cache = PretrainingCache(folder=folder)
         self._pretrain_s: dict[Path, float] = {}
 
     def train(self, asked: dict[str, Any], data: Any) -> dict[str, Any]:
-        from tuner.loop import train
+        from tuner.training.loop import train
 
         model, h, start, path = self._pretrained(asked, data)
         found = {"pretrain_s": self._pretrain_s[path]}
@@ -84,8 +84,8 @@ class Ours:
 
     def _pretrained(self, asked: dict[str, Any], data: Any) -> tuple[Any, Any, Any, Path]:
         """The model, its configuration, where its clustering begins, and the file of that, which is made first where it is not there."""
-        from tuner.loop import train
         from tuner.model import load_model
+        from tuner.training.loop import train
 
         more, seed = {"model": asked["model"], **OURS, **MODELS[asked["model"]][0]}, asked["seed"]
         model = load_model(more.pop("model"))
@@ -156,8 +156,8 @@ def measure(given: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from tuner.data import DatasetSpec, load
-    from tuner.provenance import commit
+    from tuner.data.datasets import DatasetSpec, load
+    from tuner.machines.versions import commit
 
     torch.set_num_threads(1)
     theirs, done = Theirs(given.clustpy), {key(row) for row in rows()}

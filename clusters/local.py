@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import UserError
-from tuner.ray_cluster import protect_token
+from tuner.machines.cluster import protect_token
 
 START_S, END_S = 60, 20
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from tuner.cluster import Mixture, gmm, k_means, nearest, responsibilities, whitening
+from tuner.clustering import Mixture, gmm, k_means, nearest, responsibilities, whitening
 from tuner.errors import UserError
 from tuner.losses import misfit
 from tuner.model import Descend, Hyper, Model, Phase, Term, hp

@@ -10,7 +10,7 @@ sizes of its networks are not known to us: the auto-encoder is DEC's, the critic
 
 from dataclasses import dataclass
 
-from tuner.cluster import Mixture, drawn, em, gmm, responsibilities
+from tuner.clustering import Mixture, drawn, em, gmm, responsibilities
 from tuner.losses import fool, misfit, tell_apart
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import by_rows, mlp

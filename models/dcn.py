@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.cluster import nearest
+from tuner.clustering import nearest
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Replace, Term, hp
 from tuner.nn import by_rows

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.cluster import sq_dist
+from tuner.clustering import sq_dist
 from tuner.model import SGD, Descend, Model, Phase, Term, hp
 from tuner.nn import by_rows
 

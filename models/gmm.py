@@ -7,7 +7,7 @@ Differs from the paper: `reg_covar` is added to every variance, because the like
 
 from dataclasses import dataclass
 
-from tuner.cluster import Mixture, em, gmm, responsibilities
+from tuner.clustering import Mixture, em, gmm, responsibilities
 from tuner.model import Hyper, Model, Phase, hp
 from tuner.nn import by_rows
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from tuner.cluster import log_gauss
+from tuner.clustering import log_gauss
 from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network, decoder, encoder

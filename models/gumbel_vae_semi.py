@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from tuner.cluster import sq_dist
+from tuner.clustering import sq_dist
 from tuner.losses import one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.cluster import k_means_plus_plus, lloyd, nearest, ranked
+from tuner.clustering import k_means_plus_plus, lloyd, nearest, ranked
 from tuner.model import Hyper, Model, Phase, hp
 
 

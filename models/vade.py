@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.cluster import gmm, log_gauss
+from tuner.clustering import gmm, log_gauss
 from tuner.losses import misfit
 from tuner.model import Adam, Descend, Model, Phase, Term, hp
 from tuner.nn import by_rows

@@ -2,7 +2,7 @@
 
 import torch
 
-from tuner.data import Data
+from tuner.data.datasets import Data
 
 
 def blobs(n_samples=150, n_features=16, dtype=torch.float64, seed=0):

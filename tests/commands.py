@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tuner import cli
+from tuner import layout
 
 Tuner = Callable[..., tuple[int, str, str]]  # words in; exit code, stdout and stderr out: the fixture `tuner`
 
@@ -27,6 +27,6 @@ parameters:
 
 
 def tuner_process(*words: str, **more: Any) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent), "RAY_AUTH_TOKEN_PATH": str(Path("token").absolute())}
+    environment = {**os.environ, "PYTHONPATH": str(layout.ROOT), "RAY_AUTH_TOKEN_PATH": str(Path("token").absolute())}
     command = [sys.executable, "-m", "tuner.cli", *words]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)

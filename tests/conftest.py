@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tuner.ray_cluster import Cluster
+    from tuner.machines.cluster import Cluster
 
 # Before torch is imported. Small tensors on two threads are slower, and Ray's workers inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,7 +19,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 @pytest.fixture
 def tuner(capsys):
     """Runs a command in this process: its exit code, stdout without what pads its lines, and stderr."""
-    from tuner.cli import main
+    from tuner.cli.app import main
 
     def run(*words):
         code = main(words)
@@ -34,10 +34,10 @@ def cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
     """One Ray for all tests of a file: starting it takes longer than most of them."""
     import ray
 
-    from tuner import ray_cluster
+    from tuner.machines import cluster
 
     ray.cloudpickle.register_pickle_by_value(request.module)  # workers cannot import it
-    cluster = ray_cluster.join(None)
+    cluster = cluster.join(None)
     yield cluster
     cluster.close()
     ray.cloudpickle.unregister_pickle_by_value(request.module)

@@ -17,12 +17,12 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors
 
-from tuner import trial
-from tuner.driver import SearchOptions, search
-from tuner.ray_cluster import protect_token
-from tuner.spec import read_space
-from tuner.store import Store, local_place
-from tuner.tune_callback import TuneCallback
+from tuner.machines.cluster import protect_token
+from tuner.search import trainer
+from tuner.service.driver import SearchOptions, search
+from tuner.space.reader import read_space
+from tuner.stores.store import Store, local_place
+from tuner.tune.callback import TuneCallback
 
 SPACE = """
 model: dec
@@ -57,7 +57,7 @@ class Kills:
 
 def main(folder: Path) -> None:
     protect_token()
-    trial.CHECKPOINT_EVERY_S = 0.0
+    trainer.CHECKPOINT_EVERY_S = 0.0
     uri = f"file://{folder}/store"
     (folder / "space.yaml").write_text(SPACE)
     again: list[int] = []  # the epochs of which a trial was told a second time

@@ -14,10 +14,10 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from tuner import doctor
-from tuner.doctor import Checkup, examine
 from tuner.errors import UserError
-from tuner.ray_cluster import join, protect_token
+from tuner.machines import doctor
+from tuner.machines.cluster import join, protect_token
+from tuner.machines.doctor import Checkup, examine
 
 
 def main(folder: Path) -> None:

@@ -6,14 +6,15 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from tuner import driver
-from tuner.ray_cluster import Share
-from tuner.record import Journal, TrialEnd
-from tuner.run_folder import open_run
-from tuner.searcher import StudySearch
-from tuner.spec import read_space
-from tuner.trial import checkpoint_file
-from tuner.winner import Winner
+from tuner.machines.cluster import Share
+from tuner.runs.events import TrialEnd
+from tuner.runs.journal import Journal
+from tuner.runs.new_run import open_run
+from tuner.runs.paths import checkpoint_file
+from tuner.runs.winner import Winner
+from tuner.service import driver
+from tuner.space.reader import read_space
+from tuner.tune.searcher import StudySearch
 
 SPACE = """\
 model: dec

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.loop import train
-from tuner.pool import Pool, Widths
+from tuner.training.loop import train
+from tuner.training.pool import Pool, Widths
 
 
 @dataclass

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
+from tuner.data.labels import labelled_of
 from tuner.draws import Draws
-from tuner.engine import Settings, Solo, terms_on
-from tuner.labelled import labelled_of
 from tuner.model import Batch, Hyper, Net, Values
+from tuner.training.engine import Settings, terms_on
+from tuner.training.solo import Solo
 
 
 @dataclass

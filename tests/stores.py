@@ -8,8 +8,8 @@ import socket
 import boto3
 from moto.server import ThreadedMotoServer
 
-from tuner.store import Store
-from tuner.uploads import segments
+from tuner.stores.store import Store
+from tuner.stores.uploads import segments
 
 
 class Server:

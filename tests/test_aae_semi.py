@@ -7,8 +7,8 @@ from blobs import blobs
 from steps import step_of
 from test_aae_unsup import cross_entropy, encoded, logistic, through
 
-from tuner.loop import train
 from tuner.model import load_model
+from tuner.training.loop import train
 
 MODEL = load_model("aae_semi")
 B, K, Z, L = 12, 3, 2, 12

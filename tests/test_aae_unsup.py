@@ -9,9 +9,10 @@ import torch
 from blobs import blobs
 
 from tuner.draws import Draws
-from tuner.engine import Settings, Solo, terms_on
-from tuner.loop import train
 from tuner.model import Batch, Net, load_model
+from tuner.training.engine import Settings, terms_on
+from tuner.training.loop import train
+from tuner.training.solo import Solo
 
 MODEL = load_model("aae_unsup")
 DATA = blobs(n_samples=24)

@@ -9,9 +9,9 @@ from sklearn.decomposition import PCA
 from steps import step_of
 from tuner.models.acai import criticise
 
-from tuner.cluster import sq_dist
-from tuner.loop import train
+from tuner.clustering import sq_dist
 from tuner.model import load_model
+from tuner.training.loop import train
 
 MODEL = load_model("acai")
 DATA = blobs(n_samples=60)

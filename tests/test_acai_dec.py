@@ -9,8 +9,8 @@ from tuner.models.ae import place_centers
 from tuner.models.dec import renew_target
 
 from tuner.draws import Draws
-from tuner.loop import train
 from tuner.model import load_model
+from tuner.training.loop import train
 
 MODEL, DEC = load_model("acai_dec"), load_model("dec")
 DATA = blobs(n_samples=24)

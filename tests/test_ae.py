@@ -9,14 +9,14 @@ from sklearn.mixture import GaussianMixture
 from steps import step_of
 from tuner.models.ae import Pretrained, autoencode, coders
 
-from tuner.cluster import Mixture, log_joint, sq_dist
-from tuner.data import Data
+from tuner.clustering import Mixture, log_joint, sq_dist
+from tuner.data.datasets import Data
 from tuner.draws import Draws
-from tuner.engine import build
 from tuner.errors import UserError
-from tuner.loop import initial_seed, start_trial, train
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.training.engine import build
+from tuner.training.loop import initial_seed, start_trial, train
 
 MODEL = load_model("ae")
 DATA = blobs(n_samples=60)

@@ -11,10 +11,11 @@ import pytest
 from test_resume import always_checkpointed, one_at_a_time, plain, same, through
 from test_spill import small_disk
 
-from tuner.driver import Outcome, SearchOptions, resume, search
-from tuner.lock import LOCK
-from tuner.record import read_run
-from tuner.spec import read_space
+from tuner.runs.lock import LOCK
+from tuner.runs.results import read_run
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.service.resume import resume
+from tuner.space.reader import read_space
 
 __all__ = ["always_checkpointed", "small_disk", "through"]  # fixtures
 

@@ -25,15 +25,26 @@ from commands import SPACE, tuner_process
 from rich.console import Console
 from wandb_files import read_runs
 
-from tuner import cli, driver, layout, loop, ray_cluster, tables
-from tuner.cli import DONE, INTERRUPTED, OURS, THEIRS, main
-from tuner.data import DATASETS
-from tuner.display import Display, Progress
-from tuner.driver import Outcome, ResumeOptions, SearchOptions
-from tuner.record import Journal, Results, Run, TrialEnd, read_run
-from tuner.searcher import STUDY, open_storage
-from tuner.space import Spec
-from tuner.spec import Options, read_space
+from tuner import layout
+from tuner.cli import app, tables
+from tuner.cli.app import main
+from tuner.cli.live import Display, pace, render
+from tuner.cli.options import DONE, INTERRUPTED, OURS, THEIRS
+from tuner.data.datasets import DATASETS
+from tuner.machines import cluster
+from tuner.runs.events import Run, TrialEnd
+from tuner.runs.journal import Journal
+from tuner.runs.paths import STUDY
+from tuner.runs.progress import Progress
+from tuner.runs.results import Results, read_run
+from tuner.search.study import open_storage
+from tuner.service import driver
+from tuner.service.driver import Outcome, SearchOptions
+from tuner.service.resume import ResumeOptions
+from tuner.space.reader import Options, read_space
+from tuner.space.spec import Spec
+from tuner.text import counted, duration, number
+from tuner.training import loop
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +84,9 @@ def test_what_lists_and_helps_does_not_wait_for_torch_ray_or_wandb() -> None:
     """Each of them costs a second or more."""
     for words in (["--help"], ["models"], ["spaces"], ["ls"], ["--version"], ["cluster", "copy"]):
         program = (
-            f"import sys; from tuner.cli import main; main({words!r}); print({{'torch', 'ray', 'wandb', 'optuna'}} & set(sys.modules))"
+            f"import sys; from tuner.cli.app import main; main({words!r}); print({{'torch', 'ray', 'wandb', 'optuna'}} & set(sys.modules))"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(cli.__file__).parent.parent
-        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=layout.ROOT)
         assert done.stdout.splitlines()[-1] == "set()", words
 
 
@@ -221,10 +230,10 @@ def test_check_says_what_is_legal_but_may_surprise(tuner: Any) -> None:
 
 def test_train_prints_one_line_per_epoch_and_needs_no_ray() -> None:
     program = (
-        "import sys; from tuner.cli import main; code = main(['train', 'kmeans', '--epochs', '3', '--set', 'n_init=1'])\n"
+        "import sys; from tuner.cli.app import main; code = main(['train', 'kmeans', '--epochs', '3', '--set', 'n_init=1'])\n"
         "print({'ray', 'wandb', 'optuna'} & set(sys.modules), code)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(cli.__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=layout.ROOT)
     head, *epochs, last = done.stdout.splitlines()
     assert head == "kmeans on digits: 1,797 samples, 10 classes; seed 0"
     assert [line[:17] for line in epochs] == ["epoch 1/3 lloyd  ", "epoch 2/3 lloyd  ", "epoch 3/3 lloyd  "]
@@ -385,8 +394,8 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return Outcome(run=run, status=how["status"], folder=run.folder, results=results, reason=how.get("reason"))
 
     monkeypatch.setattr(driver, "search", search)
-    monkeypatch.setattr(ray_cluster, "start_ray_early", lambda address: how.update(started=address))
-    monkeypatch.setattr(ray_cluster, "join", lambda address: SimpleNamespace(address=None))
+    monkeypatch.setattr(cluster, "start_ray_early", lambda address: how.update(started=address))
+    monkeypatch.setattr(cluster, "join", lambda address: SimpleNamespace(address=None))
     return how
 
 
@@ -452,7 +461,7 @@ def test_wandb_does_what_the_option_says_or_else_the_environment(
 ) -> None:
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
-    assert cli.wandb_mode(cli.Wandb(option) if option else None) == mode
+    assert app.wandb_mode(app.Wandb(option) if option else None) == mode
 
 
 def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, played: dict[str, Any]) -> None:
@@ -498,8 +507,8 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         run = Run(name=folder.name, folder=folder.absolute(), spec=a_spec(), info={})
         return Outcome(run=run, status=how["status"], folder=run.folder, results=read_run(folder), ran=how["ran"])
 
-    monkeypatch.setattr(driver, "resume", resume)
-    monkeypatch.setattr(ray_cluster, "start_ray_early", lambda address: how.update(started=address))
+    monkeypatch.setattr("tuner.service.resume.resume", resume)
+    monkeypatch.setattr(cluster, "start_ray_early", lambda address: how.update(started=address))
     return how
 
 
@@ -614,7 +623,7 @@ def test_a_misspelt_run_gets_the_nearest_name(tuner: Any) -> None:
 
 def shown(progress: Progress, width: int) -> list[str]:
     console = Console(width=width, file=io.StringIO(), record=True, highlight=False)
-    console.print(progress.render(width))
+    console.print(render(progress, width))
     return [text.rstrip() for text in console.export_text().splitlines()]
 
 
@@ -637,7 +646,7 @@ def test_the_display_fits_its_terminal_and_shows_counts_best_and_what_runs(width
 
 def test_the_time_left_follows_from_how_long_trials_were() -> None:
     progress = Progress(Run(name="my", folder=Path("runs/my"), spec=a_spec(), info={}))
-    assert progress.seconds_left() is None and progress.pace() == "starting"
+    assert progress.seconds_left() is None and pace(progress) == "starting"
     progress.begin(0, {"n_clusters": 10, "n_init": 2, "epochs": 6, "seed": 1})
     now = time.monotonic()
     for epoch in (1, 2, 3):
@@ -675,13 +684,13 @@ def test_in_a_terminal_there_is_a_live_display_and_failures_appear_above_it() ->
     ],
 )
 def test_metrics_are_short_and_exact_enough(value: float | None, text: str) -> None:
-    assert tables.number(value) == text
-    assert tables.number(1.0, "n_used") == "1"
+    assert number(value) == text
+    assert number(1.0, "n_used") == "1"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61, "1:01"), (3661.9, "1:01:01")])
 def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
-    assert tables.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_a_table_of_scores_by_another_rule_says_so() -> None:
@@ -709,8 +718,8 @@ def test_a_table_of_scores_by_another_rule_says_so() -> None:
 def test_the_shell_completes_commands_models_spaces_and_runs(typed: str, offered: list[str]) -> None:
     a_run(a_spec(), "one")
     asked: Mapping[str, str] = {"_TUNER_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
-    program = "from tuner.cli import main; main([])"
-    environment = {**os.environ, **asked, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    program = "from tuner.cli.app import main; main([])"
+    environment = {**os.environ, **asked, "PYTHONPATH": str(layout.ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.split() == offered
 
@@ -776,7 +785,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() -> None:
     process = tuner_process("resume", "my", "--trials", str(asked))
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (DONE, "")
-    assert f"Resumed: {tables.counted(len(before), 'trial')} had ended, " in out
+    assert f"Resumed: {counted(len(before), 'trial')} had ended, " in out
     run = read_run(Path("runs/my"))
     assert (run.status, run.counts()["complete"], run.spec_json["trials"]) == ("done", asked, asked)
     assert {run.summary["state"] for run in read_runs(Path("runs/my")).values() if run.job_type == "trial"} == {"complete"}

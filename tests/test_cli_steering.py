@@ -16,13 +16,16 @@ from typing import Any
 import pytest
 from commands import Tuner, tuner_process
 
-from tuner import cli
-from tuner.clean import scratch_prefix, size
-from tuner.cli import DONE, INTERRUPTED, THEIRS
-from tuner.lock import LOCK, RunLock
-from tuner.record import Journal, Run, TrialEnd, read_run
-from tuner.spec import read_space
-from tuner.trial import checkpoint_file, weights_file
+from tuner import layout
+from tuner.cli.options import DONE, INTERRUPTED, THEIRS
+from tuner.runs.clean import scratch_prefix
+from tuner.runs.events import Run, TrialEnd
+from tuner.runs.journal import Journal
+from tuner.runs.lock import LOCK, RunLock
+from tuner.runs.paths import checkpoint_file, weights_file
+from tuner.runs.results import read_run
+from tuner.space.reader import read_space
+from tuner.text import size
 
 SPACE = """\
 model: kmeans
@@ -148,8 +151,8 @@ def test_status_json_is_that_of_show_with_who_drives_it(tuner: Tuner, run: Path)
 
 def test_what_watches_and_stops_does_not_wait_for_torch_or_ray(run: Path) -> None:
     for words in (["status"], ["status", "my"], ["stop", "gone"]):
-        program = f"import sys; from tuner.cli import main; main({words!r}); print({{'torch', 'ray', 'optuna'}} & set(sys.modules))"
-        environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+        program = f"import sys; from tuner.cli.app import main; main({words!r}); print({{'torch', 'ray', 'optuna'}} & set(sys.modules))"
+        environment = {**os.environ, "PYTHONPATH": str(layout.ROOT)}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
         assert done.stdout.splitlines()[-1] == "set()", words
 

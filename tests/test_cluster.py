@@ -9,11 +9,11 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from tuner.cluster import k_means, k_means_plus_plus, lloyd, nearest, ranked, sq_dist, whitening
-from tuner.data import Data
+from tuner.clustering import k_means, k_means_plus_plus, lloyd, nearest, ranked, sq_dist, whitening
+from tuner.data.datasets import Data
 from tuner.draws import Draws
-from tuner.loop import train
 from tuner.model import load_model
+from tuner.training.loop import train
 
 X_ND = torch.as_tensor(load_digits().data / 16)
 

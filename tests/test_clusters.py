@@ -204,7 +204,7 @@ def test_what_the_cluster_runs_are_commands_that_tuner_has() -> None:
 
     import typer.main
 
-    from tuner.cli import app
+    from tuner.cli.app import app
 
     job = next(content for content in yaml.safe_load_all((CLUSTERS / "kuberay.yaml").read_text()) if content["kind"] == "RayJob")
     program, command, *words = shlex.split(job["spec"]["entrypoint"])

@@ -10,10 +10,10 @@ from blobs import blobs
 from lanes import apart, crowded, packed, solo
 
 from tuner import layout
-from tuner.dryrun import dead_weights, owned_terms
-from tuner.engine import build
-from tuner.loop import train
 from tuner.model import Descend, Model, load_model, model_names
+from tuner.training.dryrun import dead_weights, owned_terms
+from tuner.training.engine import build
+from tuner.training.loop import train
 
 EVERY_MODEL = pytest.mark.parametrize("model", [load_model(name) for name in model_names()], ids=lambda m: m.name)
 DATA = blobs()
@@ -186,7 +186,8 @@ def test_three_easy_blobs_are_separated_on_two_seeds_of_three(model):
 @EVERY_MODEL
 def test_assignments_are_probabilities_and_codes_have_a_row_each(model):
     h = tiny(model)
-    from tuner.engine import Settings, Solo, terms_on
+    from tuner.training.engine import Settings, terms_on
+    from tuner.training.solo import Solo
 
     engine = Solo(model, h, DATA.spec, DATA.x_ND, seed=0)
     values = Settings(model, h, terms_on(model, h), {}).values(DATA.x_ND)

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from steps import step_of
 
-from tuner.cluster import Mixture, drawn, gmm
+from tuner.clustering import Mixture, drawn, gmm
 from tuner.draws import Draws
 from tuner.model import load_model
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from tuner.data import Data, DatasetSpec, describe, load
-from tuner.data_published import PUBLISHED, MissingData
-from tuner.data_raw import data_root
+from tuner.data.datasets import Data, DatasetSpec, describe, load
+from tuner.data.published import PUBLISHED, MissingData
+from tuner.data.raw import data_root
 from tuner.errors import UserError
 from tuner.model import DataSpec
 

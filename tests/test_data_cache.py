@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from tuner import data_cache
-from tuner.data import Data, DatasetSpec, load
-from tuner.data_cache import load_once
+from tuner.data import cache
+from tuner.data.cache import load_once
+from tuner.data.datasets import Data, DatasetSpec, load
 from tuner.errors import UserError
 
 READ = """
 import sys
 from pathlib import Path
-from tuner import data_cache
-from tuner.data import DatasetSpec, load
+from tuner.data import cache
+from tuner.data.datasets import DatasetSpec, load
 read = []
-data_cache.load = lambda *what: read.append(what) or load(*what)
-data = data_cache.load_once(DatasetSpec(name=sys.argv[1]), Path())
+cache.load = lambda *what: read.append(what) or load(*what)
+data = cache.load_once(DatasetSpec(name=sys.argv[1]), Path())
 print(len(read), data.fingerprint)
 """
 
@@ -51,7 +51,7 @@ def test_it_is_what_reading_it_gives_also_the_second_time(tmp_path: Path, monkey
     dataset = npz(tmp_path / "my.npz")
     before = load(dataset, tmp_path)
     same(load_once(dataset, tmp_path), before)
-    monkeypatch.setattr(data_cache, "load", lambda *what: pytest.fail("read again"))
+    monkeypatch.setattr(cache, "load", lambda *what: pytest.fail("read again"))
     again = load_once(dataset, tmp_path)
     same(again, before)
     again.x_ND.zero_()  # its own pages
@@ -79,14 +79,14 @@ def test_processes_that_begin_at_once_read_it_once(tmp_path: Path) -> None:
 
 
 def test_no_more_than_a_few_are_kept(tmp_path: Path) -> None:
-    for n in range(data_cache.KEPT + 2):
+    for n in range(cache.KEPT + 2):
         load_once(DatasetSpec(name="digits", limit=10 + n), tmp_path)
-    assert len(list(data_cache._own_folder().glob("*/about.json"))) == data_cache.KEPT
+    assert len(list(cache._own_folder().glob("*/about.json"))) == cache.KEPT
 
 
 def test_a_folder_that_others_may_write_to_is_not_read_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = npz(tmp_path / "my.npz")
-    data_cache._own_folder().chmod(0o777)
+    cache._own_folder().chmod(0o777)
     same(load_once(dataset, tmp_path), load(dataset, tmp_path))
     assert len(caplog.messages) == 1 and caplog.messages[0].startswith("The data cannot be shared among this machine's processes: ")
 
@@ -94,4 +94,4 @@ def test_a_folder_that_others_may_write_to_is_not_read_from(tmp_path: Path, capl
 def test_what_cannot_be_read_is_said_as_ever_and_nothing_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no file"):
         load_once(DatasetSpec(name=f"npz:{tmp_path}/none.npz"), tmp_path)
-    assert [path.name for path in data_cache._own_folder().iterdir()] == ["lock"]
+    assert [path.name for path in cache._own_folder().iterdir()] == ["lock"]

@@ -12,12 +12,14 @@ import scipy.sparse as sp
 import torch
 from scipy.io import savemat
 
-from tuner import cli_options, data_rcv1, tables
-from tuner.data import DATASETS, DatasetSpec, describe, load
-from tuner.data_published import MissingData
+from tuner.cli import options
+from tuner.data import rcv1 as rcv1_file
+from tuner.data.datasets import DATASETS, DatasetSpec, describe, load
+from tuner.data.published import MissingData
 from tuner.errors import UserError
-from tuner.loop import train
 from tuner.model import load_model
+from tuner.text import NEAR
+from tuner.training.loop import train
 
 # --- svhn --------------------------------------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ def plant(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def rcv1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    monkeypatch.setattr(data_rcv1, "N_DOCUMENTS", N_DRAWN)
+    monkeypatch.setattr(rcv1_file, "N_DOCUMENTS", N_DRAWN)
     return tmp_path, plant(tmp_path)
 
 
@@ -118,7 +120,7 @@ def test_rcv1_is_the_documents_of_one_root_in_either_sampling(name: str, rcv1: t
     x_ND, classes = expected(planted, order)
     assert found.shape == (2000,)
     assert np.allclose(found.x_ND.numpy(), x_ND, atol=1e-4)
-    assert [data_rcv1.ROOTS[y] for y in found.y_N.tolist()] == classes
+    assert [rcv1_file.ROOTS[y] for y in found.y_N.tolist()] == classes
     lengths = found.x_ND.norm(dim=1)
     assert lengths[lengths > 0].numpy() == pytest.approx(np.sqrt(2000), rel=1e-5)
     assert replace(describe(DatasetSpec(name=name), folder), n_samples=N_DRAWN) == found.spec
@@ -128,7 +130,7 @@ def test_rcv1_is_the_documents_of_one_root_in_either_sampling(name: str, rcv1: t
 def test_rcv1_is_made_once(rcv1: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, _ = rcv1
     load(DatasetSpec(name="rcv1_4"), folder)
-    monkeypatch.setattr(data_rcv1, "fetch", None)
+    monkeypatch.setattr(rcv1_file, "fetch", None)
     monkeypatch.setattr("sklearn.datasets.fetch_rcv1", None)
     assert len(load(DatasetSpec(name="rcv1_4", limit=50), folder).x_ND) == 50
 
@@ -155,11 +157,11 @@ def test_damaged_files_of_scikit_learn_are_named(tmp_path: Path) -> None:
 
 
 def test_the_shell_completes_every_data_set() -> None:
-    assert (*DATASETS, "npz:", "csv:") == cli_options.DATASETS
+    assert (*DATASETS, "npz:", "csv:") == options.DATASETS
 
 
 def test_every_table_says_that_rcv1_4_is_not_the_papers_set() -> None:
-    assert set(tables.NEAR) == {name for name in DATASETS if name.startswith("rcv1")}
+    assert set(NEAR) == {name for name in DATASETS if name.startswith("rcv1")}
 
 
 # --- any width ---------------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ from tuner.models.ae import place_centers
 from tuner.models.dec import kl_to_target, renew_target, sharpened, student_t
 
 from tuner.draws import Draws
-from tuner.engine import Settings, Solo, terms_on
-from tuner.loop import train
 from tuner.model import Batch, load_model
+from tuner.training.engine import Settings, terms_on
+from tuner.training.loop import train
+from tuner.training.solo import Solo
 
 MODEL = load_model("dec")
 DATA = blobs(n_samples=24)

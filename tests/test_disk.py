@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tuner import checkpoint
-from tuner.data import DatasetSpec, load
-from tuner.disk import Budget, Sizes, sizes, too_little
-from tuner.loop import train
+from tuner.data.datasets import DatasetSpec, load
 from tuner.model import load_model
-from tuner.spec import read_space
-from tuner.trial import Trainer, checkpoint_file, weights_file
+from tuner.runs.paths import checkpoint_file, weights_file
+from tuner.search.budget import Budget, Sizes, sizes, too_little
+from tuner.search.trainer import Trainer
+from tuner.space.reader import read_space
+from tuner.training import checkpoint
+from tuner.training.loop import train
 
 SPACE = """
 model: {model}

@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 from interrupted import a_killed_run
 
-from tuner import doctor, probe
-from tuner.cli import DONE, OURS, THEIRS, main
-from tuner.doctor import ORDER, Check, Checkup, Node
-from tuner.driver import SearchOptions, resume, search
+from tuner.cli.app import main
+from tuner.cli.options import DONE, OURS, THEIRS
 from tuner.errors import UserError
-from tuner.spec import read_space
+from tuner.machines import doctor, probe
+from tuner.machines.doctor import ORDER, Check, Checkup, Node
+from tuner.service.driver import SearchOptions, search
+from tuner.service.resume import resume
+from tuner.space.reader import read_space
 
 Checks = dict[str, dict[str, str]]
 
@@ -235,8 +237,9 @@ def test_a_search_on_a_cluster_and_one_that_goes_on_there_ask_its_nodes_first(
         asked.append(what)
         raise UserError("b has another version")
 
-    monkeypatch.setattr("tuner.doctor.check_nodes", refuse)
-    monkeypatch.setattr("tuner.driver.join", lambda address: cluster)
+    monkeypatch.setattr("tuner.machines.doctor.check_nodes", refuse)
+    for module in ("driver", "resume"):
+        monkeypatch.setattr(f"tuner.service.{module}.join", lambda address: cluster)
     folder = a_killed_run(tmp_path) if goes_on else tmp_path / "runs" / "new"
     with pytest.raises(UserError, match="b has another version"):
         resume(folder) if goes_on else search(read_space("kmeans"), SearchOptions(out=folder.parent, name="new"))
@@ -289,7 +292,7 @@ def test_where_the_dashboard_listens_is_told(url: str | None, state: str) -> Non
     ],
 )
 def test_the_login_of_wandb_is_told(mode: str, why: str | None, state: str, todo: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.wandb_runs.why_offline", lambda: why)
+    monkeypatch.setattr("tuner.trackers.wandb.why_offline", lambda: why)
     check = doctor._wandb(mode)
     assert check.state == state and todo in check.todo
 
@@ -307,7 +310,7 @@ def test_the_command_prints_a_table_and_ends_with_1_where_there_is_a_problem(
         asked.append(what)
         return [Check(name="storage", state=state, said="/shared [dim]", todo="Share it.")]
 
-    monkeypatch.setattr("tuner.doctor.examine", examine)
+    monkeypatch.setattr("tuner.machines.doctor.examine", examine)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     words = ["--address", "10.0.0.1:6379", "--nodes", "3", "--out", "/shared", "--dataset", "mnist", "--data-root", "/data"]
     assert main(["doctor", *words]) == code

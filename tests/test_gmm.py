@@ -9,11 +9,11 @@ from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture
 from torch.distributions import MultivariateNormal, Normal
 
-from tuner.cluster import Mixture, em, gmm, log_gauss, log_joint, responsibilities, weigh
-from tuner.data import Data
+from tuner.clustering import Mixture, em, gmm, log_gauss, log_joint, responsibilities, weigh
+from tuner.data.datasets import Data
 from tuner.draws import Draws
-from tuner.loop import train
 from tuner.model import load_model
+from tuner.training.loop import train
 
 X_ND = torch.as_tensor(load_digits().data[:, 8:40] / 16)  # some pixels never vary
 Y_N = torch.as_tensor(load_digits().target)

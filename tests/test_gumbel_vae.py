@@ -10,9 +10,9 @@ from steps import step_of
 from torch.distributions import Categorical, Normal, kl_divergence
 from tuner.models.gumbel_vae import cool, infer, relax
 
-from tuner.loop import train
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.training.loop import train
 
 MODEL = load_model("gumbel_vae")
 DATA = blobs(n_samples=24)

@@ -8,13 +8,13 @@ import torch
 from blobs import blobs
 from lanes import apart, packed, solo
 
+from tuner.data.labels import labelled_of
 from tuner.draws import Draws
 from tuner.errors import UserError
-from tuner.labelled import labelled_of
-from tuner.loop import check_fits, train
 from tuner.model import load_model
-from tuner.pack_width import stretches
-from tuner.spec import read_space
+from tuner.space.reader import read_space
+from tuner.training.loop import check_fits, train
+from tuner.training.widths import stretches
 
 MODEL = load_model("m2")
 DATA = blobs()

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from stubs import Stubs
 
-from tuner import launch, layout
-from tuner.cli import THEIRS, main
+from tuner import layout
+from tuner.cli.app import main
+from tuner.cli.options import THEIRS
+from tuner.machines import launch
 
 CLUSTERS = layout.folder("clusters")
 Tuner = Callable[..., tuple[int, str, str]]

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tuner import lock
+from tuner import layout
 from tuner.errors import UserError
-from tuner.lock import LOCK, RunLock, holder_of
+from tuner.runs import lock
+from tuner.runs.lock import LOCK, RunLock, holder_of
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from tuner.lock import RunLock
+from tuner.runs.lock import RunLock
 RunLock(Path(sys.argv[1])).acquire()
 print('held', flush=True)
 time.sleep(60)
@@ -26,7 +27,7 @@ time.sleep(60)
 
 def holder(folder: Path) -> subprocess.Popen[str]:
     """Another process that holds the lock."""
-    root = str(Path(lock.__file__).parent.parent)
+    root = str(layout.ROOT)
     command = [sys.executable, "-c", HOLD, str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root})
     assert process.stdout is not None and process.stdout.readline() == "held\n"
@@ -85,8 +86,8 @@ def test_a_held_lock_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_driver_that_was_taken_for_dead_ends_when_it_wakes(tmp_path: Path) -> None:
-    root = str(Path(lock.__file__).parent.parent)
-    quick = HOLD.replace("import sys, time", "import sys, time, tuner.lock\ntuner.lock.BEAT_S = 0.05")
+    root = str(layout.ROOT)
+    quick = HOLD.replace("import sys, time", "import sys, time\nfrom tuner.runs import lock\nlock.BEAT_S = 0.05")
     command = [sys.executable, "-c", quick, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root})
     try:

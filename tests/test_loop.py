@@ -8,8 +8,8 @@ import torch
 from blobs import blobs
 
 from tuner.errors import UserError
-from tuner.loop import planned_epochs, train
 from tuner.model import load_model
+from tuner.training.loop import planned_epochs, train
 
 DATA = blobs()
 

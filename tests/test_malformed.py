@@ -35,9 +35,11 @@ from malformed import (
     studies,
 )
 
-from tuner import driver, ray_cluster
-from tuner.cli import DONE, THEIRS, main
-from tuner.record import read_run
+from tuner.cli.app import main
+from tuner.cli.options import DONE, THEIRS
+from tuner.machines import cluster
+from tuner.runs.results import read_run
+from tuner.service import driver, resume
 
 MOST_CHARACTERS = 6_000  # of a message: some lines, whatever is in the file
 
@@ -59,9 +61,10 @@ def nobody() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
-        patch.setattr(ray_cluster, "start_ray_early", lambda address=None: None)
-        patch.setattr(ray_cluster, "join", too_late)
+        patch.setattr(cluster, "start_ray_early", lambda address=None: None)
+        patch.setattr(cluster, "join", too_late)
         patch.setattr(driver, "join", too_late)
+        patch.setattr(resume, "join", too_late)
         for name in ("TUNER_DATA", "RAY_API_SERVER_ADDRESS", "FORCE_COLOR"):
             patch.delenv(name, raising=False)
         yield

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tuner.dryrun import dead_weights, redundant_weights
 from tuner.errors import UserError
 from tuner.model import load_model
+from tuner.training.dryrun import dead_weights, redundant_weights
 
 AAE = load_model("aae_unsup")
 ALL = frozenset(AAE.terms)

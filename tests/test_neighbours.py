@@ -10,13 +10,13 @@ from lanes import packed
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from tuner import neighbours
-from tuner.data import Data
+from tuner.data.datasets import Data
 from tuner.draws import Draws
-from tuner.loop import train
 from tuner.metrics import KNN_ERRORS
 from tuner.model import load_model
-from tuner.neighbours import NEIGHBOURHOODS, held_out, knn_errors, neighbourhoods, silhouette
+from tuner.training import neighbours
+from tuner.training.loop import train
+from tuner.training.neighbours import NEIGHBOURHOODS, held_out, knn_errors, neighbourhoods, silhouette
 
 DATA, MODEL = blobs(), load_model("ae")
 

@@ -11,11 +11,11 @@ from blobs import blobs
 from lanes import apart, packed, solo
 from torch.func import functional_call, stack_module_state, vmap
 
-from tuner.data import Data
+from tuner.data.datasets import Data
 from tuner.errors import UserError
-from tuner.loop import train
 from tuner.model import DataSpec, load_model
 from tuner.nn import Double, Planes, by_rows, decoder, encoder, halvings
+from tuner.training.loop import train
 
 CONV = SimpleNamespace(network="conv", channels=4)
 IMAGES = pytest.mark.parametrize("shape", [(8, 8), (16, 16), (28, 28), (32, 32), (5, 9)])

@@ -31,9 +31,10 @@ parameters:
 """
 SEARCH = """
 import sys
-from tuner import cli, trial
-trial.CHECKPOINT_EVERY_S = 0.0
-sys.exit(cli.main(sys.argv[1:]))
+from tuner.cli import app
+from tuner.search import trainer
+trainer.CHECKPOINT_EVERY_S = 0.0
+sys.exit(app.main(sys.argv[1:]))
 """
 LINES_BEFORE, LIMIT_S = 30, 240
 

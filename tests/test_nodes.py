@@ -13,13 +13,14 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from tuner import probe
-from tuner.driver import Outcome, SearchOptions, search
-from tuner.quarantine import IN_A_ROW
-from tuner.ray_cluster import protect_token
-from tuner.same_code import OtherCode
-from tuner.spec import read_space
-from tuner.trial import Job, Report, trainable
+from tuner.machines import probe
+from tuner.machines.cluster import protect_token
+from tuner.machines.versions import OtherCode
+from tuner.search.trainer import Report
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.space.reader import read_space
+from tuner.tune.actor import Job, trainable
+from tuner.tune.quarantine import IN_A_ROW
 
 SPACE = """
 model: kmeans
@@ -74,7 +75,7 @@ def run(tmp_path: Path, cluster: Cluster) -> Outcome:
 def test_a_node_where_trials_keep_dying_gets_no_more_and_no_trial_is_lost_through_it(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tuner.trial.Trainer", lambda **given: Script(given["folder"]))
+    monkeypatch.setattr("tuner.search.trainer.Trainer", lambda **given: Script(given["folder"]))
     bad = cluster.add_node(**ROOM, env_vars={"BAD": "1"})
     with caplog.at_level(logging.WARNING, logger="tuner"):
         outcome = run(tmp_path, cluster)

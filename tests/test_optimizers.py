@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tuner.model import SGD, Adam, RMSprop
-from tuner.optimizers import MOMENTS, move, rate_type
+from tuner.training.optimizers import MOMENTS, move, rate_type
 
 NUMBERS = {
     Adam: {"beta1": 0.8, "beta2": 0.99, "eps": 1e-7},

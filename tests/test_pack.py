@@ -9,12 +9,12 @@ from blobs import blobs
 from lanes import apart, distance, packed, record, solo
 from test_conformance import short, yardstick
 
-from tuner import checkpoint
-from tuner import pack as pack_module
 from tuner.errors import UserError
-from tuner.loop import train
 from tuner.model import RMSprop, load_model
-from tuner.pool import Pool, Widths
+from tuner.training import checkpoint
+from tuner.training import pack as pack_module
+from tuner.training.loop import train
+from tuner.training.pool import Pool, Widths
 
 DATA = blobs()
 AAE = load_model("aae_unsup")

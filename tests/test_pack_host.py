@@ -9,14 +9,14 @@ import pytest
 import torch
 from ray.exceptions import OutOfMemoryError
 
-from tuner import packed
-from tuner.data import DatasetSpec
+from tuner.data.datasets import DatasetSpec
 from tuner.errors import UserError
 from tuner.model import load_model
-from tuner.pack import Pack
-from tuner.pack_host import PackHost
-from tuner.spec import read_space
-from tuner.trial import Trainer
+from tuner.search.trainer import Trainer
+from tuner.space.reader import read_space
+from tuner.training.pack import Pack
+from tuner.tune import pack_client
+from tuner.tune.pack_host import PackHost
 
 SPACE = """
 model: aae_unsup
@@ -168,10 +168,10 @@ def test_a_host_that_was_killed_for_want_of_memory_is_asked_for_narrower_packs(t
 
             return SimpleNamespace(remote=lambda *given: lambda: call(*given))
 
-    monkeypatch.setattr(packed, "ray", SimpleNamespace(get=lambda asked: asked()))
-    monkeypatch.setattr(packed.PackedTrainer, "_emptiest", lambda self, trial: Killed())
-    monkeypatch.setattr(packed, "RESTART_S", 0.0)
-    reports = packed.PackedTrainer(hosts=("h",))(0, config(trainer))
+    monkeypatch.setattr(pack_client, "ray", SimpleNamespace(get=lambda asked: asked()))
+    monkeypatch.setattr(pack_client.PackedTrainer, "_emptiest", lambda self, trial: Killed())
+    monkeypatch.setattr(pack_client, "RESTART_S", 0.0)
+    reports = pack_client.PackedTrainer(hosts=("h",))(0, config(trainer))
     assert [report.line["epoch"] for report in reports] == [1, 2, 3]
     assert [most for name, *most in asked if name == "join"] == [[None], [4], [2]]
 
@@ -180,7 +180,7 @@ def test_a_trial_alone_that_is_too_large_for_the_memory_fails(trainer: Trainer, 
     def full(self, *batch):  # type: ignore[no-untyped-def]
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("tuner.engine.Solo.step", full)
+    monkeypatch.setattr("tuner.training.solo.Solo.step", full)
     host = PackHost(trainer, 2)
     host.join(0, config(trainer), 0)
     with pytest.raises(torch.OutOfMemoryError):

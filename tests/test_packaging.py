@@ -68,7 +68,7 @@ def test_the_wheel_holds_every_model_and_space_inside_the_package_and_nothing_be
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"tuner/models/{name}.py" for name in MODELS} <= names
     assert {f"tuner/search_spaces/{name}.yaml" for name in SPACES} <= names
-    assert {f"tuner/{path.name}" for path in (ROOT / "tuner").glob("*.py")} <= names
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "tuner").rglob("*.py")} <= names
     clusters = {f"tuner/clusters/{path.name}" for path in (ROOT / "clusters").iterdir() if path.is_file()}
     assert clusters <= names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tuner"}
@@ -80,7 +80,7 @@ def test_the_installed_tuner_lists_every_model(tuner: Run) -> None:
     assert all(name in done.stdout for name in MODELS)
 
 
-CHECK = "import sys; from tuner.cli import main; sys.exit(max(main(['check', name, '--dataset', 'digits']) for name in sys.argv[1:]))"
+CHECK = "import sys; from tuner.cli.app import main; sys.exit(max(main(['check', name, '--dataset', 'digits']) for name in sys.argv[1:]))"
 
 
 def test_the_installed_tuner_checks_every_shipped_space(installed: Run) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tuner import checkpoint
-from tuner.driver import Outcome, SearchOptions, resume, search
-from tuner.pack_width import best_width, shapes
-from tuner.packed import chosen_width
-from tuner.ray_cluster import Cluster, Share
-from tuner.record import read_lines
-from tuner.searcher import StudySearch
-from tuner.spec import Options, read_space
-from tuner.trial import checkpoint_file
+from tuner.machines.cluster import Cluster, Share
+from tuner.runs.journal import read_lines
+from tuner.runs.paths import checkpoint_file
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.service.resume import resume
+from tuner.space.reader import Options, read_space
+from tuner.training import checkpoint
+from tuner.training.widths import best_width
+from tuner.tune.pack_client import chosen_width, shapes
+from tuner.tune.searcher import StudySearch
 
 SPACE = """
 model: aae_unsup
@@ -112,7 +113,7 @@ class Stops:
 def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tuner.trial.CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr("tuner.search.trainer.CHECKPOINT_EVERY_S", 0.0)
     first = run(tmp_path, 3, Stops())
     assert first.status == "stopped"
     before = epochs_of(first)
@@ -154,7 +155,7 @@ def test_a_pack_is_no_wider_than_the_trials_of_a_host(tmp_path: Path) -> None:
 
 
 def test_a_model_without_a_batch_loop_trains_alone() -> None:
-    from tuner.data import DatasetSpec, load
+    from tuner.data.datasets import DatasetSpec, load
     from tuner.model import load_model
 
     model = load_model("kmeans")

@@ -10,16 +10,16 @@ from blobs import blobs
 from lanes import apart, record, solo
 from test_conformance import short, tiny, yardstick
 
-from tuner.driver import SearchOptions, search
 from tuner.errors import UserError
-from tuner.loop import train
+from tuner.machines.cluster import Cluster
 from tuner.model import load_model, model_names
-from tuner.pool import Pool, Widths
-from tuner.pretraining_cache import PretrainingCache, _with_siblings
-from tuner.ray_cluster import Cluster
-from tuner.record import read_lines
-from tuner.spec import read_space
-from tuner.trial import Trainer
+from tuner.runs.journal import read_lines
+from tuner.search.trainer import Trainer
+from tuner.service.driver import SearchOptions, search
+from tuner.space.reader import read_space
+from tuner.training.loop import train
+from tuner.training.pool import Pool, Widths
+from tuner.training.pretraining import PretrainingCache, _with_siblings
 
 DATA = blobs()
 DEC = load_model("dec")

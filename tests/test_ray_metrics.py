@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli import DONE, main
-from tuner.driver import SearchOptions, search
-from tuner.ray_cluster import Cluster
-from tuner.run_files import STATES
-from tuner.spec import read_space
+from tuner.cli.app import main
+from tuner.cli.options import DONE
+from tuner.machines.cluster import Cluster
+from tuner.runs.validation import STATES
+from tuner.service.driver import SearchOptions, search
+from tuner.space.reader import read_space
 
 SPACE = """
 model: kmeans

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tuner.errors import UserError
-from tuner.record import Journal, Listeners, Run, TrialEnd, list_runs, read_lines, read_run
+from tuner.runs.events import Listeners, Run, TrialEnd
+from tuner.runs.journal import Journal, read_lines
+from tuner.runs.results import list_runs, read_run
 
 
 def epoch(trial: int, number: int, acc: float | None = None, phase: str = "train") -> dict[str, Any]:

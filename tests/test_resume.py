@@ -19,23 +19,27 @@ import pytest
 import yaml
 from test_search import CONDITIONAL, play, space
 
-from tuner import checkpoint, trial
-from tuner.data import load
-from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
+from tuner.data.datasets import load
 from tuner.errors import UserError
-from tuner.lock import LOCK
-from tuner.loop import train
+from tuner.machines.cluster import Cluster
 from tuner.model import load_model
-from tuner.ray_cluster import Cluster
-from tuner.record import Listeners, OpenTrial, Past, Run, TrialEnd, read_lines, read_run
-from tuner.resumable import ahead
-from tuner.resume import asked_in, write_study
-from tuner.scheduler import Halving
-from tuner.searcher import STUDY, StudySearch, open_storage
-from tuner.space import Asha, Metric
-from tuner.spec import read_space
-from tuner.trial import checkpoint_file
-from tuner.tune_callback import TuneCallback
+from tuner.runs.events import Listeners, OpenTrial, Past, Run, TrialEnd
+from tuner.runs.journal import read_lines
+from tuner.runs.lock import LOCK
+from tuner.runs.paths import STUDY, checkpoint_file
+from tuner.runs.results import read_run
+from tuner.search import trainer
+from tuner.search.checkpoints import ahead
+from tuner.search.study import asked_in, open_storage, write_study
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.service.resume import ResumeOptions, resume
+from tuner.space.reader import read_space
+from tuner.space.spec import Asha, Metric
+from tuner.training import checkpoint
+from tuner.training.loop import train
+from tuner.tune.asha import Halving
+from tuner.tune.callback import TuneCallback
+from tuner.tune.searcher import StudySearch
 
 SPACE = """
 model: kmeans
@@ -72,7 +76,7 @@ def through(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Outco
 
 @pytest.fixture
 def always_checkpointed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY_S", 0.0)
 
 
 class Heard:
@@ -124,10 +128,10 @@ KILLED = """
 import sys
 from pathlib import Path
 from test_resume import Heard
-from tuner import trial
-from tuner.driver import SearchOptions, search
-from tuner.spec import read_space
-trial.CHECKPOINT_EVERY_S = 0.0
+from tuner.search import trainer
+from tuner.service.driver import SearchOptions, search
+from tuner.space.reader import read_space
+trainer.CHECKPOINT_EVERY_S = 0.0
 search(read_space(sys.argv[1]), SearchOptions(out=Path(sys.argv[2]), name="s", address=sys.argv[3], listeners=(Heard((2, 1), 9),)))
 """
 

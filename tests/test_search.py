@@ -21,19 +21,24 @@ import pytest
 import torch
 import yaml
 
-from tuner import checkpoint, ray_cluster
-from tuner.data import DatasetSpec
-from tuner.data_raw import data_root
-from tuner.driver import Outcome, SearchOptions, search
+from tuner.data.datasets import DatasetSpec
+from tuner.data.raw import data_root
 from tuner.errors import UserError
-from tuner.quarantine import Quarantine
-from tuner.ray_cluster import Cluster, Share
-from tuner.record import read_lines
-from tuner.searcher import STUDY, StudySearch, open_storage, trial_seed, worst
-from tuner.space import Resources, Spec
-from tuner.spec import Options, read_space
-from tuner.trial import Report, Trainer, checkpoint_file, weights_file
-from tuner.tune_callback import only_the_trial_is_lost, reason_of
+from tuner.machines import cluster
+from tuner.machines.cluster import Cluster, Share
+from tuner.runs.journal import read_lines
+from tuner.runs.paths import STUDY, checkpoint_file, weights_file
+from tuner.search.proposals import trial_seed, worst
+from tuner.search.study import open_storage
+from tuner.search.trainer import Report, Trainer
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.space.reader import Options, read_space
+from tuner.space.spec import Resources, Spec
+from tuner.training import checkpoint
+from tuner.tune.failures import reason_of
+from tuner.tune.patches import only_the_trial_is_lost
+from tuner.tune.quarantine import Quarantine
+from tuner.tune.searcher import StudySearch
 
 SPACE = """
 model: kmeans
@@ -164,7 +169,7 @@ class Script:
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> Callable[..., None]:
     def put(*plans: str) -> None:
-        monkeypatch.setattr("tuner.trial.Trainer", lambda **given: Script(given["folder"], plans))
+        monkeypatch.setattr("tuner.search.trainer.Trainer", lambda **given: Script(given["folder"], plans))
 
     return put
 
@@ -323,7 +328,7 @@ def test_a_journal_that_cannot_be_written_ends_the_search_as_failed(
     def full(self: object, trial: int, line: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tuner.record.Journal.epoch_ended", full)
+    monkeypatch.setattr("tuner.runs.journal.Journal.epoch_ended", full)
     with pytest.raises(OSError, match="No space left on device"):
         run_search(one_at_a_time(space(tmp_path)), tmp_path / "runs", heard)
     assert heard.events[-1] == ("search_ended", ("failed",))
@@ -675,22 +680,22 @@ def test_the_tokens_file_is_readable_to_its_owner_alone(tmp_path: Path, monkeypa
     path = tmp_path / "ray" / "auth_token"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    ray_cluster.protect_token()
+    cluster.protect_token()
     token = path.read_text()
     assert (path.stat().st_mode & 0o777, len(token)) == (0o600, 64)
     path.chmod(0o644)
-    ray_cluster.protect_token()
+    cluster.protect_token()
     assert (path.stat().st_mode & 0o777, path.read_text()) == (0o600, token)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path / "below"))
     with pytest.raises(
         UserError, match=r"Ray's token cannot be kept in .*below: .* Set RAY_AUTH_TOKEN_PATH to a file that can be written\."
     ):
-        ray_cluster.protect_token()
+        cluster.protect_token()
 
 
 def test_a_search_starts_ray_with_its_token_on_and_its_dashboard_on_loopback(cluster: Cluster) -> None:
     assert os.environ["RAY_AUTH_MODE"] == "token"
-    assert ray_cluster.token_file().stat().st_mode & 0o077 == 0
+    assert cluster.token_file().stat().st_mode & 0o077 == 0
     dashboard = cluster.dashboard()
     assert dashboard is not None
     assert dashboard["url"].startswith("http://127.0.0.1:")

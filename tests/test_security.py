@@ -12,7 +12,7 @@ from safetensors import safe_open
 from tuner import layout
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [*ROOT.glob("tuner/*.py"), *layout.folder("models").glob("*.py"), *layout.folder("clusters").glob("*.py")]
+SOURCES = [*ROOT.glob("tuner/**/*.py"), *layout.folder("models").glob("*.py"), *layout.folder("clusters").glob("*.py")]
 RUN_CODE = {
     *("eval", "exec", "compile", "__import__", "os.system", "os.popen"),
     *("torch.load", "torch.save", "torch.jit.load", "joblib.load"),
@@ -20,7 +20,7 @@ RUN_CODE = {
     *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"),
 }
 # What this program has written itself a moment before, within one Ray.
-OURS = {("trial.py", "pickle.loads"), ("tune_callback.py", "ray.cloudpickle.loads")}
+OURS = {("actor.py", "pickle.loads"), ("failures.py", "ray.cloudpickle.loads")}
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:

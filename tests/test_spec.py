@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data_published import KNOWN
+from tuner.data.published import KNOWN
 from tuner.errors import UserError
 from tuner.model import load_model
-from tuner.spec import METHODS, Asha, Options, Resources, Spec, read_space, set_values, space_names
+from tuner.space.keys import METHODS
+from tuner.space.parameters import set_values
+from tuner.space.reader import Options, read_space, space_names
+from tuner.space.spec import Asha, Resources, Spec
 
 ACC = "{name: acc, goal: maximize}"
 

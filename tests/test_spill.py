@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import UserError
-from tuner.record import JOURNAL, SPEC, STUDY, read_lines
-from tuner.spill import RunFiles, bring_back
-from tuner.study_file import StudyFile
+from tuner.runs.files import RunFiles, bring_back
+from tuner.runs.journal import read_lines
+from tuner.runs.paths import JOURNAL, SPEC, STUDY
+from tuner.search.study import StudyFile
 
 
 @pytest.fixture

@@ -12,17 +12,20 @@ from typing import Any
 import optuna
 import pytest
 
-from tuner import orders
-from tuner.driver import Outcome, ResumeOptions, SearchOptions, resume, search
 from tuner.errors import UserError
-from tuner.orders import Order
-from tuner.ray_cluster import Cluster
-from tuner.record import read_lines, read_run
-from tuner.searcher import STUDY, open_storage
-from tuner.space import Spec
-from tuner.spec import read_space
-from tuner.steering import keep_for_resume
-from tuner.wanted import read_wanted
+from tuner.machines.cluster import Cluster
+from tuner.runs import orders
+from tuner.runs.journal import read_lines
+from tuner.runs.orders import Order
+from tuner.runs.paths import STUDY
+from tuner.runs.results import read_run
+from tuner.search.study import open_storage
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.service.resume import ResumeOptions, resume
+from tuner.service.steering import keep_for_resume
+from tuner.space.reader import read_space
+from tuner.space.request import read_wanted
+from tuner.space.spec import Spec
 
 SPACE = """
 model: kmeans

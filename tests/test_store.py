@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from stores import Server, journal
 
-from tuner import store_lock, uploads
-from tuner.downloads import bring, bring_all
 from tuner.errors import UserError
-from tuner.lock import LOCK
-from tuner.store import Store, local_place
-from tuner.uploads import Uploads, place_of_runs
+from tuner.runs.lock import LOCK
+from tuner.stores import lock, uploads
+from tuner.stores.downloads import bring, bring_all
+from tuner.stores.store import Store, local_place
+from tuner.stores.uploads import Uploads, place_of_runs
 
 pytest_plugins = ["store_fixtures"]
 
@@ -22,8 +22,8 @@ pytest_plugins = ["store_fixtures"]
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(uploads, "EVERY_S", 3600.0)  # passes are made by hand
-    monkeypatch.setattr(store_lock, "SETTLE_S", 0.0)
-    monkeypatch.setattr(store_lock, "BEAT_S", 0.0)
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
+    monkeypatch.setattr(lock, "BEAT_S", 0.0)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 
@@ -147,14 +147,14 @@ def test_a_second_driver_is_refused_and_a_dead_ones_lock_is_taken_over(uri: str,
     elsewhere(store)
     with pytest.raises(UserError, match=r"process 1 on elsewhere: .* given up 180 s after its last sign of life, which was \d s ago\."):
         Uploads(folder, store).__enter__()
-    monkeypatch.setattr(store_lock, "DEAD_AFTER_S", -1.0)
+    monkeypatch.setattr(lock, "DEAD_AFTER_S", -1.0)
     with Uploads(folder, store):
         assert json.loads(store.read(LOCK))["pid"] == os.getpid()
 
 
 def test_of_two_that_begin_at_once_the_second_to_write_is_let_in(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, store = a_run(uri)
-    monkeypatch.setattr(store_lock.time, "sleep", lambda seconds: elsewhere(store))
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: elsewhere(store))
     with pytest.raises(UserError, match="process 1 on elsewhere"):
         Uploads(folder, store).__enter__()
 

@@ -12,18 +12,20 @@ import pytest
 from stores import Server, journal
 from test_resume import Heard, always_checkpointed, one_at_a_time, same, through  # noqa: F401 - fixtures
 
-from tuner import cli, store_lock
-from tuner.cli import DONE, INTERRUPTED, THEIRS, main
-from tuner.driver import Outcome
-from tuner.record import read_run
-from tuner.store import Store, local_place
+from tuner.cli import app
+from tuner.cli.app import main
+from tuner.cli.options import DONE, INTERRUPTED, THEIRS
+from tuner.runs.results import read_run
+from tuner.service.driver import Outcome
+from tuner.stores import lock
+from tuner.stores.store import Store, local_place
 
 pytest_plugins = ["store_fixtures"]
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(store_lock, "SETTLE_S", 0.0)
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
@@ -38,7 +40,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = Store(uri).at("s")
-    monkeypatch.setattr(cli, "_mirror", lambda mode, console: Heard((4, 5)))
+    monkeypatch.setattr(app, "_mirror", lambda mode, console: Heard((4, 5)))
     assert main(["search", "--space", str(one_at_a_time(tmp_path)), "--out", uri, "--name", "s"]) == INTERRUPTED
     said = capsys.readouterr()
     folder = local_place(uri) / "s"
@@ -57,7 +59,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     assert main(["show", store.uri, "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
     again = Heard()
-    monkeypatch.setattr(cli, "_mirror", lambda mode, console: again)
+    monkeypatch.setattr(app, "_mirror", lambda mode, console: again)
     assert main(["resume", "s", "--out", uri]) == DONE
     assert again.started == [4, 5, 6, 7] and again.epochs[0] == (4, 6)
     same(folder, through.folder)
@@ -86,7 +88,7 @@ def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
                 server.stop()
 
     uri = server.uri(f"bucket/{tmp_path.name}")
-    monkeypatch.setattr(cli, "_mirror", lambda mode, console: GoesAway())
+    monkeypatch.setattr(app, "_mirror", lambda mode, console: GoesAway())
     try:
         command = ["search", "--space", str(one_at_a_time(tmp_path)), "--out", uri, "--name", "s", "--trials", "2", "--epochs", "2"]
         assert main(command) == DONE
@@ -99,7 +101,7 @@ def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
     assert said.err.endswith(f" To send them: tuner resume {folder.relative_to(tmp_path)}\n")
     assert read_run(folder).status == "done"
     assert main(["resume", str(folder)]) == THEIRS, "its lock is still there, and this process has it"
-    monkeypatch.setattr(store_lock, "DEAD_AFTER_S", 0.0)
+    monkeypatch.setattr(lock, "DEAD_AFTER_S", 0.0)
     assert main(["resume", str(folder)]) == DONE
     assert capsys.readouterr().out.endswith(f"All of it is in {place}/ too.\n")
     assert journal(Store(uri).at("s")) == (folder / "results.jsonl").read_bytes()

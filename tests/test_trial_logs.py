@@ -14,15 +14,15 @@ import pytest
 from test_spill import begun, cache, opened  # noqa: F401 - a fixture among them
 from typer.testing import CliRunner
 
-from tuner import said
-from tuner.clean import clean
-from tuner.cli import app
-from tuner.driver import Outcome, SearchOptions, search
-from tuner.ray_cluster import Cluster
-from tuner.said import Said, heard_alone, heard_by
-from tuner.spec import read_space
-from tuner.spill import bring_back
-from tuner.trial import Trainer
+from tuner import capture
+from tuner.capture import Said, heard_alone, heard_by
+from tuner.cli.app import app
+from tuner.machines.cluster import Cluster
+from tuner.runs.clean import clean
+from tuner.runs.files import bring_back
+from tuner.search.trainer import Trainer
+from tuner.service.driver import Outcome, SearchOptions, search
+from tuner.space.reader import read_space
 
 SPACE = """
 model: dec
@@ -74,7 +74,7 @@ class Talks(Trainer):
 
 @pytest.fixture
 def talks(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
-    monkeypatch.setattr("tuner.trial.Trainer", Talks)
+    monkeypatch.setattr("tuner.search.trainer.Trainer", Talks)
 
 
 def run(folder: Path, pack: str, last: int) -> Outcome:
@@ -190,16 +190,16 @@ def test_what_is_said_is_still_printed_logged_and_warned_of(capsys: pytest.Captu
 def test_of_much_that_is_said_some_is_kept_and_the_rest_counted() -> None:
     trial = Said()
     with heard_by(trial):
-        for number in range(said.LINES + 7):
+        for number in range(capture.LINES + 7):
             print(number)
-    assert messages(trial)[-2:] == [str(said.LINES - 1), "7 further lines of this epoch were not kept"]
+    assert messages(trial)[-2:] == [str(capture.LINES - 1), "7 further lines of this epoch were not kept"]
     with heard_by(trial):
-        print("x" * 2 * said.LONGEST)
-        for _ in range(3 * said.LONGEST):
+        print("x" * 2 * capture.LONGEST)
+        for _ in range(3 * capture.LONGEST):
             print("y", end="")
     (one, *more) = messages(trial)
-    assert one.endswith(f"x … of {2 * said.LONGEST} characters")
-    assert len(more) == 3 and sum(map(len, more)) == 3 * said.LONGEST, "a line without an end is not kept in memory as a whole"
+    assert one.endswith(f"x … of {2 * capture.LONGEST} characters")
+    assert len(more) == 3 and sum(map(len, more)) == 3 * capture.LONGEST, "a line without an end is not kept in memory as a whole"
 
 
 def test_every_trial_of_a_process_hears_a_warning_that_python_shows_once() -> None:

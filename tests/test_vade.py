@@ -10,10 +10,10 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from tuner.models.vade import log_gamma
 
 from tuner.draws import Draws
-from tuner.engine import Settings
-from tuner.loop import train
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.training.engine import Settings
+from tuner.training.loop import train
 
 MODEL = load_model("vade")
 DATA = blobs(n_samples=24)

@@ -8,9 +8,9 @@ from sklearn.mixture import GaussianMixture
 from steps import step_of
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from tuner.cluster import Mixture, log_joint
-from tuner.loop import train
+from tuner.clustering import Mixture, log_joint
 from tuner.model import load_model
+from tuner.training.loop import train
 
 MODEL = load_model("vae")
 DATA = blobs(n_samples=60)

@@ -19,10 +19,10 @@ import pytest
 import wandb
 from wandb_files import OfflineRun, payloads, read_run, read_runs
 
-from tuner import wandb_runs
-from tuner.record import OpenTrial, Past, Run, TrialEnd
-from tuner.spec import Options, read_space
-from tuner.wandb_runs import WandbRuns, made_up_id
+from tuner.runs.events import OpenTrial, Past, Run, TrialEnd
+from tuner.space.reader import Options, read_space
+from tuner.trackers import wandb as tracker
+from tuner.trackers.wandb import WandbRuns, made_up_id
 
 ENDS = {0: "complete", 1: "pruned", 2: "collapsed", 3: "diverged", 4: "failed", 5: "stopped"}
 
@@ -255,7 +255,7 @@ def test_what_a_killed_driver_had_not_told_is_told_by_the_next_one(tmp_path: Pat
 
 def test_disabled_writes_nothing_and_imports_nothing(tmp_path: Path) -> None:
     program = (
-        "import sys; from types import SimpleNamespace as N; from pathlib import Path; from tuner.wandb_runs import WandbRuns\n"
+        "import sys; from types import SimpleNamespace as N; from pathlib import Path; from tuner.trackers.wandb import WandbRuns\n"
         f"w = WandbRuns('disabled'); w.search_started(N(folder=Path({str(tmp_path)!r})))\n"
         "w.trial_started(0, {}); w.epoch_ended(0, {}); w.search_ended('done'); print('wandb' in sys.modules)"
     )
@@ -446,7 +446,7 @@ def test_a_resumed_search_goes_on_in_the_same_runs_online(tmp_path: Path, cloud:
 def test_a_cloud_that_vanishes_is_told_once_and_everything_is_recorded_for_later(
     tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wandb_runs, "FINISH_S", 3)
+    monkeypatch.setattr(tracker, "FINISH_S", 3)
     run, said = a_run(tmp_path / "run"), []
     listener = WandbRuns("online", say=said.append)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+ROOT = _PACKAGE.parent  # what has to be on the path for `import tuner`: a checkout, or site-packages
 
 
 def folder(name: str) -> Path:

@@ -19,7 +19,7 @@ Table = NDArray[np.int64]
 LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami")
 ERRORS = ("error", "error_test")  # of the semi-supervised models only
 LABEL_FREE = ("n_used", "largest_share", "confidence")
-# Of neighbourhoods in the latent (tuner/neighbours.py): after a trial's last epoch, and in every one where a search goes by them.
+# Of neighbourhoods in the latent (tuner/training/neighbours.py): after a trial's last epoch, and in every one where a search goes by them.
 SILHOUETTE = "silhouette"
 KNN_ERRORS: Mapping[str, int] = {"knn_error_3": 3, "knn_error_5": 5, "knn_error_10": 10}
 
@@ -113,7 +113,7 @@ def acc(n_KC: Table) -> float:
 
 def acc_vote(n_KC: Table) -> float:
     """Share of samples that are of their cluster's most frequent class (purity). It rises with K, up to 1 at K = N."""
-    return float(n_KC.max(axis=1).sum() / n_KC.sum())
+    return int(n_KC.max(axis=1).sum()) / int(n_KC.sum())
 
 
 def nmi(n_KC: Table) -> float:
@@ -129,7 +129,7 @@ def ari(n_KC: Table) -> float:
     """Rand index adjusted for chance: 1 for equal partitions, 0 by chance, never below -0.5."""
     # Pair counts in float64: their product passes 2^63 from 100,000 samples on.
     both, clusters, classes = (_pairs(counts).sum() for counts in (n_KC, n_KC.sum(axis=1), n_KC.sum(axis=0)))
-    expected = clusters * classes / _pairs(n_KC.sum())
+    expected = clusters * classes / _pairs(np.asarray(n_KC.sum()))
     most = (clusters + classes) / 2
     if most == expected:  # both have one group, or both have one sample to a group: the partitions are equal
         return 1.0

@@ -1,0 +1,4 @@
+"""What is typed and what is printed.
+
+Uses everything below, typer and rich. Start with `app`.
+"""

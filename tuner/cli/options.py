@@ -1,0 +1,161 @@
+"""What the commands share: exit codes, the console, options with their help, and names that the shell completes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tuner import layout
+
+if TYPE_CHECKING:
+    from tuner.space.reader import Options
+
+
+DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+
+class Lasting(Console):
+    """Of a search, which goes on when nobody reads what it prints any more; anything else ends then."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # Python would flush into the pipe once more at the end
+
+
+def new_console(*, stderr: bool = False, lasting: bool = False) -> Console:
+    """Prints text as it is: a formula's brackets are no markup."""
+    return (Lasting if lasting else Console)(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, text: str | Text) -> None:
+    """A sentence: wrapped at words in a terminal, one line anywhere else."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+class Wandb(StrEnum):
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+# --- names that the shell completes ------------------------------------------------------------------------------------
+
+
+def shipped(folder: str, suffix: str) -> dict[str, Path]:
+    """The files of a shipped folder by name. Looked up without importing one: models import torch."""
+    return {path.stem: path for path in sorted(layout.folder(folder).glob(f"*{suffix}")) if not path.stem.startswith("_")}
+
+
+def complete_space(incomplete: str) -> Iterator[str]:
+    yield from (name for name in shipped("search_spaces", ".yaml") if name.startswith(incomplete))
+    yield from (str(path) for path in Path().glob(f"{incomplete}*.yaml"))
+
+
+def complete_model(incomplete: str) -> Iterator[str]:
+    yield from (name for name in shipped("models", ".py") if name.startswith(incomplete))
+
+
+DATASETS = ("digits", "mnist", "usps", "svhn", "rcv1_4", "rcv1_4_first", "npz:", "csv:")
+
+
+def complete_dataset(incomplete: str) -> Iterator[str]:
+    yield from (name for name in DATASETS if name.startswith(incomplete))
+
+
+def complete_run(incomplete: str) -> Iterator[str]:
+    yield from (path.parent.name for path in Path("runs").glob(f"{incomplete}*/spec.json"))
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------------
+
+
+def folder_and_uri(out: str) -> tuple[Path, str | None]:
+    """The folder on this machine that holds the runs, and the place that they are sent to, where `--out` is one."""
+    from tuner.stores.store import is_uri, local_place
+
+    return (local_place(out), out) if is_uri(out) else (Path(out), None)
+
+
+def run_folder(run: str, out: str, *, whole: bool = False) -> Path:
+    """A run's folder by its path or URI, or by its name under `out`. One in a store is brought here: to go on with it if `whole`."""
+    from tuner.stores.store import Store, is_uri
+
+    if is_uri(out) and not is_uri(run):
+        run = Store(out).at(run).uri
+    if is_uri(run):
+        from tuner.stores.downloads import bring
+
+        return bring(run, whole=whole)
+    path = Path(run)
+    if len(path.parts) > 1 or (path / "spec.json").is_file():
+        return path
+    return Path(out).expanduser() / run
+
+
+def as_typed(folder: Path) -> str:
+    """A run as a command takes it: by its name where that is enough."""
+    from tuner.text import near
+
+    return shlex.quote(folder.name if folder.absolute().parent == Path("runs").absolute() else near(folder))
+
+
+# --- options that several commands have --------------------------------------------------------------------------------
+
+WHAT = "A model's name, or a configuration such as a search's best.yaml."
+RUN = "A run's name, or its folder."
+SPACE = "A path, or the name of a space that comes with tuner."
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        help="digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=complete_dataset
+    ),
+]
+Scale = Annotated[str | None, typer.Option(help="What is done to the values: minmax, standard or none.", metavar="HOW")]
+Limit = Annotated[int | None, typer.Option(help="Take so many samples, always the same ones.", metavar="N")]
+Trials = Annotated[int | None, typer.Option(help="How many configurations are tried.", metavar="N")]
+Epochs = Annotated[int | None, typer.Option(help="How many clustering epochs a trial has at most.", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", metavar="N")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where data files live, or are downloaded to.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
+Out = Annotated[str, typer.Option(help="What holds the runs: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI")]
+Name = Annotated[str | None, typer.Option(help="What the run is called. Without it, the space's name and a number.", metavar="NAME")]
+
+
+def given_options(**given: Any) -> Options:
+    from tuner.space.reader import Options
+
+    return Options(**{key: value for key, value in given.items() if value is not None})
+
+
+def examples(*lines: str) -> str:
+    """Commands, each with a remark behind three blanks or none."""
+    parts = [line.partition("   ") for line in lines]
+    return "\n\n".join(["Examples:", *(f"  [bold]{command}[/bold]{gap}{remark}" for command, gap, remark in parts)])
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(new_console(stderr=True), message)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def wandb_mode(given: Wandb | None) -> str:
+    if given is not None:
+        return given.value
+    said = os.environ.get("WANDB_MODE", "").lower()
+    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(said, "online")

@@ -1,0 +1,117 @@
+"""A data set that is read once per machine: whoever needs it first leaves it as files, which all other processes map.
+
+Mapped pages are shared: however many trials train on a machine's CPUs, its memory holds the samples once. The files lie in the temporary
+folder, on the machine itself, where a network folder would be slower than reading anew; the newest `KEPT` data sets stay there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import datasets, files, published, raw, rcv1
+from .datasets import Data, DatasetSpec, load
+from .published import PUBLISHED
+
+logger = logging.getLogger("tuner")
+
+KEPT = 4
+_READERS = (datasets, files, published, raw, rcv1)  # a change there may change what is read
+_ABOUT = "about.json"
+
+
+def load_once(dataset: DatasetSpec, root: Path) -> Data:
+    """As `load(dataset, root)` gives it, from files that another process of this machine left, where there are any.
+
+    Raises:
+        UserError: as `load`.
+    """
+    try:
+        folder = _own_folder()
+        with _alone(folder):
+            kept = _kept(folder / _key(dataset, root))
+            if kept is None:
+                _keep(load(dataset, root), folder / _key(dataset, root))  # only now its files are there: they may be fetched
+                kept = _kept(folder / _key(dataset, root))
+    except OSError as error:  # a full disk, for instance
+        logger.warning("The data cannot be shared among this machine's processes: %s. Each reads them by itself.", error)
+        kept = None
+    return kept or load(dataset, root)
+
+
+def _own_folder() -> Path:
+    """Nobody else may write there: what lies there is trained on.
+
+    Raises:
+        OSError: it cannot be made, or is another's.
+    """
+    folder = Path(tempfile.gettempdir()) / f"tuner-data-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o077 or folder.is_symlink():
+        raise PermissionError(f"{folder} is not this account's alone")
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: the others find what it left."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _key(dataset: DatasetSpec, root: Path) -> str:
+    """Of all that decides the content: what was asked for, the files as they are, and the code that reads them."""
+    name, _, path = dataset.name.partition(":")
+    files = [Path(path)] if path else [root / file for file in (PUBLISHED[name].files if name in PUBLISHED else ())]
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+    code = [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in _READERS]
+    content = [dataset.name, dataset.limit, dataset.scale, states, code]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def _keep(loaded: Data, path: Path) -> None:
+    """Whole or not at all."""
+    test = None if loaded.test is None else [loaded.test.start, loaded.test.stop]
+    about = {"name": loaded.name, "shape": loaded.shape, "test": test, "n_classes": loaded.n_classes, "labels": loaded.y_N is not None}
+    with tempfile.TemporaryDirectory(dir=path.parent, ignore_cleanup_errors=True) as part:
+        np.save(Path(part) / "x.npy", loaded.x_ND.numpy())
+        if loaded.y_N is not None:
+            np.save(Path(part) / "y.npy", loaded.y_N.numpy())
+        (Path(part) / _ABOUT).write_text(json.dumps(about))
+        Path(part).rename(path)
+        Path(part).mkdir()  # for the end of the context
+    old = sorted(path.parent.glob(f"*/{_ABOUT}"), key=lambda file: file.stat().st_mtime_ns)[:-KEPT]
+    for file in old:
+        shutil.rmtree(file.parent)  # who has mapped it keeps it
+
+
+def _kept(path: Path) -> Data | None:
+    if not (path / _ABOUT).is_file():
+        return None
+    about = json.loads((path / _ABOUT).read_text())
+    return Data(
+        name=about["name"],
+        x_ND=_mapped(path / "x.npy"),
+        y_N=_mapped(path / "y.npy") if about["labels"] else None,
+        shape=tuple(about["shape"]),
+        test=None if about["test"] is None else slice(*about["test"]),
+        n_classes=about["n_classes"],
+    )
+
+
+def _mapped(path: Path) -> torch.Tensor:
+    """Copy on write: a process that changed its samples would change its own alone."""
+    return torch.from_numpy(np.load(path, mmap_mode="c"))

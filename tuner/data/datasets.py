@@ -1,0 +1,190 @@
+"""Data sets as tensors: the published ones of tuner/data/published.py, and a user's own `npz:PATH` and `csv:PATH`.
+
+npz     an array `x` of shape (N, D), or (N, h, w) for images, and optionally `y` of shape (N,).
+csv     comma-separated numbers. A first row that is not all numbers is a header; its column `label`, or else `y`, holds the
+        labels, every other column is a feature. Without a header every column is a feature.
+labels  whole numbers or words, numbered 0..C-1 in sorted order. They are only scored against; the semi-supervised models train on
+        `n_labels` of them, and then on no row of the published test split.
+limit   the same rows whatever the seed: the first of one fixed permutation, in the file's order. A larger subset holds the
+        smaller one, classes keep about their shares, and the test rows are those of the published test split that were drawn.
+scale   after `limit`. minmax: one minimum and one maximum for all values, so that images keep their contrast. standard: mean 0
+        and deviation 1 for every feature, 0 for one that never varies. none: as they are (published images: in [0, 1]).
+
+Relative paths are looked for in the current folder, then in the data folder: `--data-root`, or the environment variable
+TUNER_DATA, or ~/.cache/tuner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tuner.errors import UserError, did_you_mean
+from tuner.model import DataSpec
+
+from .files import READERS, find, read_file
+from .published import KNOWN, PUBLISHED, fetch, read_published
+from .raw import data_root
+
+DATASETS = tuple(PUBLISHED)
+SCALES = ("minmax", "standard", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """Which data set, and what is done to it. `scale` is one of `SCALES`; None: nobody said, and values stay as they are."""
+
+    name: str
+    limit: int | None = None
+    scale: str | None = None
+
+    def located(self, root: Path | None = None) -> DatasetSpec:
+        """The same with an absolute path, for a process whose current folder may be another."""
+        kind, _, path = self.name.partition(":")
+        return replace(self, name=f"{kind}:{find(path, root).absolute()}") if path else self
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """A data set in memory.
+
+    `x_ND`: (N, D) floating point, flat. `y_N`: (N,) int64 on the CPU, classes 0..C-1; None without labels.
+    `shape`: one sample's natural shape. `test`: the rows of the published test split; None where there is none.
+    `n_classes`: C of the whole where this is a subset of it; None: as many as `y_N` holds.
+    """
+
+    name: str
+    x_ND: Tensor
+    y_N: Tensor | None
+    shape: tuple[int, ...]
+    test: slice | None = None
+    n_classes: int | None = None
+
+    @cached_property
+    def spec(self) -> DataSpec:
+        """What a model may know of it."""
+        low, high = self.x_ND.aminmax()
+        n_classes = self.n_classes
+        if n_classes is None and self.y_N is not None:
+            n_classes = int(self.y_N.max()) + 1
+        n_test = len(self.x_ND) - self.n_train
+        return DataSpec(len(self.x_ND), self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the samples, and of which of them are the test split's."""
+        return digest({"x_ND": self.x_ND, "n_train": torch.tensor(self.n_train)})
+
+    @property
+    def n_train(self) -> int:
+        """The rows that come before the published test split; all where there is none."""
+        return len(self.x_ND[: self.test.start]) if self.test else len(self.x_ND)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Data:
+        """The same with `x_ND` on a device and in a precision."""
+        return replace(self, x_ND=self.x_ND.to(device=device, dtype=dtype))
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of names, types, shapes and values."""
+    found = hashlib.sha256()
+    for name, t in sorted(tensors.items()):
+        found.update(f"{name} {t.dtype} {tuple(t.shape)} ".encode())
+        found.update(np.ascontiguousarray(t.detach().cpu().numpy()).tobytes())
+    return found.hexdigest()
+
+
+def describe(dataset: DatasetSpec, root: Path | None = None) -> DataSpec:
+    """What `load` would give. A published data set is not read for it, but fetched where its files are absent.
+
+    Raises:
+        UserError: as `load`.
+    """
+    check_named(dataset)
+    if dataset.name not in DATASETS:
+        return load(dataset, root).spec
+    spec = PUBLISHED[dataset.name].spec
+    n_samples = _checked_limit(dataset, spec.n_samples)
+    fetch(dataset.name, data_root(root))
+    unit_range = dataset.scale == "minmax" or (spec.unit_range and dataset.scale != "standard")
+    n_test = int((_subset(spec.n_samples, n_samples) >= spec.n_samples - spec.n_test).sum())
+    return replace(spec, n_samples=n_samples, unit_range=unit_range, n_test=n_test)
+
+
+def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
+    """The data set, float32, on the CPU.
+
+    Raises:
+        UserError: no such data set, files that are absent, damaged or hold what cannot be used, a limit that cannot be.
+    """
+    check_named(dataset)
+    raw = read_file(dataset.name, root) if ":" in dataset.name else read_published(dataset.name, root)
+    rows_L = _subset(len(raw.x_N), _checked_limit(dataset, len(raw.x_N)))
+    x_LD = raw.x_N[rows_L].reshape(len(rows_L), -1).astype(np.float32)
+    if raw.peak != 1.0:
+        x_LD /= np.float32(raw.peak)
+    y_L, n_classes = None, None
+    if raw.y_N is not None:
+        names_C, y_N = np.unique(raw.y_N, return_inverse=True)
+        y_L, n_classes = torch.from_numpy(y_N[rows_L].astype(np.int64)), len(names_C)
+    n_before_test = None if raw.n_train is None else int(np.searchsorted(rows_L, raw.n_train))
+    return Data(
+        name=dataset.name,
+        x_ND=torch.from_numpy(_scaled(x_LD, dataset.scale)),
+        y_N=y_L,
+        shape=raw.x_N.shape[1:],
+        test=None if n_before_test is None else slice(n_before_test, len(rows_L)),
+        n_classes=n_classes,
+    )
+
+
+# --- names, subsets, scales --------------------------------------------------------------------------------------------
+
+
+def check_named(dataset: DatasetSpec) -> None:
+    """Raises UserError where there can be no such data set, whatever files there are."""
+    kind, colon, path = dataset.name.partition(":")
+    if colon and kind in READERS and path:
+        pass
+    elif colon and kind in READERS:
+        raise UserError(f"'{dataset.name}' names no file. Write {kind}:PATH.")
+    elif dataset.name not in DATASETS:
+        suffix = Path(dataset.name).suffix.removeprefix(".")
+        nearest = f" Did you mean '{suffix}:{dataset.name}'?" if suffix in READERS else did_you_mean(dataset.name, DATASETS)
+        raise UserError(f"There is no data set '{dataset.name}'.{nearest} {KNOWN}")
+    if dataset.scale is not None and dataset.scale not in SCALES:
+        raise UserError(f"'scale' must be one of {' | '.join(SCALES)}, but is '{dataset.scale}'.{did_you_mean(dataset.scale, SCALES)}")
+
+
+def _checked_limit(dataset: DatasetSpec, n_samples: int) -> int:
+    if dataset.limit is None:
+        return n_samples
+    if not 2 <= dataset.limit <= n_samples:
+        raise UserError(f"'limit' must stay within [2, {n_samples}], the samples that {dataset.name} has, but is {dataset.limit}.")
+    return dataset.limit
+
+
+def _subset(n_samples: int, limit: int) -> NDArray[np.int64]:
+    # RandomState: numpy promises that its streams never change, and does not for default_rng.
+    permutation_N = np.random.RandomState(0).permutation(n_samples)
+    return np.sort(permutation_N[:limit])
+
+
+def _scaled(x_ND: NDArray[np.float32], scale: str | None) -> NDArray[np.float32]:
+    if scale == "minmax":
+        low, high = np.min(x_ND), np.max(x_ND)
+        return np.clip((x_ND - low) / (high - low), 0, 1) if high > low else np.zeros_like(x_ND)
+    if scale == "standard":
+        mean_D, deviation_D = x_ND.mean(axis=0, dtype=np.float64), x_ND.std(axis=0, dtype=np.float64)
+        # A constant feature's deviation is rounding noise, not 0; dividing by it would blow the noise up to a signal.
+        varies_D = deviation_D > 1e-6 * np.abs(mean_D)
+        return np.where(varies_D, (x_ND - mean_D) / np.where(varies_D, deviation_D, 1.0), 0.0).astype(np.float32)
+    return x_ND

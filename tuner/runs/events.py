@@ -1,0 +1,157 @@
+"""What happens in a search, as events, and who hears of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tuner.space.spec import Spec
+
+    from .files import RunFiles
+
+
+logger = logging.getLogger("tuner")
+
+# --- events ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A search that is going on. `info`: versions, commit, hardware, resources of a trial, the dashboard's address.
+
+    `past`: what happened before it was interrupted; None where it has just begun.
+    """
+
+    name: str
+    folder: Path
+    spec: Spec
+    info: Mapping[str, Any]
+    past: Past | None = None
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """What its driver writes."""
+        from .files import RunFiles
+
+        return RunFiles(self.folder, str(self.info.get("id", self.name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What happened in a run before this driver's time. `ends`: of trials that are over. `pruned`: of those that were to stop, which
+    nobody wrote down any more. `open`: the trials that go on, by number."""
+
+    ends: tuple[TrialEnd, ...]
+    pruned: tuple[TrialEnd, ...]
+    open: Mapping[int, OpenTrial]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTrial:
+    """A trial that goes on. `metrics`: of each journalled epoch; `shown`: of the epoch that the score is of."""
+
+    config: dict[str, Any]
+    metrics: Sequence[Mapping[str, float]]
+    score: float | None
+    shown: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnd:
+    """How a trial ended. `metrics` are those of the epoch that the score was taken from; `score` is None where none counts."""
+
+    trial: int
+    state: str  # one of STATES
+    config: Mapping[str, Any]
+    score: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    epochs: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    traceback: str | None = None  # where it raised
+    asked_for: bool = False  # by a person
+    for_good: bool = False  # it was stopped by a person, and does not go on with the search
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stays so: what was stopped with its search goes on with it."""
+        return self.state != "stopped" or self.for_good
+
+    def line(self, now: float) -> dict[str, Any]:
+        """The journal's line."""
+        line = {
+            "trial": self.trial,
+            "state": self.state,
+            "config": dict(self.config),
+            "score": self.score,
+            "metrics": dict(self.metrics),
+            "epochs": self.epochs,
+            "seconds": round(self.seconds, 3),
+            "reason": self.reason,
+            "time": round(now, 3),
+        }
+        rare = {"traceback": self.traceback, "asked_for": self.asked_for, "for_good": self.for_good}
+        return line | {name: value for name, value in rare.items() if value}
+
+
+class Listener(Protocol):
+    """Whoever wants to know. All calls come in order, from one thread of the driver's process."""
+
+    def search_started(self, run: Run) -> None: ...
+
+    def trial_started(self, trial: int, config: dict[str, Any]) -> None:
+        """`config`: every hyper-parameter under its dotted name, and the trial's `seed`."""
+
+    def epoch_ended(self, trial: int, line: dict[str, Any]) -> None:
+        """`line`: what the journal keeps."""
+
+    def trial_ended(self, end: TrialEnd) -> None: ...
+
+    def search_ended(self, status: str) -> None:
+        """`status`: done | stopped | failed."""
+
+
+class Listeners:
+    """The journal, and others after it. Another's failure is told once and ends its listening, never the search."""
+
+    def __init__(self, journal: Listener, others: Sequence[Listener]) -> None:
+        self._journal = journal
+        self._others = list(others)
+
+    def search_started(self, run: Run) -> None:
+        self._journal.search_started(run)
+        self._tell(lambda other: other.search_started(run))
+
+    def trial_started(self, trial: int, config: dict[str, Any]) -> None:
+        self._journal.trial_started(trial, config)
+        self._tell(lambda other: other.trial_started(trial, config))
+
+    def epoch_ended(self, trial: int, line: dict[str, Any]) -> None:
+        self._journal.epoch_ended(trial, line)
+        self._tell(lambda other: other.epoch_ended(trial, line))
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        self._journal.trial_ended(end)
+        self._tell(lambda other: other.trial_ended(end))
+
+    def search_ended(self, status: str) -> None:
+        self._journal.search_ended(status)
+        self._tell(lambda other: other.search_ended(status))
+
+    def _tell(self, call: Callable[[Listener], None]) -> None:
+        for other in list(self._others):
+            try:
+                call(other)
+            except Exception as error:  # a dashboard that is down must not end a night's search
+                self._others.remove(other)
+                logger.warning(
+                    "%s failed and is left out from here on; the search and its journal go on. %s: %s",
+                    type(other).__name__, type(error).__name__, error,
+                )  # fmt: skip

@@ -1,0 +1,105 @@
+"""What is known of a search while it runs: counts, the best trial, what runs, and how fast."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .events import Run, TrialEnd
+
+WINDOW_S = 30  # over which the speed is counted
+
+
+class Progress:
+    """A search in numbers, fed by its events."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.spec = run, run.spec
+        self.ends: Counter[str] = Counter()
+        self.running: dict[int, Trial] = {}
+        self.best: TrialEnd | None = None
+        self.epochs = 0
+        self._ended_epochs = 0
+        self._began = time.monotonic()
+        self._first_epoch: float | None = None
+        self._recent: deque[float] = deque()  # when the epochs of the last `WINDOW_S` seconds ended
+        for end in run.past.ends if run.past else ():
+            self.end(end)
+
+    # --- events ---
+
+    def begin(self, trial: int, config: Mapping[str, Any]) -> None:
+        self.running[trial] = Trial(config, self._planned(config))
+
+    def advance(self, trial: int, line: Mapping[str, Any], now: float) -> None:
+        if self._first_epoch is None:
+            self._first_epoch = now
+        self.epochs += 1
+        self._recent.append(now)
+        if trial in self.running:
+            self.running[trial].advance(line, self.spec.metric.name)
+
+    def end(self, end: TrialEnd) -> bool:
+        """Whether this trial is the best so far."""
+        self.running.pop(end.trial, None)
+        self.ends[end.state] += 1
+        self._ended_epochs += end.epochs
+        better = end.state == "complete" and end.score is not None and (self.best is None or self._better(end.score, self.best.score))
+        if better:
+            self.best = end
+        return better
+
+    def _better(self, score: float, than: float | None) -> bool:
+        return than is None or (score > than if self.spec.metric.goal == "maximize" else score < than)
+
+    def _planned(self, config: Mapping[str, Any]) -> int:
+        """All epochs that the trial would have, pre-training included."""
+        from tuner.model import load_model
+        from tuner.training.loop import planned_epochs
+
+        return planned_epochs(load_model(self.spec.model), self.spec.hyper({k: v for k, v in config.items() if k != "seed"}))[0]
+
+    # --- what follows from them ---
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def ended(self) -> int:
+        return sum(self.ends.values())
+
+    def speed(self) -> float:
+        """Epochs per second of late, all trials together."""
+        now = time.monotonic()
+        while self._recent and now - self._recent[0] > WINDOW_S:
+            self._recent.popleft()
+        if self._first_epoch is None or len(self._recent) < 2:
+            return 0.0
+        return len(self._recent) / max(min(now - self._first_epoch, WINDOW_S), 1e-3)
+
+    def seconds_left(self) -> float | None:
+        """An estimate: that the trials to come are as long as those that ended, and one of full length, were on average."""
+        if self._first_epoch is None or not self.running or self.epochs < 2:  # one epoch has no duration yet
+            return None
+        longest = max(trial.planned for trial in self.running.values())
+        length = (self._ended_epochs + longest) / (self.ended + 1)
+        waiting = max(self.spec.trials - self.ended - len(self.running), 0)
+        to_do = waiting * length + sum(max(length - trial.epoch, 1) for trial in self.running.values())
+        rate = self.epochs / max(time.monotonic() - self._first_epoch, 1e-3)
+        return to_do / rate if rate else None
+
+
+class Trial:
+    """A trial that runs."""
+
+    def __init__(self, config: Mapping[str, Any], planned: int) -> None:
+        self.config, self.planned = config, planned
+        self.epoch, self.phase = 0, ""
+        self.value: float | None = None
+
+    def advance(self, line: Mapping[str, Any], metric: str) -> None:
+        self.epoch, self.phase = line["epoch"], line["phase"]
+        self.value = line["metrics"].get(metric)

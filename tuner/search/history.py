@@ -1,0 +1,155 @@
+"""What happened in a run before this driver's time, from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from tuner.errors import UserError
+from tuner.model import load_model
+from tuner.runs.events import OpenTrial, Past, TrialEnd
+from tuner.runs.journal import read_lines
+from tuner.runs.paths import JOURNAL
+from tuner.runs.results import read_run
+from tuner.space.request import ASKED_FOR, config_of
+from tuner.space.spec import Spec
+from tuner.training.loop import COLLAPSED_AFTER, planned_epochs
+
+from .proposals import worst
+
+Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
+Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
+
+
+# --- the journal -------------------------------------------------------------------------------------------------------
+
+
+def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge) -> tuple[Past, Scores]:
+    """What happened in a run so far. `asked`: the trials of its study. `judge` is told all scores in their order.
+
+    Raises:
+        UserError: the journal is damaged, or tells of trials that nobody asked for.
+    """
+    path = folder / JOURNAL
+    lines = list(read_lines(path)) if path.exists() else []
+    trials = {trial.number: _Trial(trial, spec) for trial in asked}
+    for place, line in enumerate(lines, 1):
+        trial = trials.get(line["trial"])
+        wrong = f"the study does not know trial {line['trial']}" if trial is None else trial.add(line)
+        if wrong:
+            raise UserError(f"{path}:{place}: the journal is damaged here: {wrong}. Nothing was changed. Bring the file back from a copy.")
+    stopped: set[int] = set()
+    for line in lines:
+        trial, epoch = trials[line["trial"]], line.get("cluster_epoch")
+        if epoch is not None and epoch in trial.scores and judge(line["trial"], epoch, trial.scores[epoch]):
+            stopped.add(line["trial"])
+    going = {number: trial for number, trial in trials.items() if trial.end is None}
+    past = Past(
+        ends=tuple(_end(line) for line in lines if trials[line["trial"]].end is line),
+        pruned=tuple(trial.ended("pruned") for number, trial in going.items() if number in stopped),
+        open={number: trial.opened() for number, trial in going.items() if number not in stopped},
+        seconds=read_run(folder).seconds,
+    )
+    return past, {number: trial.scores for number, trial in trials.items()}
+
+
+class _Trial:
+    """A trial as its lines are read."""
+
+    def __init__(self, asked: FrozenTrial, spec: Spec) -> None:
+        self.number, self.config, self._spec = asked.number, config_of(spec, asked), spec
+        self._asked_for = ASKED_FOR in asked.user_attrs
+        self.metrics: list[dict[str, float]] = []  # of each epoch; empty where it was not trained
+        self.clustering: list[dict[str, float]] = []  # of each clustering epoch
+        self.end: dict[str, Any] | None = None
+        self._seconds, self._since, self._until = 0.0, 0.0, 0.0
+
+    def add(self, line: dict[str, Any]) -> str | None:
+        """Takes a line in, or says what is wrong with it."""
+        now = float(line.get("time", 0.0))
+        if self.end is not None:
+            return f"trial {self.number} has ended before"
+        if "state" in line:
+            self._seconds, self._since, self._until = float(line.get("seconds", 0.0)), 0.0, 0.0
+            self.end = line if _end(line).is_over else None
+            return None
+        if not self.metrics and line["epoch"] == self._shared() + 1:
+            self.metrics = [{}] * self._shared()
+        if line["epoch"] != len(self.metrics) + 1:
+            return f"after {len(self.metrics)} epochs of trial {self.number} comes epoch {line['epoch']}"
+        self.metrics.append(line["metrics"])
+        if line.get("cluster_epoch") is not None:
+            self.clustering.append(line["metrics"])
+        self._since, self._until = self._since or now, now
+        return None
+
+    def _shared(self) -> int:
+        """The epochs that it need not have trained: those of a pre-training whose outcome was known."""
+        h = self._spec.hyper(self.config)
+        first = load_model(self._spec.model).phases(h)[0]
+        return int(getattr(h, first.epochs)) if first.depends else 0
+
+    @property
+    def values(self) -> list[float]:
+        """The metric at the clustering epochs that measured it."""
+        name = self._spec.metric.name
+        return [float(metrics[name]) for metrics in self.clustering if name in metrics]
+
+    @cached_property
+    def scores(self) -> dict[int, float]:
+        """What the scheduler and the sampler were told, by clustering epoch. To be asked for when all lines are in.
+
+        Without the last epoch of a trial that was over with it, where that was not journalled: it is trained again, and told then.
+        """
+        values, spec = self.values, self._spec
+        scores = {i: spec.score_of(values[:i]) for i in range(1, len(values) + 1)}
+        last = len(self.clustering)
+        if last and self.end is not None and self.end["state"] in ("collapsed", "diverged"):
+            scores[last] = worst(spec.metric)
+        elif last and self.end is None and self._was_over():
+            scores.pop(last, None)
+        return scores
+
+    def _was_over(self) -> bool:
+        """Whether nothing could follow the last epoch but the trial's end."""
+        lonely = 0
+        while lonely < len(self.clustering) and self.clustering[-1 - lonely].get("n_used", 2) <= 1:
+            lonely += 1
+        planned = planned_epochs(load_model(self._spec.model), self._spec.hyper(self.config))[0]
+        return len(self.values) < len(self.clustering) or lonely >= COLLAPSED_AFTER or len(self.metrics) >= planned
+
+    def _shown(self) -> tuple[float | None, dict[str, float]]:
+        """The score so far, and the metrics of the epoch that it is of."""
+        values = self.values
+        if not values:
+            return None, self.metrics[-1] if self.metrics else {}
+        score = self._spec.score_of(values)
+        best = max(i for i, value in enumerate(values) if value == score) if self._spec.score == "max" else len(values) - 1
+        return score, self.clustering[best]
+
+    def opened(self) -> OpenTrial:
+        score, shown = self._shown()
+        seconds = self._seconds + self._until - self._since
+        return OpenTrial(config=self.config, metrics=self.metrics, score=score, shown=shown, seconds=seconds)
+
+    def ended(self, state: str) -> TrialEnd:
+        known = self.opened()
+        return TrialEnd(
+            trial=self.number,
+            state=state,
+            config=self.config,
+            score=known.score,
+            metrics=known.shown,
+            epochs=len(self.metrics),
+            seconds=known.seconds,
+            asked_for=self._asked_for,
+        )
+
+
+def _end(line: Mapping[str, Any]) -> TrialEnd:
+    return TrialEnd(**{f.name: line[f.name] for f in fields(TrialEnd) if f.name in line})

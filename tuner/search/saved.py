@@ -1,0 +1,101 @@
+"""The space that a run was made with, read back from its folder, with what may change when it goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import UserError
+from tuner.runs.paths import SPACE
+from tuner.runs.results import read_run
+from tuner.space.ranges import show
+from tuner.space.reader import Options, read_space
+from tuner.space.spec import Spec
+
+# What a result depends on. Where this program reads it differently from the one that began the run, the two cannot be one run.
+_SAME = (
+    "model",
+    "metric",
+    "score",
+    "method",
+    "epochs",
+    "seed",
+    "pretrain_seed",
+    "precision",
+    "early_terminate",
+    "parameters",
+    "switches",
+    "filled",
+)
+
+
+# --- the space ---------------------------------------------------------------------------------------------------------
+
+
+def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
+    """The space of a run, with everything that the command line said when it began. `trials`: `80`, or `+50` for 50 more.
+
+    Raises:
+        UserError: it cannot be read, or means something else by now.
+    """
+    about = _about(folder)
+    spec = read_space(str(folder / SPACE), options=_options(about, _trials(trials, int(about["trials"])), data_root))
+    now = json.loads(json.dumps(spec.resolved(), default=str))
+    filled = now["filled"], about["filled"]
+    for one in filled:  # what is said of the data and of the length of the search, here or there, makes no difference
+        for key in ("trials", "name", "resources.cpu", "resources.gpu", "resources.pack", "retries"):
+            one.pop(key, None)
+    unlike = [key for key in _SAME if now[key] != about.get(key)]
+    if unlike:
+        versions = f"tuner {about['versions']['tuner']}, commit {about.get('commit')}"
+        raise UserError(
+            f"{folder.name} cannot go on: its space means something else to this version of tuner, in {', '.join(unlike)}. "
+            f"Go on with the version that began it ({versions}), or start a new search."
+        )
+    return replace(spec, options=about["options"], notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
+
+
+def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
+    """Checks a run's space with other values than its own for what it does not search.
+
+    Raises:
+        UserError: data, metric or model do not go with them.
+    """
+    about = _about(folder)
+    options = _options(about, int(about["trials"]), None)
+    kept = [text for text in options.set if text.partition("=")[0].strip() not in beside]
+    read_space(str(folder / SPACE), options=replace(options, set=[*kept, *(f"{name}={show(value)}" for name, value in beside.items())]))
+
+
+def _options(about: Mapping[str, Any], trials: int, data_root: Path | None) -> Options:
+    """What the command line said when the run began; with another `data_root`, if it is given."""
+    root = data_root or about.get("data_root")
+    said = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
+    data = about["dataset"]
+    where = {"dataset": about["dataset_at"], "limit": data["limit"], "scale": data["scale"], "data_root": Path(root) if root else None}
+    return Options(**said, **where, name=about["space"], trials=trials)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    about = read_run(folder).spec_json
+    missing = [key for key in ("options", "space", "dataset", "dataset_at", "trials", "filled", "versions") if key not in about]
+    if missing or not (folder / SPACE).is_file():
+        raise UserError(
+            f"{folder.name} cannot go on: its spec.json has no '{missing[0]}'. It was begun by an older version of tuner, or was changed."
+            if missing
+            else f"{folder.name} cannot go on: its space.yaml is gone."
+        )
+    return about
+
+
+def _trials(said: str | None, before: int) -> int:
+    if said is None:
+        return before
+    number = said.removeprefix("+")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", number):
+        raise UserError(f"--trials must be a number of trials in all, such as 80, or +50 for 50 more, but got '{said}'.")
+    return int(number) + (before if said.startswith("+") else 0)

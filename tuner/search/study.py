@@ -1,0 +1,139 @@
+"""The search's Optuna study in the run's folder: made, read, written anew from the journal."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import UserError
+from tuner.plain_json import is_whole
+from tuner.runs.events import Run, TrialEnd
+from tuner.runs.files import RunFiles
+from tuner.runs.paths import STUDY
+from tuner.space.request import config_of
+from tuner.space.spec import Metric, Spec
+
+from .history import Scores
+from .proposals import worst
+
+
+class StudyFile(BaseJournalBackend):
+    """The format of Optuna's own file. What this process wrote it need not read: the file may be away by then."""
+
+    def __init__(self, files: RunFiles) -> None:
+        files.open(STUDY)
+        self._files = files
+        self._unread = list(JournalFileBackend(str(files.folder / STUDY)).read_logs(0))
+        self._first = 0  # the number of the first that is unread
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        self._unread, self._first = self._unread[log_number_from - self._first :], log_number_from
+        return iter(list(self._unread))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        # The journal must tell of no trial that a power cut took out of here, and the last that is written of one before it trains is
+        # its seed. What comes later a resumed search takes from the journal.
+        self._files.append(STUDY, b"".join(lines), sync=any("seed" in log.get("user_attr", ()) for log in logs))
+        self._unread += logs
+
+
+def open_storage(path: Path) -> JournalStorage:
+    """The file that holds the study; `optuna-dashboard` opens it, too."""
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:
+    """An empty study in a file of its own."""
+    direction: Literal["maximize", "minimize"] = "maximize" if spec.metric.goal == "maximize" else "minimize"
+    study = optuna.create_study(study_name=name, storage=open_storage(path), direction=direction)
+    study.set_user_attr("metric", spec.metric.name)
+    study.set_user_attr("seed", spec.seed)
+    return study
+
+
+def told(end: TrialEnd, metric: Metric) -> tuple[TrialState, float | None]:
+    """What Optuna is told of a trial's end; of a pruned one it takes its last step's value."""
+    if end.state in ("pruned", "failed", "stopped"):
+        return (TrialState.PRUNED if end.state == "pruned" else TrialState.FAIL), None
+    return TrialState.COMPLETE, end.score if end.state == "complete" else worst(metric)
+
+
+# --- the study ---------------------------------------------------------------------------------------------------------
+
+
+def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
+    """The trials that were asked for, by number; none where the driver died before it had a study.
+
+    Raises:
+        UserError: the study cannot be read.
+    """
+    path = folder / STUDY
+    try:
+        storage = open_storage(path) if path.exists() else None
+        if storage is None or name not in {study.study_name for study in storage.get_all_studies()}:
+            return []
+        asked = optuna.load_study(study_name=name, storage=storage).get_trials()
+    except Exception as error:  # Optuna replays whatever the lines say, and raises whatever comes of it
+        raise UserError(f"{path} cannot be read: {_said(error)}. Nothing was changed. Bring the file back from a copy.") from error
+    if asked and "seed" not in asked[-1].user_attrs:
+        asked.pop()  # its driver died while it asked; the next one asks again, and gets the same
+    return asked
+
+
+def check_asked(asked: Sequence[FrozenTrial], spec: Spec, path: Path) -> None:
+    """Checks the trials that were asked for. `path`: the study's, for the message.
+
+    Raises:
+        UserError: one has no seed, or values that its space does not have.
+    """
+    for trial in asked:
+        wrong = None if is_whole(trial.user_attrs.get("seed")) else "it has no seed"
+        try:
+            spec.hyper(config_of(spec, trial))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            wrong = wrong or _said(error)
+        if wrong:
+            raise UserError(f"{path} is damaged at trial {trial.number}: {wrong}. Nothing was changed. Bring the file back from a copy.")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error).rstrip(".")
+
+
+def write_study(folder: Path, run: Run, asked: Sequence[FrozenTrial], scores: Scores) -> None:
+    """Writes the study anew so that it agrees with the journal: what has not ended there is RUNNING, under its number."""
+    assert run.past is not None
+    path, fresh = folder / STUDY, folder / f"{STUDY}.new"
+    for stale in (fresh, *folder.glob(f"{STUDY}*.lock")):  # of a driver that died while it wrote; nobody else writes now
+        stale.unlink(missing_ok=True)
+    ends = {end.trial: end for end in (*run.past.ends, *run.past.pruned)}
+    study = new_study(fresh, run.name, run.spec)
+    for trial in asked:
+        study.add_trial(_agreeing(trial, ends.get(trial.number), scores.get(trial.number, {}), run.spec))
+    fresh.replace(path)
+
+
+def _agreeing(asked: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, float], spec: Spec) -> FrozenTrial:
+    """A trial of the study as the journal has it."""
+    trial = copy.copy(asked)
+    trial.user_attrs = {key: value for key, value in asked.user_attrs.items() if key != "state"}
+    trial.intermediate_values = dict(scores)
+    trial.values, trial.datetime_complete, trial.state = None, None, TrialState.RUNNING
+    if end is not None:
+        trial.user_attrs["state"] = end.state
+        trial.datetime_complete = asked.datetime_complete or datetime.datetime.now()
+        trial.state, value = told(end, spec.metric)
+        if trial.state == TrialState.PRUNED and scores:
+            value = scores[max(scores)]
+        trial.values = None if value is None else [value]
+    return trial

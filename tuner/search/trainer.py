@@ -1,0 +1,265 @@
+"""The training side of a trial: trains it, scores its epochs, and keeps the state that it goes on from."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tuner.capture import Line
+from tuner.errors import UserError
+from tuner.runs.paths import BEST_WEIGHTS, PRETRAINED, begun_file, checkpoint_file, weights_file
+
+if TYPE_CHECKING:
+    from tuner.data.datasets import Data, DatasetSpec
+    from tuner.space.spec import Spec
+    from tuner.training.checkpoint import Snapshot
+    from tuner.training.loop import Epoch
+
+
+logger = logging.getLogger("tuner")
+
+CHECKPOINT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One epoch, in plain values. `score`: of the trial so far; None in pre-training."""
+
+    line: dict[str, Any]  # the journal's, but for the time
+    score: float | None
+    ended: str | None
+    reason: str | None
+    trouble: str | None = None  # what could not be written
+    said: Sequence[Line] = ()  # in another process than the one that passes this on
+
+
+_seen: set[Path] = set()  # the runs' folders that this process has seen
+
+
+# --- the training side -------------------------------------------------------------------------------------------------
+
+
+class RunFolder(Protocol):
+    """The way to the run's folder for a trial on a machine that does not have it."""
+
+    def is_here(self) -> bool:
+        """Whether this process runs where the folder is."""
+
+    def fetched(self, trial: int) -> AbstractContextManager[Path]:
+        """A folder on this machine that has the trial's files, for as long as this lasts."""
+
+    def hand_in(self, path: Path) -> None:
+        """Moves a file that was written in the folder which `fetched` gave to the run's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """Trains one trial at a time in this process. Paths are absolute: a worker's current folder is another."""
+
+    spec: Spec
+    folder: Path  # the run's
+    dataset: DatasetSpec
+    data_root: Path
+    device: str
+    threads: int
+    worst: float  # the score of a trial that collapsed or diverged
+    checkpoint_every: float = CHECKPOINT_EVERY_S
+    distant: RunFolder | None = None  # the way to the folder from other machines; None: they all see it
+    spill: Path | None = None  # where the weights of a complete trial go while the run's folder cannot be written
+
+    def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
+        """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
+        one before."""
+        from tuner.model import load_model
+        from tuner.training.loop import train
+
+        spec, seed = self.spec, int(config["seed"])
+        self.reset_process(seed)
+        reports = self.reports(trial, config)
+        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": reports.start, "device": self.device}
+        how["metric"] = spec.metric.name
+        for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
+            yield reports.of(epoch)
+            reports.settle(epoch.index)
+
+    def reports(self, trial: int, config: Mapping[str, Any]) -> Reports:
+        """For one trial's epochs from its last checkpoint on, from the end of a pre-training that is known, or its beginning.
+
+        Raises:
+            RuntimeError: the run's folder cannot be seen from here.
+        """
+        if self.distant is not None and not self.distant.is_here():
+            with self.distant.fetched(trial) as folder:
+                return Reports(replace(self, folder=folder), trial, config, self.distant.hand_in)
+        if self.folder.is_dir():
+            _seen.add(self.folder)
+        elif self.folder not in _seen:  # else it is away, and may come back
+            raise RuntimeError(f"this node does not see the run's folder {self.folder}: --out must lie where all nodes can write")
+        return Reports(self, trial, config)
+
+    def data(self) -> Data:
+        """On the device; read once per machine."""
+        return _data(self.dataset, self.data_root, self.device)
+
+    def reset_process(self, seed: int) -> None:
+        """A trial must not feel who had its process before."""
+        import numpy as np
+        import torch
+
+        from tuner.training.engine import set_precision
+
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        torch.set_num_threads(self.threads)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        set_precision(self.spec.precision, self.device)
+        torch.backends.cudnn.benchmark = False
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+
+
+class Reports:
+    """Makes reports of a trial's epochs, and keeps its state: at most once a minute while it runs, to go on from; when it is
+    complete, the weights that its score is of. `start`: where it goes on; None at its beginning. `hand_in` is told of every file that
+    was written."""
+
+    def __init__(
+        self, trainer: Trainer, trial: int, config: Mapping[str, Any], hand_in: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        from tuner.model import load_model
+        from tuner.training.pretraining import PretrainingCache
+
+        from .budget import Budget
+
+        self._spec, self._worst, self._trial, self._hand_in = trainer.spec, trainer.worst, trial, hand_in
+        self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
+        self._written, self._every = time.monotonic(), trainer.checkpoint_every
+        self.start = _stored(self._checkpoint)
+        self._values = list(self.start.values) if self.start else []  # the metric at the epochs that count
+        best = _stored(self._weights) if self.start and self._spec.score == "max" else None
+        # One that is newer than the checkpoint comes again.
+        self._best = best if best and self.start and best.index <= self.start.index else None
+        spec, cache = trainer.spec, PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
+        about = load_model(spec.model), spec.hyper(config), trainer.data()
+        self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed)
+        self._spill = trainer.spill
+        self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
+        self._trouble: str | None = None
+        begun = begun_file(trainer.folder, trial)
+        if self._pretraining is not None and self.start is None and not begun.exists():
+            self.start = self._pretraining.start()
+            if self.start is None:
+                self._wrote(lambda: self._begin(begun))
+        self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
+        logger.info("trained here, from epoch %d on", 1 if self.start is None else self.start.index + 1)
+
+    def of(self, epoch: Epoch) -> Report:
+        """To be called for every epoch, before the next one is trained."""
+        spec, metrics = self._spec, {name: float(value) for name, value in epoch.metrics.items()}
+        line = {
+            "trial": self._trial,
+            "epoch": epoch.index,
+            "phase": epoch.phase,
+            "cluster_epoch": epoch.cluster_epoch,
+            "metrics": metrics,
+        }
+        score = None
+        if epoch.ended in ("collapsed", "diverged"):
+            score = self._worst
+        elif epoch.cluster_epoch is not None:
+            if spec.metric.name not in metrics:
+                raise RuntimeError(f"epoch {epoch.index} ({epoch.phase}) measured no '{spec.metric.name}', which the search goes by")
+            self._values.append(metrics[spec.metric.name])
+            score = spec.score_of(self._values)
+            if spec.score == "max" and self._values[-1] == score:
+                self._best = epoch.snapshot()
+        self._keep(epoch)
+        report = Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason, trouble=self._trouble)
+        if score is not None:  # the others go into the mailbox, which takes lines only
+            self._trouble = None
+        return report
+
+    def _keep(self, epoch: Epoch) -> None:
+        if self._pretraining is not None and epoch.ended is None and epoch.index == self._pretraining.length:
+            entry, state = self._pretraining, epoch.snapshot()
+            self._wrote(lambda: entry.keep(state))
+        if epoch.ended == "complete":
+            final = self._best if self._best is not None else epoch.snapshot()
+            weights = replace(final, tensors=final.weights())
+            self._wrote(lambda: self._store_somewhere(weights))
+        elif epoch.ended is None and time.monotonic() - self._written >= self._every:
+            self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
+            self._written = time.monotonic()
+
+    def settle(self, done: int) -> None:
+        """Epochs up to `done` have been journalled: only then may a checkpoint say that they need not be trained again."""
+        if self._unsettled is None or self._unsettled[0].index > done:
+            return
+        (state, best), self._unsettled = self._unsettled, None
+        kept = None if best is None else replace(best, tensors=best.weights())
+        if kept is None or self._wrote(lambda: self._store(kept, self._weights)):
+            self._wrote(lambda: self._store(state, self._checkpoint))
+
+    def _begin(self, begun: Path) -> None:
+        begun.parent.mkdir(exist_ok=True)  # not the run's folder, which may be away: where it was another disk is now
+        begun.touch()
+        self._hand_in(begun)
+
+    def _store(self, snapshot: Snapshot, path: Path) -> None:
+        self._budget.fit(path, snapshot.size)
+        _save(snapshot, path)
+        self._hand_in(path)
+
+    def _store_somewhere(self, weights: Snapshot) -> None:
+        self._budget.make_room(self._weights, weights.size)
+        try:
+            _save(weights, self._weights)
+            self._hand_in(self._weights)
+        except OSError:
+            if self._spill is None:
+                raise
+            spilt = weights_file(self._spill, self._trial)
+            spilt.parent.mkdir(parents=True, exist_ok=True)
+            _save(weights, spilt)
+
+    def _wrote(self, write: Callable[[], None]) -> bool:
+        """A file that cannot be written costs the file, not the trial; the next report tells of it."""
+        try:
+            write()
+        except OSError as error:
+            self._trouble = f"{error.strerror or error}, in trial {self._trial}"
+            return False
+        return True
+
+
+def _save(snapshot: Snapshot, path: Path) -> None:
+    from tuner.training import checkpoint
+
+    path.parent.mkdir(exist_ok=True)
+    checkpoint.save(snapshot, path)
+
+
+def _stored(path: Path) -> Snapshot | None:
+    from tuner.training import checkpoint
+
+    try:
+        return checkpoint.load(path) if path.exists() else None
+    except (OSError, UserError) as error:
+        logger.warning("%s The trial begins anew.", error)
+        return None
+
+
+@lru_cache(maxsize=1)
+def _data(dataset: DatasetSpec, root: Path, device: str) -> Data:
+    from tuner.data.cache import load_once
+
+    return load_once(dataset, root).to(device)

@@ -1,0 +1,109 @@
+"""What `tuner train` trains: a model at its defaults, or the configuration in a file, such as a search's `best.yaml`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tuner.data.datasets import DatasetSpec, check_named
+from tuner.errors import UserError, did_you_mean
+from tuner.model import Model, load_model
+from tuner.training.engine import PRECISIONS
+
+from .keys import Keys
+from .located import Located, Problems, given
+from .ranges import read_fixed
+from .yaml_lines import parse, read_text
+
+_ASKED = ("model", "dataset", "epochs", "seed", "pretrain_seed", "precision", "parameters")
+_TOLD = ("weights", "search", "trial", "metric", "score", "metrics")  # what best.yaml says beside it, which trains nothing
+_DIGITS = DatasetSpec(name="digits")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One configuration. `values`: hyper-parameters and weights that are not at their defaults. `pretrain_seed`: None is the seed's."""
+
+    model: Model
+    dataset: DatasetSpec = _DIGITS
+    values: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    pretrain_seed: int | None = None
+    precision: str = PRECISIONS[0]
+
+
+def read_recipe(what: str, seed: int | None = None) -> Recipe:
+    """`what`: a model's name, or a file's path. `seed`: in place of the file's seeds.
+
+    Raises:
+        UserError: there is neither, or everything that is wrong with the file, each with its line.
+    """
+    if what.endswith((".yaml", ".yml")) or os.path.isfile(what):  # noqa: PTH113 - Path.is_file raises where a name is too long
+        recipe = _from_file(what)
+    else:
+        recipe = Recipe(model=load_model(what))
+    if seed is None:
+        return recipe
+    problems = Problems(title=f"--seed {seed}", file="")
+    own = Keys({"seed": given("--seed", seed)}, "", problems).seed()
+    problems.raise_if_any()
+    return replace(recipe, seed=own, pretrain_seed=None)
+
+
+def _from_file(what: str) -> Recipe:
+    problems = Problems(title=what, file=Path(what).name, what="a configuration")
+    said = parse(read_text(Path(what), what), problems)
+    parameters = said.get("parameters")
+    if parameters is not None and isinstance(parameters.value, dict) and any(isinstance(p.value, dict) for p in parameters.value.values()):
+        raise UserError(f"{what} is a search space, not one configuration. Search it: tuner search --space {what}")
+    for key, node in said.items():
+        if key not in (*_ASKED, *_TOLD):
+            problems.at(node, f"a configuration has no key '{key}'.{did_you_mean(key, _ASKED)} Known are {', '.join(_ASKED)}.")
+    for key, example in (("model", "name a model; `tuner models` lists them."), ("parameters", "hold the values that best.yaml holds.")):
+        if key not in said:
+            problems.at(None, f"'{key}' is missing: {example}")
+    keys = Keys({key: node for key, node in said.items() if key in _ASKED}, "", problems)
+    model = keys.model()
+    seed = keys.seed()
+    recipe = Recipe(
+        model=model or load_model("kmeans"),  # which is not trained: there is a problem then
+        dataset=_dataset(keys, problems),
+        values={} if model is None else _values(said, model, problems),
+        seed=seed,
+        pretrain_seed=keys.pretrain_seed(seed) if "pretrain_seed" in said else None,
+        precision=keys.precision(),
+    )
+    problems.raise_if_any()
+    return recipe
+
+
+def _dataset(keys: Keys, problems: Problems) -> DatasetSpec:
+    if "dataset" not in keys.said:
+        return _DIGITS
+    dataset = keys.dataset()
+    try:
+        if dataset.name:
+            check_named(dataset)
+    except UserError as error:
+        problems.at(keys.said["dataset"], str(error))
+    return dataset
+
+
+def _values(said: Mapping[str, Located], model: Model, problems: Problems) -> dict[str, Any]:
+    """`parameters`, and `epochs` where it stands beside them."""
+    section, known = said.get("parameters"), model.parameters()
+    if section is not None and not isinstance(section.value, dict):
+        problems.at(section, f"'parameters' must be a mapping of names to values, but got {section.shown}.")
+    entries = dict(section.value) if section is not None and isinstance(section.value, dict) else {}
+    if "epochs" in said:
+        entries["epochs"] = said["epochs"]
+    values = {}
+    for name, node in entries.items():
+        if name not in known:
+            problems.at(node, model.unknown(name))
+        elif (found := read_fixed(name, node, known[name], problems)) is not None:
+            values[name] = found.value
+    return values

@@ -1,0 +1,206 @@
+"""Search spaces: YAML and the command line, read and checked against the model and the data before anything starts.
+
+spec = read_space("aae_unsup", options=Options(trials=4, set=["hidden=500"]))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from tuner import layout
+from tuner.errors import UserError, did_you_mean
+from tuner.model import Model
+
+from .checks import check
+from .keys import KEYS, METHODS, SCORES, Keys
+from .located import Located, Problems, given
+from .parameters import parents_first, pin, read_parameters, set_values, settings
+from .ranges import Range
+from .spec import Asha, Metric, Resources, Spec
+from .yaml_lines import parse, read_text
+
+__all__ = [
+    "METHODS", "SCORES", "Asha", "Metric", "Options", "Range", "Resources", "Spec", "read_space", "set_values", "space_names", "space_path",
+]  # fmt: skip
+
+_REQUIRED = {
+    "model": "name a model; `tuner models` lists them.",
+    "dataset": "name a data set, such as digits.",
+    "metric": "say what decides, such as {name: acc, goal: maximize}. There is no default: choosing by labels is a decision.",
+    "parameters": "say what is searched.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says in place of the file. `set`: texts such as `hidden=500`. `data_root`: where data files live."""
+
+    dataset: str | None = None
+    scale: str | None = None
+    limit: int | None = None
+    trials: int | None = None
+    epochs: int | None = None
+    name: str | None = None
+    seed: int | None = None
+    set: Sequence[str] = ()
+    data_root: Path | None = None
+
+
+def space_names() -> list[str]:
+    """The search spaces that come with tuner."""
+    return sorted(path.stem for path in layout.folder("search_spaces").glob("*.yaml"))
+
+
+def space_path(source: str) -> Path:
+    """The file that `--space` means: a path, or a shipped space's name; either may leave `.yaml` out.
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in (Path(source), Path(f"{source}.yaml")):
+        if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a name is too long to be one
+            return path
+    stem = source.removesuffix(".yaml")
+    if stem in space_names():
+        return layout.folder("search_spaces") / f"{stem}.yaml"
+    if os.path.isdir(source):  # noqa: PTH112
+        raise UserError(f"'{source}' is a folder, not a search space. `tuner spaces` lists those that come with tuner.")
+    nearest = did_you_mean(Path(stem).name, space_names())
+    raise UserError(f"There is no file '{source}', and no search space of that name.{nearest} `tuner spaces` lists them.")
+
+
+def read_space(source: str, *, options: Options | None = None) -> Spec:
+    """The search that a file and the command line describe. `source`: a path or a shipped space's name.
+
+    Raises:
+        UserError: everything that is wrong with them, each with its place.
+    """
+    path = space_path(source)
+    text = read_text(path, source)
+    title = os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+    return _Reader(path, text, options or Options(), Problems(title=title, file=path.name)).read()
+
+
+class _Reader:
+    """One reading of one file, under what the command line says."""
+
+    def __init__(self, path: Path, text: str, options: Options, problems: Problems) -> None:
+        self.path, self.text, self.options, self.problems = path, text, options, problems
+        self.file = parse(text, problems)
+        self.keys = Keys(dict(self.file), path.stem, problems)
+        self._put_options()
+        for key, what in _REQUIRED.items():
+            if key not in self.keys.said:
+                problems.at(None, f"'{key}' is missing: {what}")
+        self.pins = settings(options.set, problems)
+
+    def read(self) -> Spec:
+        keys = self.keys
+        model = keys.model()
+        parameters, switches = self._parameters(model) if model else ((), frozenset[str]())
+        epochs, seed = self._epochs(model, parameters), keys.seed()
+        spec = Spec(
+            name=keys.name(),
+            model=model.name if model else "",
+            dataset=keys.dataset(),
+            metric=keys.metric(model),
+            score=keys.score(),
+            method=keys.method(),
+            trials=1,
+            epochs=epochs,
+            seed=seed,
+            pretrain_seed=keys.pretrain_seed(seed),
+            precision=keys.precision(),
+            early_terminate=keys.early_terminate(epochs),
+            resources=keys.resources(),
+            retries=keys.retries(),
+            checkpoint_gb=keys.checkpoint_gb(),
+            parameters=parameters,
+            switches=switches,
+            text=self.text,
+            path=self.path,
+        )
+        spec = replace(spec, trials=self._trials(spec, spec.combinations() if model else None))
+        if model:
+            for name, p in spec.known.items():
+                if name not in spec.ranges and name != "epochs":
+                    keys.default(f"parameters.{name}", p.default)
+            keys.notes += check(spec, keys.said, self.pins, self.problems, self.options.data_root)
+        self.problems.raise_if_any()
+        said = {f.name: getattr(self.options, f.name) for f in fields(Options) if f.name != "data_root"}
+        options = {name: list(value) if name == "set" else value for name, value in said.items() if value is not None}
+        return replace(spec, filled=keys.filled, notes=tuple(keys.notes), options=options)
+
+    def _put_options(self) -> None:
+        said, options = self.keys.said, self.options
+        for key in ("trials", "epochs", "seed", "name"):
+            if (value := getattr(options, key)) is not None:
+                said[key] = given(f"--{key}", value)
+        if options.dataset is not None:
+            before = said.get("dataset")
+            if before is not None and isinstance(before.value, dict) and before.value.keys() & {"limit", "scale"}:
+                all_of_it = ", ".join(f"{key}: {node.text}" for key, node in before.value.items())
+                self.keys.notes.append(f"--dataset {options.dataset} stands in place of all of the file's {{{all_of_it}}}.")
+            said["dataset"] = given("--dataset", options.dataset)
+        changes = {key: given(f"--{key}", value) for key in ("scale", "limit") if (value := getattr(options, key)) is not None}
+        if changes and "dataset" in said:
+            data = said["dataset"]
+            said["dataset"] = replace(data, value=(data.value if isinstance(data.value, dict) else {"name": data}) | changes)
+
+    def _parameters(self, model: Model) -> tuple[tuple[Range, ...], frozenset[str]]:
+        """The ranges with what `--set` pins, and the names of the switches among them."""
+        section = self.keys.said.get("parameters")
+        ranges = read_parameters(section, model, self.problems) if section is not None else ()
+        pins = {name: node for name, node in self.pins.items() if not self._is_key(name, node)}
+        pinned = pin(self._one_epochs(ranges), pins, model, self.problems)
+        asked = {parent for found in pinned for parent in found.when}
+        switches = {found.name for found in pinned} - model.parameters().keys()
+        for name in sorted(switches - asked):
+            self.keys.notes.append(f"'{name}' decides nothing once --set pins what it decided about: it is left out.")
+        kept = parents_first(found for found in pinned if found.name not in switches - asked)
+        return kept, frozenset(switches & asked)
+
+    def _is_key(self, name: str, node: Located) -> bool:
+        if name not in KEYS or name == "epochs":
+            return False
+        use = f"use --{name} {node.text}" if name in ("trials", "seed", "name", "dataset") else "change the file"
+        self.problems.at(node, f"'{name}' is a key of the search, not a parameter: {use}.")
+        return True
+
+    def _one_epochs(self, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+        """`epochs` is a key and a parameter: it may be said in one way only, and the command line's way wins."""
+        found = next((one for one in ranges if one.name == "epochs"), None)
+        if found is not None and "epochs" in self.file:
+            message = f"'epochs' is given twice, here and under parameters in line {found.line}: keep one."
+            self.problems.at(self.file["epochs"], message)
+        if "epochs" in self.pins and self.options.epochs is not None:
+            self.problems.at(self.pins["epochs"], f"'epochs' is set twice, also by --epochs {self.options.epochs}.")
+        elif "epochs" in self.pins:
+            self.keys.said.pop("epochs", None)
+        return ranges if self.options.epochs is None else tuple(one for one in ranges if one is not found)
+
+    def _epochs(self, model: Model | None, ranges: Sequence[Range]) -> int:
+        """The most clustering epochs of a trial; 0 where that is not known."""
+        found = next((one for one in ranges if one.name == "epochs"), None)
+        p = model.parameters()["epochs"] if model else None
+        if found is not None and p is not None:
+            return int(max(found.highest, p.default) if found.when else found.highest)
+        if p is None:
+            return self.keys.whole("epochs", 1, None, 0) if "epochs" in self.keys.said else 0
+        assert p.low is not None and p.high is not None
+        return self.keys.whole("epochs", int(p.low), int(p.high), p.default)
+
+    def _trials(self, spec: Spec, count: int | None) -> int:
+        """`count`: how many configurations there are, if they can be counted."""
+        if spec.method == "grid" and "trials" not in self.keys.said and count is not None:
+            return int(self.keys.default("trials", count))
+        trials = self.keys.whole("trials", 1, None, 24)
+        if count is not None and count < trials:
+            configurations = "1 configuration" if count == 1 else f"{count} configurations"
+            self.keys.notes.append(f"The space has {configurations}, and none is tried twice: it ends before {trials} trials.")
+        elif count is not None and spec.method == "grid" and count > trials:
+            self.keys.notes.append(f"The grid has {count} configurations, of which {trials} are tried.")
+        return trials

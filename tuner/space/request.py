@@ -1,0 +1,112 @@
+"""A configuration that somebody asks for: read and checked as the space is, filled up with what was not said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuner.model import load_model
+
+from .keys import KEYS
+from .located import Problems
+from .parameters import pin, settings
+from .ranges import Range, show
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.trial import FrozenTrial
+
+    from .spec import Spec
+
+
+ASKED_FOR = "asked_for"  # in a trial's user attributes: `{"order", "like", "set", "beside"}`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """`chosen`: a value for each searched parameter whose condition holds. `beside`: for what the search leaves alone, other values
+    than its own. `spec`: the search with those."""
+
+    spec: Spec
+    chosen: Mapping[str, Any]
+    beside: Mapping[str, Any]
+
+
+def beside_of(user_attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a trial has at other values than the space and the model give it."""
+    found: Mapping[str, Any] = user_attrs.get(ASKED_FOR, {}).get("beside", {})
+    return found
+
+
+def config_of(spec: Spec, trial: Trial | FrozenTrial) -> dict[str, Any]:
+    """Every hyper-parameter, weight and switch of a trial of the study, and its `seed`."""
+    about = trial.user_attrs
+    return spec.fixing(beside_of(about)).config(trial.params) | {"seed": about["seed"]}
+
+
+def read_wanted(spec: Spec, texts: Iterable[str], like: FrozenTrial | None = None) -> Wanted:
+    """What `--set key=value` asks for: `like` with these changes, or a whole configuration. A searched parameter that neither says is
+    at the model's default.
+
+    Raises:
+        UserError: for names that do not exist, values that are not legal or that the search does not know, and what should be said.
+    """
+    problems = Problems(title="This configuration", file="--set")
+    model = load_model(spec.model)
+    pins = settings(texts, problems)
+    for name in pins.keys() & set(KEYS):
+        if name not in spec.ranges or not spec.ranges[name].searched:
+            problems.at(pins[name], f"'{name}' is a key of the search, and the same for all its trials.")
+    said = {found.name: found.value for found in pin(spec.parameters, pins, model, problems) if found.name in pins}
+    problems.raise_if_any()
+
+    beside = dict(beside_of(like.user_attrs)) if like is not None else {}
+    searched = {found.name for found in spec.searched()}
+    beside |= {name: spec.known[name].kind(value) for name, value in said.items() if name in spec.known and name not in searched}
+    wider = spec.fixing(beside)
+    chosen: dict[str, Any] = {}
+    for found in spec.searched():
+        name, p = found.name, spec.known.get(found.name)
+        if not wider.active(found, chosen):
+            if name in said:
+                problems.at(pins[name], f"'{name}' is not searched here: it asks for {_conditions(found)}. Say that, too.")
+            continue
+        default = None if p is None else _in_range(found, p.default)
+        before = None if like is None else like.params.get(name)
+        if name in said:
+            value = _in_range(found, said[name])
+            if value is None:
+                problems.at(pins[name], f"'{name}' is searched over {_shown(found)}, and the sampler can be told of no other value.")
+        else:
+            value = before if before is not None else default
+            if value is None:
+                why = "has no default" if p is None else f"its default, {show(p.default)}, is not among them"
+                problems.at(
+                    None, f"'{name}' must be said, such as --set {name}={show(found.first)}: {_shown(found)} is searched, and {why}."
+                )
+        chosen[name] = found.first if value is None else value  # what is wrong has been said; conditions are looked at all the same
+    problems.raise_if_any()
+    return Wanted(spec=wider, chosen=chosen, beside=beside)
+
+
+def _in_range(found: Range, value: Any) -> Any:
+    """The value as the search has it; None where it is not in the range."""
+    if found.options is not None:
+        return next((one for one in found.options if one == value and isinstance(one, bool) == isinstance(value, bool)), None)
+    assert found.min is not None and found.max is not None
+    if not found.min <= value <= found.max:
+        return None
+    steps = 0.0 if found.q is None else (value - found.min) / found.q
+    return float(value) if abs(steps - round(steps)) < 1e-6 else None
+
+
+def _shown(found: Range) -> str:
+    if found.kind == "values":
+        return " | ".join(show(value) for value in found.values)
+    step = "" if found.q in (None, 1) else f" in steps of {show(found.q)}"
+    return f"[{show(found.min)}, {show(found.max)}]{step}"
+
+
+def _conditions(found: Range) -> str:
+    return " and ".join(f"{name}={' or '.join(map(show, values))}" for name, values in found.when.items())

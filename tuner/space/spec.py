@@ -1,0 +1,214 @@
+"""A search as data: what is varied, how, on which data, and what decides. `tuner/space/reader.py` reads it from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from tuner.data.datasets import DatasetSpec
+from tuner.model import Hyper, Parameter, load_model
+
+from .ranges import Range
+
+_MANY = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    name: str
+    goal: str  # maximize | minimize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asha:
+    """Stop what is not among the best 1 / `reduction` after `grace`, `grace * reduction`, ... clustering epochs."""
+
+    grace: int
+    reduction: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """A trial's share, or a pack's. `gpu`: `auto` is one GPU where the cluster has any. `pack`: how many trials train as one; 1 is
+    each by itself, `auto` whatever is measured to be fastest."""
+
+    cpu: float
+    gpu: float | Literal["auto"]
+    pack: int | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A search, complete and checked.
+
+    `epochs`: the most clustering epochs that a trial can have. `early_terminate`: None where nothing is stopped early.
+    `parameters`: the file's, a condition's names before what depends on them. `switches`: those that only conditions use.
+    `retries`: how often a trial is tried again whose process is gone. `checkpoint_gb`: what all checkpoints may take; None: what they
+    do take. `options`: what the command line said, as plain values.
+    `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
+    `notes`: what is legal, but may surprise.
+    """
+
+    name: str
+    model: str
+    dataset: DatasetSpec
+    metric: Metric
+    score: str
+    method: str
+    trials: int
+    epochs: int
+    seed: int
+    pretrain_seed: int
+    precision: str
+    early_terminate: Asha | None
+    resources: Resources
+    retries: int
+    parameters: tuple[Range, ...]
+    switches: frozenset[str]
+    text: str
+    path: Path
+    filled: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    checkpoint_gb: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def known(self) -> dict[str, Parameter]:
+        """The model's names."""
+        return load_model(self.model).parameters()
+
+    @cached_property
+    def ranges(self) -> dict[str, Range]:
+        """The parameters by name."""
+        return {found.name: found for found in self.parameters}
+
+    def searched(self) -> tuple[Range, ...]:
+        """What has more than one value, what a condition asks for before what depends on it."""
+        return tuple(found for found in self.parameters if found.searched)
+
+    def active(self, found: Range, chosen: Mapping[str, Any]) -> bool:
+        """Whether the range's condition holds for the values chosen before it."""
+        return all(self._value(parent, chosen) in values for parent, values in found.when.items())
+
+    def _value(self, name: str, chosen: Mapping[str, Any]) -> Any:
+        found, p = self.ranges.get(name), self.known.get(name)
+        if found is not None and self.active(found, chosen):
+            value = chosen[name] if found.searched else found.value
+        elif found is not None and found.otherwise is not None:
+            value = found.otherwise
+        elif found is not None and name.startswith("weights."):
+            value = 0.0
+        elif p is None:
+            return None  # a switch that is not asked
+        else:
+            value = self.epochs if name == "epochs" and found is None else p.default
+        return value if p is None else p.kind(value)
+
+    def config(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Every hyper-parameter, weight and switch by its dotted name, given the searched ones whose condition holds.
+
+        Where a condition fails a parameter is what its `otherwise` says; without one a weight is 0, a switch None and anything else
+        its default.
+        """
+        return {name: self._value(name, chosen) for name in [*self.known, *sorted(self.switches)]}
+
+    def fixing(self, values: Mapping[str, Any]) -> Spec:
+        """The same search with these of its fixed values, and of the model's defaults, at other ones."""
+        if not values:
+            return self
+        kept = tuple(found for found in self.parameters if found.name not in values)
+        return replace(self, parameters=(*kept, *(Range(name=name, kind="value", value=value) for name, value in values.items())))
+
+    def hyper(self, config: Mapping[str, Any]) -> Hyper:
+        """The model's part of a configuration: without switches and the trial's seed."""
+        h: Hyper = load_model(self.model).hyper({name: value for name, value in config.items() if name in self.known})
+        return h
+
+    def score_of(self, values: Sequence[float]) -> float:
+        """The score of a trial with these values of the metric at its clustering epochs so far."""
+        if self.score == "max":
+            return max(values) if self.metric.goal == "maximize" else min(values)
+        last = values[-1:] if self.score == "last" else values[-5:]
+        return sum(last) / len(last)
+
+    # --- what can be chosen ---
+
+    def worlds(self, names: Collection[str]) -> Iterator[dict[str, Any]]:
+        """All choices of these searched parameters and of those that their conditions ask for. Their values are countable."""
+        wanted = set(names)
+        while more := {parent for name in wanted & self.ranges.keys() for parent in self.ranges[name].when} - wanted:
+            wanted |= more
+        ranges = [found for found in self.searched() if found.name in wanted]
+
+        def grow(i: int, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            if i == len(ranges):
+                yield chosen
+            elif not self.active(ranges[i], chosen):
+                yield from grow(i + 1, chosen)
+            else:
+                for value in ranges[i].options or ():
+                    yield from grow(i + 1, {**chosen, ranges[i].name: value})
+
+        return grow(0, {})
+
+    def completed(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """The choice with some value for everything else that is searched."""
+        full = dict(chosen)
+        for found in self.searched():
+            if found.name not in full and self.active(found, full):
+                full[found.name] = found.first
+        return full
+
+    def combinations(self) -> int | None:
+        """How many configurations there are; None: infinitely many, or more than a million."""
+        parents = {parent for found in self.parameters for parent in found.when}
+        total = 0
+        for chosen in self.worlds(parents):
+            here = 1
+            for found in self.searched():
+                if found.name not in chosen and self.active(found, chosen):
+                    if found.count is None:
+                        return None
+                    here *= found.count
+            total += here
+            if total > _MANY:
+                return None
+        return total
+
+    # --- what is written down ---
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything, defaults included, for `spec.json`."""
+        asha = None if self.early_terminate is None else {"type": "asha", **asdict(self.early_terminate)}
+        return {
+            "name": self.name,
+            "model": self.model,
+            "dataset": asdict(self.dataset),
+            "metric": asdict(self.metric),
+            "score": self.score,
+            "method": self.method,
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "pretrain_seed": self.pretrain_seed,
+            "precision": self.precision,
+            "early_terminate": asha or "none",
+            "resources": asdict(self.resources),
+            "retries": self.retries,
+            "checkpoint_gb": self.checkpoint_gb,
+            "parameters": {found.name: found.entry() for found in self.parameters},
+            "switches": sorted(self.switches),
+            "filled": dict(self.filled),
+            "notes": list(self.notes),
+        }
+
+    def sweep(self) -> dict[str, Any]:
+        """The search as a W&B sweep's configuration: without conditions, and with `custom` for the methods that W&B lacks."""
+        parameters = {
+            found.name: {key: said for key, said in found.entry().items() if key not in ("when", "otherwise")} for found in self.parameters
+        }
+        method = self.method if self.method == "random" else "custom"
+        return {"name": self.name, "method": method, "metric": asdict(self.metric), "parameters": parameters}

@@ -1,0 +1,369 @@
+"""Weights & Biases: one run per trial and one for the whole search, all opened in the driver.
+
+W&B works on a thread of its own, fed by a queue: what it does may wait for a network, and a search waits for nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import queue
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner import layout
+
+from .wandb_notes import Told
+
+if TYPE_CHECKING:
+    from tuner.runs.events import Run, TrialEnd
+
+MODES = ("online", "offline", "disabled")
+PROJECT = "tuner"  # unless WANDB_PROJECT names another
+EXIT_CODES = {"complete": 0, "pruned": 0, "collapsed": 0, "diverged": 0, "stopped": 255, "failed": 1}  # 255 is W&B's own for an interrupt
+REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
+INIT_S = 30  # for opening one run
+FINISH_S = 20  # for the last lines of one run
+LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
+
+
+class WandbRuns:
+    """Mirrors a search to W&B. A failure is said once, and neither stops the search nor is waited for.
+
+    `mode`: `online` falls back to `offline` where there is no login or no network, and says so with the line that sends the runs
+    later. `disabled` does nothing and does not even import wandb. `say` prints one line for the user.
+    """
+
+    def __init__(self, mode: str = "online", *, say: Callable[[str], None] = print) -> None:
+        assert mode in MODES, mode
+        self.mode, self._say = mode, say
+        self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def search_started(self, run: Run) -> None:
+        if self.mode != "disabled":
+            told = Told(run.folder)
+            about = run, told, told.missing(run)  # now: from here on the journal grows
+            self._thread = threading.Thread(target=self._work, args=about, name="wandb", daemon=True)
+            self._thread.start()
+
+    def trial_started(self, trial: int, config: Mapping[str, Any]) -> None:
+        self._put("trial_started", trial, config)
+
+    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+        self._put("epoch_ended", trial, line)
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        self._put("trial_ended", end)
+
+    def search_ended(self, status: str) -> None:
+        if self._thread is None:
+            return
+        self._put("search_ended", status)
+        self._events.put(None)
+        self._thread.join(LAST_UPLOAD_S[status])
+        if self._thread.is_alive():
+            self._say("W&B: still sending. What does not arrive stays in the run's folder; `wandb sync` sends it.")
+
+    def _put(self, name: str, *args: Any) -> None:
+        if self._thread is not None:
+            self._events.put((name, args))
+
+    def _work(self, run: Run, told: Told, missing: Sequence[Mapping[str, Any]]) -> None:
+        runs, well = None, True
+        try:
+            runs = _Runs(run, told, self.mode, self._say)
+            runs.catch_up(missing)
+        except Exception as error:  # a mirror must not break the search; what is lost is said
+            self._say(f"W&B: not recorded: {_one_line(error)}")
+        while (event := self._events.get()) is not None:
+            name, args = event
+            if runs is not None:
+                try:
+                    getattr(runs, name)(*args)
+                except Exception as error:
+                    if well:
+                        self._say(f"W&B: something was not recorded: {_one_line(error)}")
+                    well = False
+
+
+class _Runs:
+    """The open runs. Everything happens on the thread that owns it."""
+
+    def __init__(self, run: Run, told: Told, mode: str, say: Callable[[str], None]) -> None:
+        self._run, self._told, self._say, self._mode = run, told, say, mode
+        self._sent = self._went = False  # whether some run is online; whether the mode changed after that
+        self._open: dict[int, Any] = {}  # trial -> its W&B run, while the trial runs
+        self._ends: list[TrialEnd] = []
+        self._step = told.step  # of the search's own run: W&B drops what comes at a step it has passed
+        os.environ.pop("WANDB_SWEEP_ID", None)  # it would make wandb.init ignore our project and ids
+        told.remove_open_pieces()
+        self._sweep_id = self._register()
+        import wandb
+
+        self._wandb = wandb
+        logging.getLogger("wandb").addHandler(logging.NullHandler())  # else its errors go to the terminal; it has a file for them
+        wandb.setup(settings=wandb.Settings(silent=True))
+        self._search = self._init("search", run.name, job_type="search", config={**run.spec.resolved(), **run.info})
+
+    def catch_up(self, missing: Sequence[Mapping[str, Any]]) -> None:
+        """Tells what an earlier driver did not live to tell. `missing`: lines of the journal."""
+        past = self._run.past
+        if past is None:
+            return
+        ends = {end.trial: end for end in past.ends}
+        configs: dict[int, Mapping[str, Any]] = {end.trial: end.config for end in (*past.ends, *past.pruned)}
+        configs |= {trial: known.config for trial, known in past.open.items()}
+        for number, end in enumerate(past.ends, 1):
+            self._ends.append(end)
+            if number > self._told.ends:
+                self._log_progress()
+        for line in missing:
+            self.trial_started(line["trial"], configs[line["trial"]])
+            if "state" in line:
+                self._close(ends[line["trial"]])
+            else:
+                self.epoch_ended(line["trial"], line)
+
+    # --- the events of a search ---
+
+    def trial_started(self, trial: int, config: Mapping[str, Any]) -> None:
+        if trial not in self._open:  # a second attempt goes on in the first one's run
+            self._open[trial] = self._init(str(trial), f"{self._run.name} #{trial}", job_type="trial", config=dict(config))
+
+    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+        counted = {} if line["cluster_epoch"] is None else {"cluster_epoch": line["cluster_epoch"]}
+        if trial in self._open:
+            self._open[trial].log({**line["metrics"], **counted, "phase": line["phase"]}, step=line["epoch"])
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        self._ends.append(end)
+        self._log_progress()
+        self._close(end)
+
+    def _log_progress(self) -> None:
+        self._step += 1
+        self._search.log(_progress(self._ends, self._run.spec.metric.goal), step=self._step)
+
+    def _close(self, end: TrialEnd) -> None:
+        run = self._open.pop(end.trial, None)
+        if run is not None:
+            known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
+            known["traceback"] = end.traceback
+            run.summary.update({key: value for key, value in known.items() if value is not None})
+            self._finish(run, EXIT_CODES[end.state])
+            self._told.note_trial(end.trial, end.epochs, end.state, run)
+
+    def search_ended(self, status: str) -> None:
+        for trial, run in self._open.items():  # of an earlier driver; this one did not come to them
+            run.summary.update({"state": "stopped"})
+            self._finish(run, EXIT_CODES["stopped"])
+            self._told.note_trial(trial, len(self._run.past.open[trial].metrics) if self._run.past else 0, "stopped", run)
+        self._open.clear()
+        if self._went:  # what follows asks the cloud, unless it is of an offline run
+            self._finish(self._search, 0)
+            self._search = self._init("search", self._run.name, job_type="search", config={})
+        if self._ends:
+            columns, rows = _table(self._ends)
+            table = self._wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+            self._search.log({"trials": table}, step=self._step + 1)
+        self._search.summary.update({"status": status})
+        self._search.finish(exit_code={"done": 0, "stopped": 255, "failed": 1}[status])
+        self._told.note_search(self._step + 1, sum(end.state != "stopped" for end in self._ends), self._search)
+
+    # --- W&B ---
+
+    def _finish(self, run: Any, exit_code: int) -> None:
+        """Ends a run. One whose last lines do not arrive stays in its file; and as nobody answers, the next ones are not sent at all."""
+        began = time.monotonic()
+        run.finish(exit_code=exit_code)
+        if self._mode == "online" and time.monotonic() - began >= FINISH_S:
+            self._go_offline("the cloud does not answer any more")
+
+    def _init(self, part: str, name: str, *, job_type: str, config: Mapping[str, Any]) -> Any:
+        """A new run of this search, or the one it had before an interruption: ids follow from the search and `part`."""
+        spec = self._run.spec
+        trial = job_type == "trial"
+        # stop_fn: W&B's stop button sends SIGINT to the process, which here is the whole search and not one trial.
+        # The driver's machine is not the trial's: its load, its packages and its command say nothing about the trial.
+        settings = self._wandb.Settings(
+            silent=True,
+            console="off",
+            sweep_id=self._sweep_id if trial else None,
+            init_timeout=INIT_S,
+            finish_timeout=FINISH_S,
+            stop_fn=lambda: self._say(f"W&B: asked to stop {name}. A single trial cannot be stopped from there; it goes on."),
+            x_disable_stats=True,
+            x_disable_meta=trial,
+            x_save_requirements=False,
+        )
+        arguments: dict[str, Any] = {
+            "mode": self._mode,
+            "project": os.environ.get("WANDB_PROJECT") or PROJECT,
+            "id": f"{_slug(self._run.name)}-{self._sweep_id}-{part}",
+            "name": name,
+            "group": self._run.name,
+            "job_type": job_type,
+            "tags": [spec.model, str(spec.dataset.name)[-64:]],
+            "config": config,
+            "dir": str(self._run.folder),
+            "reinit": "create_new",
+            "resume": "allow",
+            "settings": settings,
+        }
+        try:
+            run = self._wandb.init(**arguments)
+            self._sent = self._sent or self._mode == "online"
+            return run
+        except self._wandb.Error as error:
+            if self._mode == "offline":
+                raise
+            self._go_offline(_one_line(error))
+            arguments |= {"mode": "offline", "id": f"{arguments['id']}-offline"}  # W&B's own process still holds the other id
+            return self._wandb.init(**arguments)
+
+    def _register(self) -> str:
+        """The id of this search's sweep: W&B's own where it answers, else one made up, of the same kind and always the same."""
+        kept = self._run.folder / "wandb" / "sweep.json"
+        if kept.is_file():
+            if self._mode == "offline":
+                self._go_offline(None)
+            return str(json.loads(kept.read_text())["id"])
+        answer: dict[str, Any] = {}
+        if self._mode == "online":
+            answer = _ask_the_cloud(self._run.spec.sweep())
+            if "id" in answer:
+                self._say(f"W&B: {answer['url']}" if answer.get("url") else f"W&B: sweep {answer['id']}")
+            else:
+                self._go_offline(answer["why"])
+        else:
+            self._go_offline(None)
+        known = {"id": answer.get("id") or made_up_id(self._run), "registered": "id" in answer}
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(known) + "\n")
+        return str(known["id"])
+
+    def _go_offline(self, why: str | None) -> None:
+        self._mode, self._went = "offline", self._sent
+        folder = self._run.folder
+        near = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder  # as one would type it
+        reason = f" ({why})" if why else ""
+        runs = "*run-*" if self._sent else "offline-run-*"  # of those that are open, only a part may have arrived
+        self._say(f"W&B: recorded offline{reason}. To send it later:\n  wandb sync {shlex.quote(str(near / 'wandb'))}/{runs}")
+
+
+def made_up_id(run: Run) -> str:
+    """Eight letters and digits, as W&B's sweep ids are, that follow from the search's name and the time it began."""
+    number = int.from_bytes(hashlib.sha256(f"{run.name}\n{run.info.get('started')}\n{run.spec.text}".encode()).digest())
+    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return "".join(letters[number // 36**place % 36] for place in range(8))
+
+
+def _progress(ends: list[TrialEnd], goal: str) -> dict[str, Any]:
+    """What the search's own run shows after each trial."""
+    counts = Counter(end.state for end in ends)
+    scores = {end.trial: end.score for end in ends if end.state == "complete" and end.score is not None}
+    known: dict[str, Any] = {f"trials/{state}": counts[state] for state in EXIT_CODES}
+    if scores:
+        best = max(scores, key=scores.__getitem__) if goal == "maximize" else min(scores, key=scores.__getitem__)
+        known |= {"best_score": scores[best], "best_trial": best}
+    return known
+
+
+def _table(ends: list[TrialEnd]) -> tuple[list[str | int], list[Iterable[Any]]]:
+    """One row per trial: how it ended, its metrics, its configuration."""
+    metrics = sorted({name for end in ends for name in end.metrics})
+    names = sorted({name for end in ends for name in end.config})
+    rows: list[Iterable[Any]] = [
+        [end.trial, end.state, end.score, end.epochs, end.seconds, end.reason]
+        + [end.metrics.get(name) for name in metrics]
+        + [end.config.get(name) for name in names]
+        for end in sorted(ends, key=lambda end: end.trial)
+    ]
+    return ["trial", "state", "score", "epochs", "seconds", "reason", *metrics, *names], rows
+
+
+def _slug(name: str) -> str:
+    """W&B's ids may not hold `/ \\ # ? % :`, and no more than 128 characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+# --- login, network and sweep, in a process of its own: there W&B may print, retry and hang as it likes -------------------
+
+
+def why_offline() -> str | None:
+    """Why a search that starts now would be recorded offline; None where it would be online."""
+    answer = _ask_the_cloud(None)
+    return answer.get("why")
+
+
+def _ask_the_cloud(sweep: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`{"id", "url"}` of the newly registered sweep, or `{"why"}` there is none. Without a sweep nothing is registered."""
+    root = str(layout.ROOT)
+    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tuner.trackers.wandb"],
+            input=json.dumps(sweep and dict(sweep)),
+            capture_output=True,
+            text=True,
+            timeout=REGISTER_S,
+            env={**os.environ, "PYTHONPATH": path, "WANDB_SILENT": "true"},
+            start_new_session=True,  # Ctrl-C is for the search
+        )
+    except subprocess.TimeoutExpired:
+        return {"why": f"no answer within {REGISTER_S} s"}
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        return {"why": (done.stderr.strip().splitlines() or [f"wandb ended with {done.returncode}"])[-1]}
+    return answer
+
+
+def _register_sweep(sweep: dict[str, Any] | None) -> dict[str, Any]:
+    import wandb
+
+    host = wandb.setup(settings=wandb.Settings(silent=True)).settings.base_url
+    if not wandb.login(prompt=False, verify=False):
+        return {"why": "no login on this machine"}
+    try:
+        urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=8).close()
+    except urllib.error.HTTPError:
+        pass  # it answers, whatever it thinks of the question
+    except OSError:
+        return {"why": f"{host} cannot be reached"}
+    try:
+        wandb.login(prompt=False, verify=True)
+    except wandb.errors.AuthenticationError:
+        return {"why": f"{host} does not accept the login"}
+    if sweep is None:
+        return {}
+    project, entity = os.environ.get("WANDB_PROJECT") or PROJECT, os.environ.get("WANDB_ENTITY")
+    sweep_id = wandb.sweep(sweep, project=project, entity=entity)
+    api = wandb.Api()
+    app = wandb.setup().settings.app_url
+    return {"id": sweep_id, "url": f"{app}/{entity or api.default_entity}/{project}/sweeps/{sweep_id}"}
+
+
+if __name__ == "__main__":
+    try:
+        print(json.dumps(_register_sweep(json.load(sys.stdin))))
+    except Exception as error:  # told to the search, which goes on without
+        print(json.dumps({"why": _one_line(error)}))

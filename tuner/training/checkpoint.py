@@ -1,0 +1,89 @@
+"""A trial's state on disk: one safetensors file, with the rest as JSON in its header. Reading one runs no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tuner.errors import UserError
+from tuner.plain_json import is_number, is_whole, load_json
+
+_HEADER = "tuner"
+_COUNTS = ("seed", "pretrain_seed", "phase", "epoch", "batches", "index", "cluster_epoch", "lonely")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Where a trial stands after an epoch: enough to go on as if it had never stopped, in a pack or alone."""
+
+    model: str
+    config: dict[str, Any]  # every hyper-parameter and weight, by dotted name
+    seed: int
+    pretrain_seed: int
+    phase: int  # which of the model's phases
+    epoch: int  # finished epochs of that phase
+    batches: int  # finished batches of that phase
+    index: int  # finished epochs of all phases
+    cluster_epoch: int  # finished clustering epochs
+    lonely: int  # how many of the last clustering epochs used one cluster only
+    tensors: dict[str, Tensor]
+    values: list[float] = field(default_factory=list)  # in a search: its metric at all clustering epochs so far
+
+    @property
+    def size(self) -> int:
+        """In bytes, on disk."""
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+    def weights(self) -> dict[str, Tensor]:
+        """Without the optimisers' moments: all that using the model needs."""
+        return {name: t for name, t in self.tensors.items() if not name.startswith("optimizer/")}
+
+
+def save(snapshot: Snapshot, path: Path) -> None:
+    """Writes the file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name != "tensors"}
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file({k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}, part, metadata={_HEADER: json.dumps(plain)})
+    except SafetensorError as error:  # it has the system's words, but not its number
+        raise OSError(re.sub(r".*I/O error: | \(os error .*", "", str(error))) from error
+    part.replace(path)
+
+
+def load(path: Path) -> Snapshot:
+    """Reads what `save` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged, or no snapshot of this program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            plain = load_json((file.metadata() or {})[_HEADER])
+            if wrong := _wrong(plain):
+                raise ValueError(wrong)
+            return Snapshot(**plain, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise UserError(f"There is no checkpoint {path}.") from None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as e:
+        raise UserError(f"{path} is not a checkpoint of tuner, or it is damaged: {e}.") from None
+
+
+def _wrong(plain: dict[str, Any]) -> str | None:
+    """What no snapshot can say of itself."""
+    odd = [name for name in _COUNTS if name in plain and not is_whole(plain[name])]
+    if odd:
+        return f"'{odd[0]}' must be a whole number from 0 on, but is {plain[odd[0]]!r}"
+    values = plain.get("values", [])
+    return None if isinstance(values, list) and all(map(is_number, values)) else "'values' must be a list of numbers"

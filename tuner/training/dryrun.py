@@ -1,0 +1,92 @@
+"""What can be learnt of a model without training it: on meta tensors, which have shapes and graphs but no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tuner.model import DataSpec, Descend, Hyper, Model
+
+from .engine import dry_losses, trained
+
+_DATA = DataSpec(n_samples=64, shape=(8, 8), n_classes=4)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which trained tensors get a gradient from each term of an update."""
+
+    update: Descend
+    terms: Mapping[str, frozenset[str]]
+
+
+def owned_terms(model: Model, h: Hyper, data: DataSpec) -> dict[str, tuple[str, ...]]:
+    """The terms of each `Descend`, by the update's name."""
+    return {update.name: tuple(losses) for update, _, losses in _losses(model, h, data)}
+
+
+def dead_weights(model: Model, h: Hyper, on: frozenset[str]) -> dict[str, str]:
+    """The weights that change nothing while at most the terms `on` differ from 0, each with the reason and what to search instead.
+
+    A weight is alive where some trained parameter gets gradient from two terms of one step, or where the optimiser heeds the scale
+    of the loss: Adam and RMSprop do not.
+    """
+    dead: dict[str, str] = {}
+    reaches = _reaches(model, tuple(h.static().items()))
+    for reach in reaches:
+        if not reach.update.optimizer.scale_invariant:
+            continue
+        rates = " or ".join(f"'{rate}'" for rate in dict.fromkeys(reach.update.rates().values()))
+        optimizer = type(reach.update.optimizer).__name__
+        reason = f"it stands alone in the step '{reach.update.name}', and {optimizer} ignores the scale of a loss. Search {rates} instead."
+        for term in on & reach.terms.keys():
+            others = [own for name, own in reach.terms.items() if name != term and name in on]
+            if model.terms[term].weight is not None and not any(reach.terms[term] & other for other in others):
+                dead[f"weights.{term}"] = reason
+    for term in on - {term for reach in reaches for term in reach.terms}:
+        if model.terms[term].weight is not None:
+            dead[f"weights.{term}"] = "no step of this configuration computes it."
+    return dead
+
+
+def redundant_weights(model: Model, h: Hyper, on: frozenset[str], searched: frozenset[str]) -> list[str]:
+    """Notes on steps in which every weight is searched: with a scale-invariant optimiser only their ratios count."""
+    notes = []
+    for reach in _reaches(model, tuple(h.static().items())):
+        names = [f"weights.{term}" for term in reach.terms if term in on]
+        if reach.update.optimizer.scale_invariant and len(names) > 1 and set(names) <= searched:
+            notes.append(f"In the step '{reach.update.name}' only the ratio of {' and '.join(names)} counts: one of them could be fixed.")
+    return notes
+
+
+@lru_cache(maxsize=256)
+def _reaches(model: Model, static: tuple[tuple[str, Any], ...]) -> tuple[Reach, ...]:
+    h = model.hyper(dict(static))
+    return tuple(
+        Reach(update, {term: _reached(loss, leaves) for term, loss in losses.items()})
+        for update, leaves, losses in _losses(model, h, _DATA)
+    )
+
+
+def _reached(loss: Tensor, leaves: dict[str, Tensor]) -> frozenset[str]:
+    """The trained tensors that get a gradient from this loss."""
+    if not loss.requires_grad:
+        return frozenset()
+    # torch's types do not know that allow_unused returns None for what the loss does not reach.
+    grads: tuple[Tensor | None, ...] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, retain_graph=True)
+    return frozenset(name for name, grad in zip(leaves, grads, strict=True) if grad is not None)
+
+
+def _losses(model: Model, h: Hyper, data: DataSpec) -> Iterator[tuple[Descend, dict[str, Tensor], dict[str, Tensor]]]:
+    """Every `Descend`, what it trains, and all the terms that it can return."""
+    with torch.device("meta"):
+        networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
+    for t in tensors.values():
+        t.requires_grad_(t.is_floating_point())
+    for update, losses in dry_losses(model, h, data, (networks, tensors), torch.empty((), device="meta")):
+        yield update, {k: p for name in update.rates() for k, p in trained(name, networks, tensors).items()}, losses

@@ -1,0 +1,87 @@
+"""What neighbourhoods in the latent say: the silhouette of the clusters, and the error of classifiers by nearest neighbours.
+
+They cost more than the other metrics. So they are measured after a trial's last epoch, and in every clustering epoch only where a
+search goes by one of them. scikit-learn does the work, in float64 on the CPU.
+Shapes: N data set, Z code, S drawn samples, R references, T held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuner.data.datasets import Data
+from tuner.draws import Draws
+from tuner.metrics import KNN_ERRORS, SILHOUETTE, WORST
+
+NEIGHBOURHOODS = (SILHOUETTE, *KNN_ERRORS)
+SAMPLES = 2000  # of the silhouette, whose cost is quadratic in them; the mean of so many is off by less than 0.01
+REFERENCES, HELD_OUT = 60_000, 10_000  # at most: MNIST's own, some seconds on one core
+
+
+def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, due: Collection[str | None], seed: int) -> dict[str, float]:
+    """Those of `NEIGHBOURHOODS` that are `due` and that the data can give; the worst that they can be where a code is not finite.
+
+    `embed`: (R,) rows to their codes (R, Z). `seed`: the trial's.
+    """
+    found = {}
+    if SILHOUETTE in due:
+        rows_S = _order("silhouette", seed, n=len(c_N))[:SAMPLES]
+        found[SILHOUETTE] = silhouette(embed(rows_S), c_N.cpu()[rows_S])
+    asked = [name for name in KNN_ERRORS if name in due]
+    if asked and data.y_N is not None:
+        rows_R, rows_T = held_out(data)
+        errors = knn_errors((embed(rows_R), data.y_N[rows_R]), (embed(rows_T), data.y_N[rows_T]))
+        found |= {name: errors[name] for name in asked}
+    return found
+
+
+def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
+    """The mean over the samples of (b - a) / max(a, b), a the mean distance to the sample's own cluster, b to the nearest other one.
+
+    -1 where there is nothing to compare: all samples in one cluster, or each in its own.
+    """
+    from sklearn.metrics import silhouette_score
+
+    n_used = int(c_S.bincount().count_nonzero())
+    if not 1 < n_used < len(c_S) or not z_SZ.isfinite().all():
+        return WORST[SILHOUETTE]
+    return float(silhouette_score(z_SZ.double().cpu().numpy(), c_S.numpy()))
+
+
+def held_out(data: Data) -> tuple[Tensor, Tensor]:
+    """The rows that neighbours are looked for among, and those that are classified by them: the published test split or, where there
+    is none, a fifth of the samples. The same in all trials, so that they compare."""
+    order_N = _order("held out", n=len(data.x_ND))
+    n_before = data.n_train if 0 < data.n_train < len(order_N) else len(order_N) - max(1, len(order_N) // 5)
+    return order_N[order_N < n_before][:REFERENCES], order_N[order_N >= n_before][:HELD_OUT]
+
+
+def knn_errors(known: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """How often the commonest class among the k nearest (Euclidean, equal votes, of equally common classes the first) is wrong.
+
+    `known`: codes (R, Z) and labels (R,) of the references; `asked`: (T, Z) and (T,) of what is classified by them.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    (z_RZ, y_R), (z_TZ, y_T) = known, asked
+    if not (z_RZ.isfinite().all() and z_TZ.isfinite().all()):
+        return {name: WORST[name] for name in KNN_ERRORS}
+    most = min(max(KNN_ERRORS.values()), len(y_R))
+    nearest = NearestNeighbors(n_neighbors=most).fit(z_RZ.double().cpu().numpy())
+    near_TM = nearest.kneighbors(z_TZ.double().cpu().numpy(), return_distance=False)
+    votes_TM = y_R[torch.from_numpy(near_TM.astype(np.int64))]
+    found = {}
+    for name, k in KNN_ERRORS.items():
+        nearest_Tk = votes_TM[:, :k]
+        counts_TC = torch.zeros(len(y_T), int(y_R.max()) + 1, dtype=torch.int64).scatter_add(1, nearest_Tk, torch.ones_like(nearest_Tk))
+        found[name] = float((counts_TC.argmax(1) != y_T).double().mean())
+    return found
+
+
+def _order(*key: object, n: int) -> Tensor:
+    """All rows in a fixed random order, the same on every device."""
+    return Draws(*key, like=torch.empty(())).permutation(n)

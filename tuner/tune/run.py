@@ -1,0 +1,101 @@
+"""Hands a search to Ray Tune: the trainer within reach of all nodes, the packs' hosts, and the run itself."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from tuner.machines.cluster import Share
+from tuner.runs.events import Run
+from tuner.runs.paths import PACKS
+
+from .remote_folder import Distant, Keeper
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+
+    from tuner.runs.events import Run
+    from tuner.search.trainer import Trainer
+
+    from .actor import Job
+    from .callback import TuneCallback
+    from .pack_client import PackedTrainer
+    from .searcher import StudySearch
+
+
+@contextlib.contextmanager
+def within_reach(trainer: Trainer, run: Run) -> Iterator[Trainer]:
+    """The trainer of this run's trials, wherever on the cluster they are."""
+    trainer = replace(trainer, folder=run.folder)
+    if not run.info.get("uri") or run.info.get("address") is None:
+        yield trainer
+        return
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node, name = ray.get_runtime_context().get_node_id(), f"folder of {run.name} {time.time_ns()}"
+    where = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    restarted: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
+    keeper: Any = ray.remote(Keeper).options(name=name, num_cpus=0, scheduling_strategy=where, **restarted).remote(run.folder)
+    try:
+        yield replace(trainer, distant=Distant(node=node, keeper=name, uri=str(run.info["uri"])))
+    finally:
+        ray.kill(keeper)
+
+
+@contextlib.contextmanager
+def training(run: Run, trainer: Trainer, room: tuple[Share, int]) -> Iterator[tuple[Share, Trainer | PackedTrainer]]:
+    """What trains a trial, and a trial's share: each trial in its own process, or in the packs of hosts, which live as long as this."""
+    share, width = room
+    if width == 1:
+        yield share, trainer
+        return
+    from .pack_client import start_hosts
+
+    hosts = start_hosts(trainer, share, run.name, width)
+    try:
+        yield hosts.share, hosts.trainer()
+        run.files.write(PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
+    finally:
+        hosts.close()
+
+
+def fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler, TuneCallback]) -> None:
+    """Hands the search to Tune, and returns when it is over."""
+    from ray import tune
+
+    from tuner.runs.clean import scratch_prefix
+
+    from .actor import trainable
+    from .patches import only_the_trial_is_lost
+
+    searcher, scheduler, callback = ours
+    over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost(callback.quarantine):
+        tune.Tuner(
+            trainable(job),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=run.spec.trials - over,
+                max_concurrent_trials=slots,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: job.trial_name(trial.config["trial"]),
+                trial_dirname_creator=lambda trial: job.trial_name(trial.config["trial"]),
+            ),
+            run_config=tune.RunConfig(
+                name=job.name,
+                storage_path=scratch,  # Tune insists on one; what it writes there nobody reads
+                callbacks=[callback],
+                stop=callback.stopper,
+                failure_config=tune.FailureConfig(max_failures=run.spec.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()

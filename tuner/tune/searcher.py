@@ -1,0 +1,207 @@
+"""Tune's searcher: hands out the trials of the study, and tells the study how they ended."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from tuner.runs.files import RunFiles
+from tuner.runs.paths import STUDY
+from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed, worst
+from tuner.search.study import StudyFile, open_storage
+from tuner.space.ranges import Range
+from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of
+from tuner.space.spec import Spec
+
+from .quarantine import Quarantine
+
+
+class _Chosen(BaseSampler):
+    """Hands a choice that was made elsewhere to the trial that is being asked for: `wanted`, or a proposal."""
+
+    def __init__(self, proposals: Proposals, inner: BaseSampler, wanted: Mapping[str, Any] | None) -> None:
+        self._proposals, self._inner, self._wanted = proposals, inner, wanted
+        self._chosen: dict[str, Any] = {}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        self._chosen = self._proposals.propose(study, trial) if self._wanted is None else dict(self._wanted)
+        return {name: self._proposals.distributions[name] for name in self._chosen}
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        return dict(self._chosen)
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
+        raise AssertionError(f"'{param_name}' was not chosen, but its condition holds")
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+
+class StudySearch(OptunaSearch):
+    """Tune's searcher over a space, with its study in `folder`. A Tune trial's configuration is `{"trial", "config", "asked_for",
+    "outside"}`: the study's number; every hyper-parameter, weight and switch with the trial's `seed`; whether a person asked for it; the
+    nodes that get no trial.
+
+    Tune's results are to hold `score`, `cluster_epoch` and `ended`: None while a trial goes on, and where the scheduler stops it.
+    """
+
+    def __init__(self, spec: Spec, folder: Path, name: str, files: RunFiles | None = None) -> None:
+        """`files`: of the run, where there is one."""
+        self.spec = spec
+        self._steps: dict[str, int] = {}  # the last step that the study was told, by Tune's ids
+        self.proposals = Proposals(spec)
+        self._asked: dict[str, dict[str, Any]] = {}  # what was asked for and has not ended, by Tune's ids
+        super().__init__(
+            space=lambda trial: None,  # `suggest` below asks by itself
+            metric="score",
+            mode="max" if spec.metric.goal == "maximize" else "min",
+            sampler=RandomSampler(seed=0),
+            study_name=name,
+            storage=open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files)),
+        )
+        made: Any = self._ot_study
+        self.study: optuna.Study = made
+        if "seed" not in self.study.user_attrs:
+            self.study.set_user_attr("metric", spec.metric.name)
+            self.study.set_user_attr("seed", spec.seed)
+        self.proposals.add_all(self.study.trials)
+        self.full = len(self.study.trials) >= spec.trials  # whether no trial can be added
+        self.quarantine: Quarantine | None = None  # in a search
+        # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
+        self._waiting = deque(optuna.Trial(self.study, trial._trial_id) for trial in self.study.trials if trial.state == TrialState.RUNNING)
+
+    # --- Tune asks ---
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next trial, None where there is no room for it now, or `Searcher.FINISHED` where nothing is left to try."""
+        if self.quarantine is not None and len(self._asked) >= self.quarantine.room:
+            return None  # later
+        if not self._waiting:
+            if self.full or self.proposals.exhausted():
+                self.full = True  # Tune does not ask again
+                return Searcher.FINISHED  # type: ignore[return-value]  # a word, whatever Ray's annotation says
+            self._waiting.append(self._ask())
+        return self._hand_out(trial_id, self._waiting.popleft())
+
+    def _ask(self, wanted: Wanted | None = None, asked_for: Mapping[str, Any] | None = None) -> optuna.Trial:
+        """A new trial of the study: what is wanted, or else the sampler's proposal."""
+        number = len(self.study.get_trials(deepcopy=False))
+        spec = self.spec if wanted is None else wanted.spec
+        self.study.sampler = _Chosen(self.proposals, new_sampler(self.spec, number, 0), None if wanted is None else wanted.chosen)
+        trial = self.study.ask()
+        assert trial.number == number, "somebody else asks this study"
+        chosen: dict[str, Any] = {}
+        for found in spec.searched():
+            if spec.active(found, chosen):
+                chosen[found.name] = _suggest(trial, found)
+        if asked_for is not None:
+            trial.set_user_attr(ASKED_FOR, asked_for)
+        trial.set_user_attr("trial", number)
+        trial.set_user_attr("seed", trial_seed(self.spec.seed, number))  # the last: with it the trial is whole
+        if not beside_of(trial.user_attrs):
+            self.proposals.add(chosen)
+        self.full = number + 1 >= self.spec.trials
+        return trial
+
+    def _hand_out(self, trial_id: str, trial: optuna.Trial) -> dict[str, Any]:
+        about = trial.user_attrs
+        self._ot_trials[trial_id] = trial
+        self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
+        outside = list(self.quarantine.outside) if self.quarantine else []
+        known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about, "outside": outside}
+        self._asked[trial_id] = known
+        return known
+
+    # --- people ask ---
+
+    def enqueue(self, wanted: Wanted, asked_for: Mapping[str, Any]) -> int:
+        """Gives a configuration its number, where the search is not `full`; it is handed out before any that the sampler proposes."""
+        assert not self.full
+        self._waiting.append(self._ask(wanted, asked_for))
+        return self._waiting[-1].number
+
+    def withdraw(self, number: int) -> dict[str, Any] | None:
+        """Ends a trial that was not handed out: its number and configuration; None where it was."""
+        for trial in self._waiting:
+            if trial.number == number:
+                self._waiting.remove(trial)
+                self._give_up(trial, "stopped")
+                return {"trial": number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in trial.user_attrs}
+        return None
+
+    # --- Tune tells ---
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        self._step(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
+        if error or not result or "score" not in result:
+            self._close(trial_id, "failed" if error else "stopped", TrialState.FAIL)
+            return
+        self._step(trial_id, result)
+        ended = result.get("ended")
+        if ended is None:
+            self._close(trial_id, "pruned", TrialState.PRUNED)
+        elif ended == "stopped":
+            self._close(trial_id, ended, TrialState.FAIL)
+        else:
+            value = result["score"] if ended == "complete" else worst(self.spec.metric)
+            self._close(trial_id, ended, TrialState.COMPLETE, value)
+
+    def open_trials(self) -> list[dict[str, Any]]:
+        """The configurations of the trials that were asked for and have not ended."""
+        return list(self._asked.values())
+
+    def stop(self, state: str) -> None:
+        """Closes what is still open: nothing stays RUNNING in a study that nobody asks any more."""
+        for trial_id in list(self._ot_trials):
+            self._close(trial_id, state, TrialState.FAIL)
+        while self._waiting:
+            self._give_up(self._waiting.popleft(), state)
+
+    def _give_up(self, trial: optuna.Trial, state: str) -> None:
+        trial.set_user_attr("state", state)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _step(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        score, step = result["score"], result["cluster_epoch"]
+        assert isinstance(score, float) and math.isfinite(score), f"not a score: {score!r}"
+        if step > self._steps.get(trial_id, 0):  # 0: it ended in pre-training. Earlier steps come again after a checkpoint
+            self._ot_trials[trial_id].report(score, step)
+            self._steps[trial_id] = step
+
+    def _close(self, trial_id: str, state: str, told: TrialState, value: float | None = None) -> None:
+        trial = self._ot_trials.pop(trial_id)
+        self._asked.pop(trial_id)
+        self._steps.pop(trial_id, None)
+        trial.set_user_attr("state", state)
+        self.study.tell(trial, value, state=told)
+
+    # --- what Tune would keep ---
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study's file is the truth."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher to restore it; a search is rebuilt from its journal and its study
+
+
+def _suggest(trial: optuna.Trial, found: Range) -> Any:
+    known = distribution(found)
+    if isinstance(known, CategoricalDistribution):
+        return trial.suggest_categorical(found.name, known.choices)
+    if isinstance(known, IntDistribution):
+        return trial.suggest_int(found.name, known.low, known.high, step=known.step, log=known.log)
+    assert isinstance(known, FloatDistribution)
+    return trial.suggest_float(found.name, known.low, known.high, step=known.step, log=known.log)
