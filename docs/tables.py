@@ -1,0 +1,97 @@
+"""The tables in docs/ that come from the code: `python docs/tables.py` writes them, and tests/test_docs.py fails where one is stale.
+
+They stand in the pages as text, not as a Sphinx directive, so that they can be read on GitHub, too.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))  # a plain checkout
+
+from tuner.keys import KEYS, METHODS, SCORES  # noqa: E402
+from tuner.metrics import ERRORS, GOALS, KNN_ERRORS, LABELLED, SILHOUETTE  # noqa: E402
+
+_BLOCK = re.compile(r"(<!-- docs/tables\.py, (\w+): begin -->\n).*?(<!-- docs/tables\.py, \2: end -->\n)", re.DOTALL)
+
+# Default and meaning of each key.
+_KEYS = {
+    "name": ("the file's name", "What the run is called, unless `--name` says otherwise."),
+    "model": ("required", "A model; `tuner models` lists them."),
+    "dataset": ("required", "A data set, or `{name: …, limit: …, scale: …}`; see [data.md](data.md)."),
+    "metric": ("required", "`{name: …, goal: …}`: what decides ([metrics.md](metrics.md)). The goal may be left out."),
+    "score": ("`last`", "Which epochs count for a trial; see below."),
+    "method": ("`tpe`", "How configurations are chosen; see below."),
+    "trials": ("24; with `method: grid` all configurations", "How many configurations are tried."),
+    "epochs": ("the model's", "The clustering epochs of a trial. It may also be searched, under `parameters`."),
+    "seed": ("0", "Everything random follows from it."),
+    "pretrain_seed": ("`seed`", "The seed of pre-training, which trials share."),
+    "precision": ("`fp32`", "`fp32` or `tf32`: the arithmetic of matrix products on a GPU."),
+    "early_terminate": ("`{type: asha, grace: 5, reduction: 3}`", "When bad trials are stopped, or `none`; see below."),
+    "resources": ("`{cpu: 1, gpu: auto, pack: auto}`", "What one trial or one pack may use; see below."),
+    "retries": ("2", "How often a trial is tried again after its process was killed."),
+    "checkpoint_gb": ("no limit", "The most gigabytes that all checkpoints may take."),
+    "parameters": ("required", "What varies, and what is fixed; see below."),
+}  # fmt: skip
+_METRICS = {
+    "acc": "share of samples in the right class, clusters matched to classes one to one (Hungarian)",
+    "acc_vote": "the same, each cluster taking its commonest class; rises with the number of clusters",
+    "nmi": "normalised mutual information of clusters and classes",
+    "ari": "adjusted Rand index",
+    "ami": "mutual information adjusted for chance: compares different numbers of clusters",
+    "error": "share of the training rows without a label that get the wrong class; semi-supervised models only",
+    "error_test": "the same on the published test split; semi-supervised models only",
+    "n_used": "clusters that have a sample",
+    "largest_share": "share of the samples in the largest cluster",
+    "confidence": "mean probability of the likeliest cluster",
+    "silhouette": "how much nearer samples lie to their own cluster than to the next, from -1 to 1; after the last epoch",
+    **{name: f"share of wrong votes of the {k} nearest codes; after the last epoch" for name, k in KNN_ERRORS.items()},
+}
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def keys() -> str:
+    return _table(("key", "default", "meaning"), ((f"`{key}`", *_KEYS[key]) for key in KEYS))
+
+
+def scores() -> str:
+    return _table(("score", "a trial's score is the metric of"), ((f"`{name}`", doc) for name, doc in SCORES.items()))
+
+
+def methods() -> str:
+    return _table(("method", "what it does"), ((f"`{name}`", doc) for name, doc in METHODS.items()))
+
+
+def metrics() -> str:
+    labels = {*LABELLED, *ERRORS, *KNN_ERRORS} - {SILHOUETTE}
+    rows = ((f"`{name}`", goal, "yes" if name in labels else "no", _METRICS[name]) for name, goal in GOALS.items())
+    return _table(("metric", "goal", "uses labels", "what it measures"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"keys": keys, "scores": scores, "methods": methods, "metrics": metrics}
+
+
+def renewed(text: str) -> str:
+    """A page's text with its tables as the code has them now."""
+    return _BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+def main() -> None:
+    for page in sorted(DOCS.glob("*.md")):
+        before = page.read_text(encoding="utf-8")
+        if (after := renewed(before)) != before:
+            page.write_text(after, encoding="utf-8")
+            print(f"wrote {page.relative_to(DOCS.parent)}")
+
+
+if __name__ == "__main__":
+    main()
