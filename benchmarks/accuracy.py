@@ -68,7 +68,7 @@ def hyper(name: str, seed: int) -> Hyper:
 
 
 def nearest_errors(data: Data, h: Hyper) -> dict[str, float]:
-    """What whoever takes the class of the nearest labelled sample gets wrong, of the same samples as `error` and `error_test`."""
+    """The errors of a nearest-neighbour classifier that has the labelled samples, on the same samples as `error` and `error_test`."""
     from tuner.clustering import nearest
     from tuner.data.labels import labelled_of
     from tuner.losses import one_hot
@@ -178,15 +178,15 @@ def _spread(values: list[float]) -> str:
 HEAD = """# Accuracy of the defaults
 
 Written by `python benchmarks/accuracy.py` from `benchmarks/accuracy.jsonl`. Every model's default configuration, the last epoch, all
-samples; nothing was searched and nothing chosen by labels, but where a paper leaves a setting open its default was found with the labels
-of digits in sight. Percent, mean ± standard deviation over the seeds; ACC is the Hungarian one.
-`error` is of the semi-supervised models (`labels = "partial"`), on the published test split or, where there is none, on the samples
-whose labels they were not given; with every seed they are given other labels, 100 of them. `of 1-NN`: the error, on the same samples, of
-whoever takes the class of the nearest of the same labelled samples. Seconds are wall time of one run on a machine that others use, too;
-some of the runs stood still for minutes. *: without the pre-training, which another model's run had done.
+samples. Nothing was searched and nothing chosen by labels, but if a paper leaves a setting open, its default was found with the labels of
+digits in sight. Percent, mean ± standard deviation over the seeds; ACC is the Hungarian one.
+`error` is measured for the semi-supervised models (`labels = "partial"`), on the published test split or, if there is none, on the samples
+without a label; every seed draws other labels, 100 of them. `of 1-NN` is the error, on the same samples, of the class of the nearest of
+the same labelled samples. Seconds are wall time of one run on a shared machine; some of the runs stood still for minutes. *: without the
+pre-training, which another model's run had done.
 
-Published figures are of their papers' own training lengths and, where the letter is not h, of another measure (h Hungarian; v and m
-majority votes; b best run; r run again by another paper): compare with care."""
+Published figures have their papers' own training lengths and, if the letter is not h, another measure (h Hungarian; v and m majority
+votes; b best run; r run again by another paper): compare with care."""
 
 
 def main() -> None:
