@@ -12,8 +12,9 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from typer.main import get_command
 
 from docs import tables
-from tuner.cli import app
-from tuner.spec import Spec, read_space
+from tuner.cli.app import app
+from tuner.space.reader import read_space
+from tuner.space.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
