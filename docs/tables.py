@@ -13,8 +13,8 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # a plain checkout
 
-from tuner.space.keys import KEYS, METHODS, SCORES  # noqa: E402
 from tuner.metrics import ERRORS, GOALS, KNN_ERRORS, LABELLED, SILHOUETTE  # noqa: E402
+from tuner.space.keys import KEYS, METHODS, SCORES  # noqa: E402
 
 _BLOCK = re.compile(r"(<!-- docs/tables\.py, (\w+): begin -->\n).*?(<!-- docs/tables\.py, \2: end -->\n)", re.DOTALL)
 
