@@ -16,7 +16,7 @@ from tuner.losses import bce, one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 from tuner.nn import mlp
 
-from .aae_unsup import Encoder, adversaries, fooled, told_apart
+from ._adversarial import Encoder, adversaries, fooled, told_apart
 
 
 class AAESemi(Model):

@@ -14,66 +14,18 @@ from dataclasses import dataclass
 
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import by_rows
+from tuner.nn import Network, by_rows
 
-from .ae import MISFIT, TINY, Coders, Head, blank_head, by_head, coder, coders, fit_head
-
-RECON = Term(1.0, f"mean over features of {MISFIT}")
-INTERP = "mean d(x_mix)^2, x_mix decoded from a z_i + (1 - a) z_j, a in [0, 1/2], j the sample opposite i in the batch"
-MIX = f"mean over features of {MISFIT}, x_mix against x_j"
-CRITIC_MIX = Term(1.0, "mean (d(x_mix) - a)^2")
-CRITIC_DATA = Term(1.0, "mean d(x_hat + `blend` (x - x_hat))^2")
-
-
-def coders_and_critic(h, data):
-    return coders(h, data) | {"critic": coder(h, data, h.latent_dim)}
-
-
-def draw_shares(g, B, h, data):
-    return {"share_B1": g.uniform(B, 1) / 2}
-
-
-def pixels(output_BD, h):
-    """What the decoder's output means as data."""
-    return output_BD.sigmoid() if h.recon_loss == "bce" else output_BD
-
-
-def mixed(net, z_BZ, share_B1):
-    return net.decoder(share_B1 * z_BZ + (1 - share_B1) * z_BZ.flip(0))
-
-
-def score(net, x_BD):
-    """(B,) d(x): the mean of the critic's outputs."""
-    return net.critic(x_BD).mean(-1)
-
-
-def interpolate(net, z_BZ, batch, noise, h, names=("interp", "mix")):
-    """The two terms of an auto-encoder that ask for good mixtures."""
-    interp, mix = names
-    if not h.uses(*names):
-        return {}
-    terms, mixed_BD = {}, mixed(net, z_BZ, noise.share_B1)
-    if h.uses(interp):
-        terms[interp] = score(net, pixels(mixed_BD, h)).square().mean()
-    if h.uses(mix):
-        terms[mix] = misfit(mixed_BD, batch.x_BD.flip(0), h.recon_loss).mean()
-    return terms
-
-
-def criticise(net, batch, noise, h):
-    z_BZ = net.encoder(batch.x_BD)
-    mixed_BD, rebuilt_BD = pixels(mixed(net, z_BZ, noise.share_B1), h), pixels(net.decoder(z_BZ), h)
-    return {
-        "critic_mix": (score(net, mixed_BD) - noise.share_B1[:, 0]).square().mean(),
-        "critic_data": score(net, rebuilt_BD + h.blend * (batch.x_BD - rebuilt_BD)).square().mean(),
-    }
+from ._autoencoder import RECON_MEAN, TINY, Coders
+from ._heads import Head, blank_head, by_head, fit_head
+from ._mixing import CRITIC_DATA, CRITIC_MIX, INTERP, MIX, coders_and_critic, criticise, draw_shares, interpolate
 
 
 class ACAI(Model):
     paper = "https://arxiv.org/abs/1807.07543"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Head, Coders):
+    class Hyper(Head, Coders, Network):
         batch_size: int = hp(64, 2, 65536, static=True)
         whiten: bool = hp(True, doc="the head sees codes without correlations, all of variance 1")
         blend: float = hp(0.2, 0.0, 1.0, doc="the data's share in what the critic is to find unmixed; the paper's gamma")
@@ -81,7 +33,13 @@ class ACAI(Model):
         lr_critic: float = hp(1e-3, 0.0, 1.0, log=True)
         epochs: int = hp(100, 1, 100000)
 
-    terms = {"recon": RECON, "interp": Term(0.125, INTERP), "mix": Term(0.0, MIX), "critic_mix": CRITIC_MIX, "critic_data": CRITIC_DATA}
+    terms = {
+        "recon": RECON_MEAN,
+        "interp": Term(0.125, INTERP),
+        "mix": Term(0.0, MIX),
+        "critic_mix": CRITIC_MIX,
+        "critic_data": CRITIC_DATA,
+    }
     tiny = {**TINY, "lr": 3e-3, "lr_critic": 3e-3, "epochs": 10}
 
     def networks(self, h, data):

@@ -8,20 +8,22 @@ Differs from the paper: theirs is IDEC, which rebuilds; see acai_idec, whose pre
 
 from dataclasses import dataclass
 
-from tuner.model import SGD, Descend, Model, Term
+from tuner.model import SGD, Descend, Model, Term, hp
+from tuner.nn import Network
 
-from .acai import INTERP, MIX, coders_and_critic, interpolate
-from .acai_idec import PRETRAINED_TERMS, Constrained, phases_mixed
-from .ae import TINY
-from .dec import DEC, KL, centers_and_target, kl_to_target, soft_assign
+from ._autoencoder import TINY, Coders, Denoised, Pretrained
+from ._mixing import INTERP, MIX, PRETRAINED_TERMS, Constrained, coders_and_critic, interpolate, phases_mixed
+from ._self_taught import KL, SelfTaught, centers_and_target, kl_to_target, soft_assign
 
 
 class ACAIDEC(Model):
     paper = "https://arxiv.org/abs/2011.01977"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(DEC.Hyper, Constrained):
-        """DEC's, and what ACAI adds."""
+    class Hyper(Constrained, SelfTaught, Pretrained, Denoised, Coders, Network):
+        lr: float = hp(0.01, 0.0, 1.0, log=True, doc="SGD's rate in clustering")
+        momentum: float = hp(0.9, 0.0, 1.0)
+        epochs: int = hp(50, 1, 100000, doc="clustering epochs")
 
     terms = {**PRETRAINED_TERMS, "kl": Term(1.0, KL), "interp": Term(1.0, INTERP), "mix": Term(0.0, MIX)}
     tiny = {**TINY, "refresh_every": 4, "lr_pretrain": 1e-2, "pretrain_epochs": 15, "epochs": 4}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from tuner.model import Adam, Descend, Hyper, Model, Phase, Term, hp
+from tuner.model import Adam, Clusters, Descend, Model, Phase, Term, hp
 from tuner.nn import mlp
 
 
@@ -48,8 +48,7 @@ class CatGAN(Model):
     rebuilds_pixels = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Hyper):
-        n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+    class Hyper(Clusters):
         latent_dim: int = hp(64, 1, 1024, static=True, doc="Z, the noise that samples are made from")
         hidden: int = hp(500, 8, 8192, static=True, doc="width of both hidden layers of either network")
         batch_size: int = hp(200, 2, 65536, static=True)

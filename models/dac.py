@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from tuner.clustering import Mixture, drawn, em, gmm, responsibilities
 from tuner.losses import fool, misfit, tell_apart
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import by_rows, mlp
+from tuner.nn import Network, by_rows, mlp
 
-from .acai import RECON
-from .ae import RECON_AE, TINY, Pretrained, coders, pretraining
+from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, pretraining
 
 
 class DAC(Model):
     paper = "https://openreview.net/group?id=ICLR.cc/2017/workshop"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Pretrained):
+    class Hyper(Pretrained, Denoised, Coders, Network):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K")
         n_init: int = hp(20, 1, 1000, static=True, doc="starts of the k-means from which the mixture is fitted to the codes")
         covariance: str = hp("full", choices=("diag", "full", "tied"))
@@ -35,7 +34,7 @@ class DAC(Model):
 
     terms = {
         "recon_ae": RECON_AE,
-        "recon": RECON,
+        "recon": RECON_MEAN,
         "adv": Term(0.1, "-log D(z)"),
         "critic": Term(None, "-log D(sample of the mixture) - log(1 - D(z))"),
     }

@@ -15,17 +15,16 @@ import torch
 from tuner.clustering import nearest
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Replace, Term, hp
-from tuner.nn import by_rows
+from tuner.nn import Network, by_rows
 
-from .ae import RECON_AE, TINY, Pretrained, coders, place_centers, pretraining
-from .vae import RECON
+from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, place_centers, pretraining
 
 
 class DCN(Model):
     paper = "https://arxiv.org/abs/1610.04794"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Pretrained):
+    class Hyper(Pretrained, Denoised, Coders, Network):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K")
         n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means on the codes")
         first_count: float = hp(100.0, 0.0, 1e9, doc="how many samples each centre stands for at first; a centre moves by 1 / count")
@@ -34,7 +33,7 @@ class DCN(Model):
 
     terms = {
         "recon_ae": RECON_AE,
-        "recon": RECON,
+        "recon": RECON_SUM,
         "kmeans": Term(1.0, "1/2 |z - m|^2, m the centre of the sample's cluster; its weight is the paper's lambda"),
     }
     tiny = {**TINY, "lr_pretrain": 1e-2, "pretrain_epochs": 10, "epochs": 4}

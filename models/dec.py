@@ -8,71 +8,18 @@ epochs, not until the labels rest. `target: batch` is not in the paper; other im
 
 from dataclasses import dataclass
 
-import torch
+from tuner.model import SGD, Descend, Model, Term, hp
+from tuner.nn import Network
 
-from tuner.clustering import sq_dist
-from tuner.model import SGD, Descend, Model, Phase, Term, hp
-from tuner.nn import by_rows
-
-from .ae import RECON_AE, TINY, Pretrained, coders, place_centers, pretraining
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelfTaught(Pretrained):
-    """For the models that pull assignments towards their own sharpened ones."""
-
-    n_clusters: int = hp(10, 2, 256, static=True, doc="K")
-    n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means on the codes")
-    alpha: float = hp(1.0, 0.01, 100.0, log=True, doc="degrees of freedom of Student's t")
-    target: str = hp("all", choices=("all", "batch"), doc="all samples sharpened every `refresh_every` batches, or each batch by itself")
-    refresh_every: int = hp(30, 1, 100000, log=True, doc="target: all; batches between two targets")
-
-
-KL = "KL(P || Q): sum over clusters of p log(p / q), mean over the batch"
-
-
-def student_t(z_BZ, centers_KZ, alpha):
-    """(B, K) log q, equation 1: Student's t kernel around each centre, normalised over the centres."""
-    return (-(alpha + 1) / 2 * torch.log1p(sq_dist(z_BZ, centers_KZ) / alpha)).log_softmax(-1)
-
-
-def sharpened(q_NK):
-    """(N, K) p, equation 3: squared, and divided by the cluster's soft size over all that are given."""
-    p_NK = q_NK.square() / q_NK.sum(0).clamp(min=1e-8)
-    return p_NK / p_NK.sum(-1, keepdim=True)
-
-
-def soft_assign(net, x_BD, h):
-    return student_t(net.encoder(x_BD), net.centers_KZ, h.alpha).exp()
-
-
-def centers_and_target(h, data):
-    target = {"target_NK": torch.zeros(data.n_samples, h.n_clusters)} if h.target == "all" else {}
-    return {"centers_KZ": torch.zeros(h.n_clusters, h.latent_dim)} | target
-
-
-def renew_target(net, data, h, g):
-    return {"target_NK": sharpened(by_rows(lambda x_BD: soft_assign(net, x_BD, h), data.x_ND))}
-
-
-def kl_to_target(net, z_BZ, rows_B, h):
-    """Equation 2."""
-    log_q_BK = student_t(z_BZ, net.centers_KZ, h.alpha)
-    p_BK = net.target_NK[rows_B] if h.target == "all" else sharpened(log_q_BK.detach().exp())
-    return (torch.special.xlogy(p_BK, p_BK) - p_BK * log_q_BK).sum(-1).mean()
-
-
-def self_taught(h, *updates, noise=None):
-    """The phase that starts from k-means on the codes, and renews the target as it goes."""
-    renewed = {"refresh": renew_target, "refresh_every": "refresh_every"} if h.target == "all" else {}
-    return Phase("cluster", "epochs", updates, noise, enter=place_centers, **renewed)
+from ._autoencoder import RECON_AE, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._self_taught import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
 
 
 class DEC(Model):
     paper = "https://arxiv.org/abs/1511.06335"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(SelfTaught):
+    class Hyper(SelfTaught, Pretrained, Denoised, Coders, Network):
         lr: float = hp(0.01, 0.0, 1.0, log=True, doc="SGD's rate in clustering")
         momentum: float = hp(0.9, 0.0, 1.0)
         epochs: int = hp(50, 1, 100000, doc="clustering epochs")
@@ -87,6 +34,7 @@ class DEC(Model):
         return centers_and_target(h, data)
 
     def sharpen(self, net, batch, noise, h):
+        """Equation 2, with the target of equation 3."""
         return {"kl": kl_to_target(net, net.encoder(batch.x_BD), batch.rows_B, h)}
 
     def phases(self, h):

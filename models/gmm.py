@@ -8,7 +8,7 @@ Differs from the paper: `reg_covar` is added to every variance, because the like
 from dataclasses import dataclass
 
 from tuner.clustering import Mixture, em, gmm, responsibilities
-from tuner.model import Hyper, Model, Phase, hp
+from tuner.model import Clusters, Model, Phase, hp
 from tuner.nn import by_rows
 
 
@@ -16,8 +16,7 @@ class GMM(Model):
     paper = "https://doi.org/10.1111/j.2517-6161.1977.tb01600.x"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Hyper):
-        n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+    class Hyper(Clusters):
         covariance: str = hp("diag", choices=("diag", "full", "tied"), doc="of each cluster, or one that all share")
         reg_covar: float = hp(1e-2, 1e-6, 1.0, log=True, doc="added to every variance")
         n_init: int = hp(10, 1, 1000, static=True, doc="starts of k-means, of which the best starts the mixture")

@@ -19,10 +19,9 @@ from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network, decoder, encoder
 
-from .ae import check_pixels
-from .gumbel_vae import Relaxed, cool, kl_to_uniform, relax
-from .vade import kl_to_each
-from .vae import RECON, sampled
+from ._autoencoder import RECON_SUM, check_pixels
+from ._gumbel import Relaxed, cool, kl_to_uniform, relax
+from ._vae import kl_to_each, sampled
 
 
 def log_normal(z_SZ, mu_SZ, log_var_SZ):
@@ -48,7 +47,7 @@ class GMVAE(Model):
         epochs: int = hp(100, 1, 100000)
 
     terms = {
-        "recon": RECON,
+        "recon": RECON_SUM,
         "kl_z": Term(1.0, "sum_c p(c | z, w) KL(q(z | x) || N(m_c(w), s_c^2(w))); simple: log q(z | x, c) - log p(z | c), of a sample"),
         "kl_c": Term(1.0, "KL(p(c | z, w) || uniform), at least `free_nats`; simple: KL(q(c | x) || uniform), the same"),
         "kl_w": Term(1.0, "KL(q(w | x) || N(0, I)); form: original"),

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from tuner.clustering import sq_dist
 from tuner.losses import one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
+from tuner.nn import Network
 
-from .gumbel_vae import BOUND, PARTS, Codes, bound, cluster_of, code_networks, cool, draw_codes
+from ._gumbel import BOUND, PARTS, Codes, Relaxed, bound, cluster_of, code_networks, cool, draw_codes
 
 
 def vote(f_BF, f_LF, y_L, n_neighbours, n_classes):
@@ -62,7 +63,7 @@ class GumbelVAESemi(Model):
     labels = "partial"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Codes, PartlyLabelled):
+    class Hyper(Codes, Relaxed, Network, PartlyLabelled):
         batch_size: int = hp(100, 2, 65536, static=True, doc="B, the labelled samples not counted")
         n_neighbours: int = hp(7, 1, 255, static=True, doc="labelled neighbours that vote for a sample's class")
         metric: str = hp("lifted", choices=tuple(METRICS), doc="which loss pulls the features of a class together")

@@ -10,22 +10,23 @@ from dataclasses import dataclass
 
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Term, hp
+from tuner.nn import Network
 
-from .ae import MISFIT, RECON_AE, TINY, coders, pretraining
-from .dec import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
+from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._self_taught import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
 
 
 class IDEC(Model):
     paper = "https://doi.org/10.24963/ijcai.2017/243"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(SelfTaught):
+    class Hyper(SelfTaught, Pretrained, Denoised, Coders, Network):
         lr: float = hp(1e-3, 0.0, 1.0, log=True, doc="Adam's rate in clustering")
         epochs: int = hp(50, 1, 100000, doc="clustering epochs")
 
     terms = {
         "recon_ae": RECON_AE,
-        "recon": Term(1.0, f"mean over features of {MISFIT}"),
+        "recon": RECON_MEAN,
         "kl": Term(0.1, KL),  # the paper's gamma
     }
     tiny = {**TINY, "refresh_every": 4, "pretrain_epochs": 10, "epochs": 4}

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tuner.losses import fool, one_hot, tell_apart
-from tuner.model import Adam, Descend, Hyper, Model, Phase, Term, hp
+from tuner.model import Adam, Clusters, Descend, Model, Phase, Term, hp
 from tuner.nn import mlp
 
 
@@ -29,8 +29,7 @@ class InfoGAN(Model):
     rebuilds_pixels = True
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Hyper):
-        n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+    class Hyper(Clusters):
         n_codes: int = hp(2, 1, 64, static=True, doc="C, uniform in [-1, 1]")
         latent_dim: int = hp(62, 1, 1024, static=True, doc="Z, noise, uniform in [-1, 1]")
         hidden: int = hp(500, 8, 8192, static=True, doc="width of both hidden layers of generator and trunk")

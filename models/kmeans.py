@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import torch
 
 from tuner.clustering import k_means_plus_plus, lloyd, nearest, ranked
-from tuner.model import Hyper, Model, Phase, hp
+from tuner.model import Clusters, Model, Phase, hp
 
 
 class KMeans(Model):
     paper = "https://doi.org/10.1109/TIT.1982.1056489"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Hyper):
-        n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+    class Hyper(Clusters):
         n_init: int = hp(10, 1, 1000, static=True, doc="I, starts from k-means++ centres, of which the best is taken")
         epochs: int = hp(50, 1, 100000, doc="Lloyd passes")
 

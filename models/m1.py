@@ -10,50 +10,11 @@ labels' balance holds among the unlabelled, too), with `svm_hidden` units betwee
 
 from dataclasses import dataclass
 
-from tuner.losses import kl_normal, misfit, one_hot
+from tuner.losses import one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 from tuner.nn import mlp
 
-from .ae import MISFIT, check_pixels
-from .vae import draw_code, sampled
-
-
-@dataclass(frozen=True, kw_only=True)
-class Features(PartlyLabelled):
-    """For the models that start from M1's features: every field here, and no other, decides how they turn out."""
-
-    latent_dim: int = hp(50, 1, 1024, static=True, doc="Z")
-    hidden: int = hp(500, 8, 8192, static=True, doc="width of the variational auto-encoder's two hidden layers, either way")
-    batch_size: int = hp(100, 2, 65536, static=True)
-    recon_loss: str = hp("bce", choices=("bce", "mse"), doc="p(x | z): pixels in [0, 1], or any data")
-    lr_pretrain: float = hp(1e-3, 0.0, 1.0, log=True, doc="Adam's rate while the features are learnt")
-    pretrain_epochs: int = hp(300, 0, 100000)
-
-
-ELBO = Term(None, f"sum over features of {MISFIT} + KL(q(z | x) || N(0, I)), mean over the batch")
-
-
-def feature_networks(h, data):
-    check_pixels(h, data)
-    D, H, Z = data.n_features, h.hidden, h.latent_dim
-    return {"features": mlp(D, H, H, 2 * Z), "pixels": mlp(Z, H, H, D)}
-
-
-def bound(net, batch, noise, h):
-    """Minus the ELBO."""
-    mu_BZ, log_var_BZ = net.features(batch.x_BD).chunk(2, -1)
-    recon_B = misfit(net.pixels(sampled(mu_BZ, log_var_BZ, noise.eps_BZ)), batch.x_BD, h.recon_loss).sum(-1)
-    return {"elbo": (recon_B + kl_normal(mu_BZ, log_var_BZ)).mean()}
-
-
-def learn_features():
-    train = Descend(bound, trains=("features", "pixels"), lr="lr_pretrain")
-    depends = tuple(Features.__annotations__)
-    return Phase("pretrain", "pretrain_epochs", clusters=False, depends=depends, noise=draw_code, updates=(train,))
-
-
-def codes(net, x_BD):
-    return net.features(x_BD).chunk(2, -1)[0]
+from ._m1 import ELBO, Features, codes, feature_networks, learn_features
 
 
 class M1(Model):
@@ -61,7 +22,7 @@ class M1(Model):
     labels = "partial"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Features):
+    class Hyper(Features, PartlyLabelled):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K, the number of classes")
         svm_hidden: int = hp(100, 0, 8192, static=True, doc="units between codes and classes; 0: the machine is linear")
         sharpness: float = hp(3.0, 0.1, 100.0, log=True, doc="s: how narrow the margin is that is to be empty")

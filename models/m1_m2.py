@@ -10,10 +10,10 @@ and not learnt: a dimension that M1 does not use hardly varies, and then says no
 import math
 from dataclasses import dataclass
 
-from tuner.model import Descend, Model, Phase, hp
+from tuner.model import Descend, Model, PartlyLabelled, Phase, hp
 
-from .m1 import ELBO, Features, codes, feature_networks, learn_features
-from .m2 import TERMS, bounds, draw_styles, style_networks
+from ._m1 import ELBO, Features, codes, feature_networks, learn_features
+from ._m2 import TERMS, bounds, draw_styles, style_networks
 
 
 class M1M2(Model):
@@ -21,7 +21,7 @@ class M1M2(Model):
     labels = "partial"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Features):
+    class Hyper(Features, PartlyLabelled):
         n_clusters: int = hp(10, 2, 256, static=True, doc="K, the number of classes")
         style_dim: int = hp(10, 1, 1024, static=True, doc="S")
         noise: float = hp(0.25, 0.01, 10.0, log=True, doc="standard deviation of the code given class and style")

@@ -16,10 +16,10 @@ import torch
 from tuner.clustering import gmm, log_gauss
 from tuner.losses import misfit
 from tuner.model import Adam, Descend, Model, Phase, Term, hp
-from tuner.nn import by_rows
+from tuner.nn import Network, by_rows
 
-from .ae import RECON_AE, TINY, Pretrained, coders, pretraining
-from .vae import RECON, draw_code, risen, sampled
+from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._vae import draw_code, kl_to_each, risen, sampled
 
 
 def log_gamma(net, z_BZ):
@@ -27,18 +27,11 @@ def log_gamma(net, z_BZ):
     return (net.logits_K.log_softmax(-1) + log_gauss(z_BZ, net.means_KZ, net.log_vars_KZ)).log_softmax(-1)
 
 
-def kl_to_each(mu_BZ, log_var_BZ, means_KZ, log_vars_KZ):
-    """(B, K) KL(N(mu, sigma^2) || N(m_k, s_k^2)); every sample may have Gaussians of its own, (B, K, Z)."""
-    gap_BKZ = mu_BZ[:, None] - means_KZ
-    log_ratio_BKZ = log_vars_KZ - log_var_BZ[:, None]  # log s^2 / sigma^2
-    return 0.5 * (log_ratio_BKZ + (-log_ratio_BKZ).exp() + gap_BKZ.square() * (-log_vars_KZ).exp() - 1).sum(-1)
-
-
 class VaDE(Model):
     paper = "https://arxiv.org/abs/1611.05148"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Pretrained):
+    class Hyper(Pretrained, Denoised, Coders, Network):
         batch_size: int = hp(100, 2, 65536, static=True)
         pretrain_epochs: int = hp(50, 0, 100000)
         recon_loss: str = hp("bce", choices=("bce", "mse"), doc="p(x | z): pixels in [0, 1], or any data")
@@ -54,7 +47,7 @@ class VaDE(Model):
 
     terms = {
         "recon_ae": RECON_AE,
-        "recon": RECON,
+        "recon": RECON_SUM,
         "kl_z": Term(1.0, "sum_c gamma_c KL(q(z | x) || N(m_c, s_c^2)), gamma_c = p(c | z)"),
         "kl_c": Term(1.0, "KL(gamma || pi)"),
     }

@@ -11,39 +11,25 @@ from dataclasses import dataclass
 
 from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import by_rows
+from tuner.nn import Network, by_rows
 
-from .ae import MISFIT, TINY, Coders, Head, blank_head, by_head, coders, fit_head
-
-RECON = Term(1.0, f"sum over features of {MISFIT}, mean over the batch")
-
-
-def sampled(mu_BZ, log_var_BZ, eps_BZ):
-    """z ~ N(mu, sigma^2) from standard normal draws, so that its gradient reaches mu and sigma."""
-    return mu_BZ + (log_var_BZ / 2).exp() * eps_BZ
-
-
-def draw_code(g, B, h, data):
-    return {"eps_BZ": g.normal(B, h.latent_dim)}
-
-
-def risen(h, epoch):
-    """The share of its weight that a term has which warms up from 0 in the first epoch."""
-    return min((epoch - 1) / h.warm_up, 1.0) if h.warm_up else 1.0
+from ._autoencoder import RECON_SUM, TINY, Coders, coders
+from ._heads import Head, blank_head, by_head, fit_head
+from ._vae import draw_code, risen, sampled
 
 
 class VAE(Model):
     paper = "https://arxiv.org/abs/1312.6114"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Head, Coders):
+    class Hyper(Head, Coders, Network):
         batch_size: int = hp(100, 2, 65536, static=True)
         recon_loss: str = hp("bce", choices=("bce", "mse"), doc="p(x | z): pixels in [0, 1], or any data")
         warm_up: int = hp(10, 0, 100000, doc="epochs over which the divergence rises from 0 to its weight")
         lr: float = hp(1e-3, 0.0, 1.0, log=True)
         epochs: int = hp(100, 1, 100000)
 
-    terms = {"recon": RECON, "kl": Term(1.0, "KL(q(z | x) || N(0, I)); its weight is the paper's beta")}
+    terms = {"recon": RECON_SUM, "kl": Term(1.0, "KL(q(z | x) || N(0, I)); its weight is the paper's beta")}
     tiny = {**TINY, "warm_up": 1, "lr": 3e-3, "epochs": 10}
 
     def networks(self, h, data):

@@ -7,7 +7,7 @@ from blobs import blobs
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from steps import step_of
-from tuner.models.acai import criticise
+from tuner.models._mixing import criticise
 
 from tuner.clustering import sq_dist
 from tuner.model import load_model

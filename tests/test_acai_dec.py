@@ -5,8 +5,8 @@ import pytest
 import torch
 from blobs import blobs
 from steps import step_of
-from tuner.models.ae import place_centers
-from tuner.models.dec import renew_target
+from tuner.models._autoencoder import place_centers
+from tuner.models._self_taught import renew_target
 
 from tuner.draws import Draws
 from tuner.model import load_model

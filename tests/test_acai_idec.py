@@ -5,9 +5,9 @@ import pytest
 import torch
 from blobs import blobs
 from steps import step_of
-from tuner.models.acai_idec import autoencode_mixed
-from tuner.models.ae import autoencode, place_centers
-from tuner.models.dec import renew_target
+from tuner.models._autoencoder import autoencode, place_centers
+from tuner.models._mixing import autoencode_mixed
+from tuner.models._self_taught import renew_target
 
 from tuner.draws import Draws
 from tuner.model import load_model

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from blobs import blobs
-from tuner.models.ae import place_centers
-from tuner.models.dec import kl_to_target, renew_target, sharpened, student_t
+from tuner.models._autoencoder import place_centers
+from tuner.models._self_taught import kl_to_target, renew_target, sharpened, student_t
 
 from tuner.draws import Draws
 from tuner.model import Batch, load_model

@@ -8,7 +8,7 @@ import torch
 from blobs import blobs
 from steps import step_of
 from torch.distributions import Categorical, Normal, kl_divergence
-from tuner.models.gumbel_vae import cool, infer, relax
+from tuner.models._gumbel import cool, infer, relax
 
 from tuner.losses import misfit
 from tuner.model import load_model

@@ -8,7 +8,7 @@ import torch
 from blobs import blobs
 from steps import step_of
 from torch.distributions import Categorical
-from tuner.models.gumbel_vae import bound
+from tuner.models._gumbel import bound
 from tuner.models.gumbel_vae_semi import lifted, triplet, vote
 
 from tuner.model import load_model

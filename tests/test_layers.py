@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tuner import layout
-from tuner.model import model_names
+from tuner.model import Hyper, load_model, model_names
 
 # A file imports its own package and those of lower layers. "": the files at the root of tuner/, the kit of whoever writes a model.
 LAYERS: tuple[tuple[str, ...], ...] = (
@@ -172,17 +172,27 @@ def test_a_planted_library_is_found() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(layout.folder("models").glob("*.py")), ids=lambda path: path.stem)
-def test_a_model_imports_the_kit_and_its_siblings_only(path: Path) -> None:
+def test_a_model_imports_the_kit_and_the_shared_parts_only(path: Path) -> None:
+    """What models share stands in files whose names begin with `_`: no model is a library for others."""
     known = {"torch", "numpy", "scipy", "sklearn", *sys.stdlib_module_names}
-    siblings = {other.stem for other in path.parent.glob("*.py")}
+    parts = {other.stem for other in path.parent.glob("_*.py")}
     for node in imported(path.read_text()):
         if isinstance(node, ast.Import):
             assert {alias.name.split(".")[0] for alias in node.names} <= known
         elif node.level:
-            assert node.module in siblings
+            assert node.module in parts
         else:
             first, _, rest = str(node.module).partition(".")
             assert first in known or (first == "tuner" and rest in KIT), node.module
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_hyper_parameters_are_parts_side_by_side(name: str) -> None:
+    """Every part that a model's `Hyper` is made of stands by itself, so that its fields are read in one place."""
+    (first, *rest) = load_model(name).Hyper.__mro__
+    assert first.__qualname__.endswith(".Hyper")
+    assert Hyper in rest
+    assert all(part.__bases__ == (Hyper,) for part in rest if part not in (Hyper, object)), rest
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -1,6 +1,7 @@
 """What pre-training came to is kept by content: a hit changes no result, and nothing but the same content is a hit."""
 
 import dataclasses
+import importlib
 import sys
 from pathlib import Path
 
@@ -157,7 +158,33 @@ def test_the_code_that_an_update_borrows_from_siblings_counts():
     model = load_model("acai_idec")
     (update, *_) = model.phases(short(model))[0].updates
     names = {module.__name__.rpartition(".")[2] for module in _with_siblings(sys.modules[update.losses.__module__])}
-    assert {"acai_idec", "acai", "ae"} <= names
+    assert names == {"_mixing", "_self_taught", "_autoencoder"}
+
+
+@pytest.mark.parametrize(
+    "borrows",
+    [
+        "from ._lent import step",
+        "from . import _lent",
+        "from . import _lent as theirs",
+        "import PACKAGE._lent",
+        "import PACKAGE._lent as theirs",
+        "from PACKAGE import _lent",
+        "from PACKAGE._lent import step",
+        "def step():\n    from ._lent import step",
+    ],
+)
+def test_however_a_model_borrows_from_a_sibling_the_siblings_code_counts(borrows: str, tmp_path: Path, monkeypatch) -> None:
+    package = f"lenders_{tmp_path.name.lower()}"
+    folder = tmp_path / package
+    folder.mkdir()
+    (folder / "mine.py").write_text(f"import json\nfrom tuner.nn import mlp\n{borrows}\n".replace("PACKAGE", package))
+    (folder / "_lent.py").write_text("from . import _below\nfrom .mine import __doc__\n\ndef step(): ...\n")  # a circle must end, too
+    (folder / "_below.py").write_text("deep = True\n")
+    (folder / "_stranger.py").write_text("far = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = {module.__name__ for module in _with_siblings(importlib.import_module(f"{package}.mine"))}
+    assert names == {f"{package}.{name}" for name in ("mine", "_lent", "_below")}
 
 
 def test_a_trial_that_is_tried_again_in_its_pre_training_trains_it_again(tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ class Hyper:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clusters(Hyper):
+    """How many clusters a model looks for: what `Hyper` starts from where a model shares nothing else with others."""
+
+    n_clusters: int = hp(10, 2, 256, static=True, doc="K")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartlyLabelled(Hyper):
     """For the models with `labels = "partial"`: which samples are labelled, and how many of those a step sees."""
 

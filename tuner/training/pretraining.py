@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib
 import inspect
 import json
 import logging
-import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import ModuleType
 
@@ -106,13 +109,31 @@ class Entry:
 
 
 def _with_siblings(module: ModuleType) -> set[ModuleType]:
-    """A model's module and those of the models that it takes functions from."""
+    """A model's module and the modules of its folder that it imports, directly or through each other."""
     found, new = set[ModuleType](), {module}
     while new:
         found |= new
-        names = {name for one in new for name in re.findall(r"^from \.(\w+) import", inspect.getsource(one), re.M)}
-        new = {sys.modules[f"{module.__package__}.{name}"] for name in names} - found
+        new = {sibling for one in new for sibling in _siblings(one)} - found
     return found
+
+
+@cache  # every trial asks
+def _siblings(module: ModuleType) -> frozenset[ModuleType]:
+    """The modules of the same folder that a module imports, wherever in it and however it names them."""
+    folder = f"{module.__package__}."
+    names = {name.removeprefix(folder).partition(".")[0] for name in _imported(module) if name.startswith(folder)}
+    return frozenset(importlib.import_module(folder + name) for name in names if find_spec(folder + name))
+
+
+def _imported(module: ModuleType) -> Iterator[str]:
+    """The full name of all that a module imports; `from a import b` gives `a.b`, which may be a module or stand in one."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            origin = resolve_name(origin, module.__package__) if node.level else origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def _updates(phase: Phase) -> list[Descend]:
