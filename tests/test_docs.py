@@ -194,6 +194,13 @@ def test_names_said_to_be_in_a_file_are_there(page: Path) -> None:
         assert re.search(rf"\b{name}\b", (ROOT / file).read_text()), f"{file} has no {name}"
 
 
+def test_the_tree_has_every_package() -> None:
+    named = re.findall(r"^\| `(tuner/\w*/?)` \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    there = {f"tuner/{path.parent.name}/" for path in (ROOT / "tuner").glob("*/__init__.py")}
+    assert named[0] == "tuner/" and len(named) == len(set(named))
+    assert set(named[1:]) == there
+
+
 def test_the_readme_is_a_front_page() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 150
