@@ -201,6 +201,11 @@ def test_the_tree_has_every_package() -> None:
     assert set(named[1:]) == there
 
 
+def test_the_index_of_benchmarks_has_every_script() -> None:
+    text = (ROOT / "benchmarks/README.md").read_text()
+    assert [path.name for path in (ROOT / "benchmarks").glob("*.py") if f"`benchmarks/{path.name}`" not in text] == []
+
+
 def test_the_readme_is_a_front_page() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 150
