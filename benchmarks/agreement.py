@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from wandb_files import OfflineRun, read_run  # noqa: E402
+from kit.wandb_files import OfflineRun, read_run  # noqa: E402
 
 from tuner.runs.journal import read_lines  # noqa: E402
 from tuner.runs.paths import JOURNAL, STUDY  # noqa: E402

@@ -15,6 +15,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+pytest_plugins = ["kit.disks", "kit.resumed", "kit.store_fixtures"]  # fixtures that several files use
+
 
 @pytest.fixture
 def tuner(capsys):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from blobs import blobs
-from lanes import apart, packed, solo
+from kit.blobs import blobs
+from kit.lanes import apart, packed, solo
 from torch.func import functional_call, stack_module_state, vmap
 
 from tuner.data.datasets import Data

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from interrupted import a_killed_run
+from kit.interrupted import a_killed_run
 from safetensors import safe_open
 
 from tuner import layout

@@ -1,0 +1,102 @@
+"""How trials end, and what the loop promises around them."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from kit.blobs import blobs
+
+from tuner.errors import UserError
+from tuner.model import load_model
+from tuner.training.loop import planned_epochs, train
+
+DATA = blobs()
+
+
+def run(model, data=DATA, **more):
+    return list(train(model, model.hyper(dict(model.tiny) | more), data, seed=0))
+
+
+def variant(name, model, **methods):
+    return type(name, (type(model),), methods | {"__module__": type(model).__module__})()
+
+
+def one_cluster(self, net, x_BD, h):
+    p_BK = torch.zeros(len(x_BD), h.n_clusters, dtype=x_BD.dtype)
+    p_BK[:, 0] = 1
+    return p_BK
+
+
+def test_a_trial_ends_complete_in_its_last_epoch():
+    assert [e.ended for e in run(load_model("kmeans"), epochs=3)] == [None, None, "complete"]
+
+
+def test_one_cluster_in_three_epochs_in_a_row_is_a_collapse():
+    model = variant("Collapsing", load_model("kmeans"), assign=one_cluster)
+    epochs = run(model, epochs=9)
+    assert [e.ended for e in epochs] == [None, None, "collapsed"]
+    assert epochs[-1].reason == "all samples lie in one cluster since clustering epoch 1"
+    assert epochs[-1].metrics["n_used"] == 1
+
+
+def test_one_cluster_in_the_last_epoch_is_a_collapse():
+    model = variant("CollapsingLate", load_model("kmeans"), assign=one_cluster)
+    assert [e.ended for e in run(model, epochs=1)] == ["collapsed"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_before_it_is_scored():
+    epochs = run(load_model("aae_unsup"), **{"weights.l2_z": 1e308, "lr_gen": 1.0})
+    last = epochs[-1]
+    assert last.ended == "diverged"
+    assert "is not finite after epoch" in last.reason
+    assert "acc" not in last.metrics
+    assert all(math.isfinite(value) for value in last.metrics.values())
+
+
+def test_divergence_outranks_collapse():
+    model = variant("Both", load_model("aae_unsup"), assign=one_cluster)
+    assert run(model, **{"weights.l2_z": 1e308, "lr_gen": 1.0})[-1].ended == "diverged"
+
+
+def test_data_without_labels_has_no_labelled_metrics():
+    metrics = run(load_model("kmeans"), dataclasses.replace(DATA, y_N=None))[-1].metrics
+    assert not {"acc", "acc_vote", "nmi", "ari"} & set(metrics)
+    assert {"n_used", "largest_share", "confidence", "samples_per_s"} <= set(metrics)
+
+
+def test_planned_epochs_count_all_and_the_clustering_ones():
+    model = load_model("dec")
+    assert planned_epochs(model, model.hyper({"pretrain_epochs": 7, "epochs": 5})) == (12, 5)
+
+
+def test_a_phase_of_length_0_is_skipped():
+    assert [e.phase for e in run(load_model("dec"), pretrain_epochs=0, epochs=2)] == ["cluster", "cluster"]
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(UserError, match=r"'batch_size' is 151, but blobs has 150 samples\. Set batch_size=150 or less\."):
+        run(load_model("aae_unsup"), batch_size=151)
+
+
+def test_pixels_outside_the_unit_range_are_refused_where_they_are_rebuilt():
+    data = dataclasses.replace(DATA, x_ND=DATA.x_ND * 2)
+    with pytest.raises(UserError, match=r"aae_unsup rebuilds its input as pixels in \[0, 1\], but blobs has other values"):
+        run(load_model("aae_unsup"), data)
+
+
+def test_refresh_every_counts_batches_from_the_start_of_the_phase():
+    model = load_model("dec")
+    seen = []
+
+    def phases(self, h):
+        pretrain, cluster = type(model).phases(self, h)
+
+        def refresh(*inputs):
+            seen.append(1)
+            return cluster.refresh(*inputs)
+
+        return pretrain, dataclasses.replace(cluster, refresh=refresh)
+
+    run(variant("Counting", model, phases=phases), pretrain_epochs=0, epochs=3, batch_size=50, refresh_every=4)
+    assert len(seen) == 3  # 9 batches: before the 1st, 5th and 9th
