@@ -17,10 +17,8 @@ from tuner.space.reader import read_space
 from tuner.space.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(
-    (ROOT / name for name in ("README.md", "CONTRIBUTING.md", "clusters/README.md", "benchmarks/README.md")),
-) + sorted((ROOT / "docs").glob("*.md"))
-PAGES = [page for page in PAGES if page.exists()]
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md", "benchmarks/README.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").glob("*.md"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 # What a fragment is put into to be read: one line for each key.
