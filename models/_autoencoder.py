@@ -72,11 +72,11 @@ def coders(h, data, n_codes=None):
     }
 
 
-def drop_inputs(g, B, h, data):
+def drop_inputs(h, data, B, g):
     return {"keep_BD": (g.uniform(B, data.n_features) >= h.input_dropout) / (1 - h.input_dropout)}
 
 
-def autoencode(net, batch, noise, h):
+def autoencode(net, batch, h, noise):
     z_BZ = net.encoder(batch.x_BD * noise.keep_BD)[:, : h.latent_dim]
     return {"recon_ae": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()}
 

@@ -77,8 +77,8 @@ def code_networks(h, data):
     }
 
 
-def draw_codes(g, B, h, data):
-    return draw_code(g, B, h, data) | {"e_BK": g.exponential(B, h.n_clusters)}
+def draw_codes(h, data, B, g):
+    return draw_code(h, data, B, g) | {"e_BK": g.exponential(B, h.n_clusters)}
 
 
 def infer(net, f_BF, h):
@@ -86,7 +86,7 @@ def infer(net, f_BF, h):
     return net.heads(f_BF).split((h.latent_dim, h.latent_dim, h.n_clusters), -1)
 
 
-def bound(net, x_BD, f_BF, noise, h):
+def bound(net, x_BD, f_BF, h, noise):
     """The terms of minus the evidence bound, of one sample of each code; and the logits of y."""
     mu_BZ, log_var_BZ, logits_BK = infer(net, f_BF, h)
     z_BZ = sampled(mu_BZ, log_var_BZ, noise.eps_BZ)

@@ -34,7 +34,7 @@ def feature_networks(h, data):
     return {"features": mlp(D, H, H, 2 * Z), "pixels": mlp(Z, H, H, D)}
 
 
-def bound(net, batch, noise, h):
+def bound(net, batch, h, noise):
     """Minus the ELBO."""
     mu_BZ, log_var_BZ = net.features(batch.x_BD).chunk(2, -1)
     recon_B = misfit(net.pixels(sampled(mu_BZ, log_var_BZ, noise.eps_BZ)), batch.x_BD, h.recon_loss).sum(-1)

@@ -42,7 +42,7 @@ def bounds(net, x_BD, labelled, noise, nll):
     }
 
 
-def draw_styles(g, B, h, style_dim):
+def draw_styles(h, style_dim, B, g):
     return {"eps_KBZ": g.normal(h.n_clusters, B, style_dim), "eps_LZ": g.normal(h.labelled_batch, style_dim)}
 
 

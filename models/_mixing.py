@@ -22,7 +22,7 @@ def coders_and_critic(h, data):
     return coders(h, data) | {"critic": coder(h, data, h.latent_dim)}
 
 
-def draw_shares(g, B, h, data):
+def draw_shares(h, data, B, g):
     return {"share_B1": g.uniform(B, 1) / 2}
 
 
@@ -40,7 +40,7 @@ def score(net, x_BD):
     return net.critic(x_BD).mean(-1)
 
 
-def interpolate(net, z_BZ, batch, noise, h, names=("interp", "mix")):
+def interpolate(net, z_BZ, batch, h, noise, names=("interp", "mix")):
     """The two terms of an auto-encoder that ask for good mixtures."""
     interp, mix = names
     if not h.uses(*names):
@@ -53,7 +53,7 @@ def interpolate(net, z_BZ, batch, noise, h, names=("interp", "mix")):
     return terms
 
 
-def criticise(net, batch, noise, h):
+def criticise(net, batch, h, noise):
     z_BZ = net.encoder(batch.x_BD)
     mixed_BD, rebuilt_BD = pixels(mixed(net, z_BZ, noise.share_B1), h), pixels(net.decoder(z_BZ), h)
     return {
@@ -83,14 +83,14 @@ PRETRAINED_TERMS = {
 CRITICISE = Descend(criticise, trains=("critic",), lr="lr_critic")
 
 
-def autoencode_mixed(net, batch, noise, h):
+def autoencode_mixed(net, batch, h, noise):
     z_BZ = net.encoder(batch.x_BD)
-    return autoencode(net, batch, noise, h) | interpolate(net, z_BZ, batch, noise, h, names=("interp_ae", "mix_ae"))
+    return autoencode(net, batch, h, noise) | interpolate(net, z_BZ, batch, h, noise, names=("interp_ae", "mix_ae"))
 
 
 def pretraining_mixed():
-    def draw(g, B, h, data):
-        return drop_inputs(g, B, h, data) | draw_shares(g, B, h, data)
+    def draw(h, data, B, g):
+        return drop_inputs(h, data, B, g) | draw_shares(h, data, B, g)
 
     weights = tuple(f"weights.{term}" for term in PRETRAINED_TERMS)
     both = Descend(autoencode_mixed, trains=("encoder", "decoder"), lr="lr_pretrain")

@@ -9,7 +9,7 @@ def sampled(mu_BZ, log_var_BZ, eps_BZ):
     return mu_BZ + (log_var_BZ / 2).exp() * eps_BZ
 
 
-def draw_code(g, B, h, data):
+def draw_code(h, data, B, g):
     return {"eps_BZ": g.normal(B, h.latent_dim)}
 
 

@@ -54,22 +54,22 @@ class AAESemi(Model):
         D, H, K, Z = data.n_features, h.hidden, h.n_clusters, h.latent_dim
         return {"encoder": Encoder(D, H, K, Z), "decoder": mlp(K + Z, H, H, D), **adversaries(h)}
 
-    def draw(self, g, B, h, data):
+    def draw(self, h, data, B, g):
         y_BK = one_hot(g.integers(h.n_clusters, B), h.n_clusters, g.dtype)
         return {"eps_ND": g.normal(B + h.labelled_batch, data.n_features), "y_BK": y_BK, "z_BZ": g.normal(B, h.latent_dim)}
 
-    def reconstruct(self, net, batch, noise, h):
+    def reconstruct(self, net, batch, h, noise):
         x_ND = torch.cat([batch.x_BD, batch.labelled[0]])
         y_NK, z_NZ = net.encoder(x_ND + h.input_noise * noise.eps_ND)
         return {"recon": bce(net.decoder(torch.cat([y_NK, z_NZ], -1)), x_ND)}
 
-    def deceive(self, net, batch, noise, h):
+    def deceive(self, net, batch, h, noise):
         return fooled(net, *net.still.encoder(batch.x_BD))
 
-    def discriminate(self, net, batch, noise, h):
+    def discriminate(self, net, batch, h, noise):
         return told_apart(net, (noise.y_BK, noise.z_BZ), net.eval.encoder(batch.x_BD))
 
-    def classify(self, net, batch, noise, h):
+    def classify(self, net, batch, h, noise):
         x_LD, y_L = batch.labelled
         y_LK, _ = net.still.encoder(x_LD)
         return {"classify": -y_LK.gather(-1, y_L[:, None]).clamp(min=1e-30).log().mean()}

@@ -87,7 +87,7 @@ class AAEUnsup(Model):
             **adversaries(h),
         }
 
-    def draw(self, g, B, h, data):
+    def draw(self, h, data, B, g):
         def mask():
             return (g.uniform(B, h.hidden) >= h.dropout) / (1 - h.dropout)
 
@@ -102,45 +102,45 @@ class AAEUnsup(Model):
             noise["mode_BH"] = mask()
         return noise
 
-    def reconstruct(self, net, batch, noise, h):
-        y_BK, z_BZ = self._noisy(net, batch, noise.recon_BH, noise, h)
+    def reconstruct(self, net, batch, h, noise):
+        y_BK, z_BZ = self._noisy(net, batch, h, noise, noise.recon_BH)
         terms = {"recon": bce(net.decoder(torch.cat([y_BK, z_BZ], -1)), batch.x_BD)}
         if h.updates == "separate":
             return terms
         if h.uses("mode"):
             terms["mode"] = bce(net.mode_decoder(y_BK), batch.x_BD)
         if h.uses("cyclic", "cyclic_z"):
-            terms |= self.cycle(net, batch, noise, h)
+            terms |= self.cycle(net, batch, h, noise)
         if h.uses("pairwise"):
-            terms |= self.spread(net, batch, noise, h)
+            terms |= self.spread(net, batch, h, noise)
         return terms
 
-    def cycle(self, net, batch, noise, h):
+    def cycle(self, net, batch, h, noise):
         y_BK, z_BZ = net.still.encoder(batch.x_BD, noise.cycle_BH)
         again_BD = net.decoder(torch.cat([y_BK, z_BZ], -1)).sigmoid()
         y2_BK, z2_BZ = net.still.encoder(again_BD, noise.back_BH)
         return {"cyclic": bernoulli(y2_BK, y_BK.detach()), "cyclic_z": mse(z2_BZ, z_BZ.detach())}
 
-    def picture(self, net, batch, noise, h):
-        y_BK, _ = self._noisy(net.still, batch, noise.mode_BH, noise, h)
+    def picture(self, net, batch, h, noise):
+        y_BK, _ = self._noisy(net.still, batch, h, noise, noise.mode_BH)
         return {"mode": bce(net.mode_decoder(y_BK), batch.x_BD)}
 
-    def spread(self, net, batch, noise, h):
+    def spread(self, net, batch, h, noise):
         K, like = h.n_clusters, batch.x_BD
         modes_KD = net.decoder(torch.eye(K, K + h.latent_dim, dtype=like.dtype, device=like.device))
         return {"pairwise": apart(modes_KD, h.pairwise_form == "original")}
 
-    def deceive(self, net, batch, noise, h):
+    def deceive(self, net, batch, h, noise):
         y_BK, z_BZ = net.still.encoder(batch.x_BD, noise.fool_BH)
         l2 = z_BZ.square().sum(-1).mean() if h.l2 == "mean" else z_BZ.square().sum().sqrt()
         return {**fooled(net, y_BK, z_BZ), "l2_z": l2}
 
-    def discriminate(self, net, batch, noise, h):
+    def discriminate(self, net, batch, h, noise):
         y_BK, z_BZ = net.eval.encoder(batch.x_BD)
         real_BK = self._balancing(y_BK, noise.e_BK, h) if h.categorical_prior == "balancing" else noise.y_BK
         return told_apart(net, (real_BK, noise.z_BZ), (y_BK, z_BZ))
 
-    def _noisy(self, net, batch, mask_BH, noise, h):
+    def _noisy(self, net, batch, h, noise, mask_BH):
         return net.encoder(batch.x_BD + h.input_noise * noise.eps_BD, mask_BH)
 
     def _balancing(self, y_BK, e_BK, h):

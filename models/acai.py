@@ -48,10 +48,10 @@ class ACAI(Model):
     def tensors(self, h, data):
         return blank_head(h)
 
-    def reconstruct(self, net, batch, noise, h):
+    def reconstruct(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
         recon = misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()
-        return {"recon": recon} | interpolate(net, z_BZ, batch, noise, h)
+        return {"recon": recon} | interpolate(net, z_BZ, batch, h, noise)
 
     def read(self, net, data, h, g):
         return fit_head(by_rows(net.encoder, data.x_ND), h, g)

@@ -34,9 +34,9 @@ class ACAIDEC(Model):
     def tensors(self, h, data):
         return centers_and_target(h, data)
 
-    def sharpen(self, net, batch, noise, h):
+    def sharpen(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
-        return {"kl": kl_to_target(net, z_BZ, batch.rows_B, h)} | interpolate(net, z_BZ, batch, noise, h)
+        return {"kl": kl_to_target(net, z_BZ, batch.rows_B, h)} | interpolate(net, z_BZ, batch, h, noise)
 
     def phases(self, h):
         return phases_mixed(h, Descend(self.sharpen, trains=("encoder", "centers_KZ"), optimizer=SGD(momentum="momentum")))

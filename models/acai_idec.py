@@ -35,11 +35,11 @@ class ACAIIDEC(Model):
     def tensors(self, h, data):
         return centers_and_target(h, data)
 
-    def sharpen(self, net, batch, noise, h):
+    def sharpen(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
         recon = misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()
         kl = kl_to_target(net, z_BZ, batch.rows_B, h)
-        return {"recon": recon, "kl": kl} | interpolate(net, z_BZ, batch, noise, h)
+        return {"recon": recon, "kl": kl} | interpolate(net, z_BZ, batch, h, noise)
 
     def phases(self, h):
         return phases_mixed(h, Descend(self.sharpen, trains=("encoder", "decoder", "centers_KZ")))

@@ -72,29 +72,29 @@ class CatGAN(Model):
         D, H, K, Z = data.n_features, h.hidden, h.n_clusters, h.latent_dim
         return {"discriminator": Discriminator(D, H, K), "generator": mlp(Z, H, H, D, norm=True)}
 
-    def draw(self, g, B, h, data):
+    def draw(self, h, data, B, g):
         noise = {"z_BZ": g.normal(B, h.latent_dim), "z_again_BZ": g.normal(B, h.latent_dim)}
         for name in ("real", "fake", "again"):
             noise[f"{name}_BD"] = g.normal(B, data.n_features)
-            noise[f"{name}_first_BH"], noise[f"{name}_second_BH"] = (self._mask(g, B, h) for _ in range(2))
+            noise[f"{name}_first_BH"], noise[f"{name}_second_BH"] = (self._mask(h, B, g) for _ in range(2))
         return noise
 
-    def _mask(self, g, B, h):
+    def _mask(self, h, B, g):
         return (g.uniform(B, h.hidden) >= h.dropout) / (1 - h.dropout)
 
-    def _log_p(self, net, x_BD, noise, name, h):
+    def _log_p(self, net, x_BD, h, noise, name):
         masks = (getattr(noise, f"{name}_first_BH"), getattr(noise, f"{name}_second_BH"))
         return net.discriminator(x_BD + h.input_noise * getattr(noise, f"{name}_BD"), masks)[0].log_softmax(-1)
 
-    def discriminate(self, net, batch, noise, h):
+    def discriminate(self, net, batch, h, noise):
         """Equation 7."""
-        real_BK = self._log_p(net, batch.x_BD, noise, "real", h)
-        fake_BK = self._log_p(net, net.still.generator(noise.z_BZ).sigmoid(), noise, "fake", h)
+        real_BK = self._log_p(net, batch.x_BD, h, noise, "real")
+        fake_BK = self._log_p(net, net.still.generator(noise.z_BZ).sigmoid(), h, noise, "fake")
         return {"sure": entropy(real_BK).mean(), "balance": -entropy_of_mean(real_BK), "unsure": -entropy(fake_BK).mean()}
 
-    def imitate(self, net, batch, noise, h):
+    def imitate(self, net, batch, h, noise):
         """Equation 8."""
-        fake_BK = self._log_p(net, net.generator(noise.z_again_BZ).sigmoid(), noise, "again", h)
+        fake_BK = self._log_p(net, net.generator(noise.z_again_BZ).sigmoid(), h, noise, "again")
         return {"sure_fake": entropy(fake_BK).mean(), "balance_fake": -entropy_of_mean(fake_BK)}
 
     def phases(self, h):

@@ -46,7 +46,7 @@ class DAC(Model):
     def tensors(self, h, data):
         return Mixture.blank(h.n_clusters, h.latent_dim, h.covariance)._asdict()
 
-    def draw(self, g, B, h, data):
+    def draw(self, h, data, B, g):
         return {"e_BK": g.exponential(B, h.n_clusters), "eps_BZ": g.normal(B, h.latent_dim)}
 
     def fit(self, net, data, h, g):
@@ -59,12 +59,12 @@ class DAC(Model):
             mixture, _ = em(z_NZ, mixture, h.covariance, h.reg_covar)
         return mixture._asdict()
 
-    def reconstruct(self, net, batch, noise, h):
+    def reconstruct(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
         recon = misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()
         return {"recon": recon, "adv": fool(net.critic(z_BZ))}
 
-    def discriminate(self, net, batch, noise, h):
+    def discriminate(self, net, batch, h, noise):
         real_BZ = drawn(Mixture.of(net), noise.e_BK, noise.eps_BZ)
         return {"critic": tell_apart(net.critic(real_BZ), net.critic(net.encoder(batch.x_BD)))}
 

@@ -53,7 +53,7 @@ class DCN(Model):
         s_NK = by_rows(lambda x_BD: nearest(net.encoder(x_BD), placed["centers_KZ"]), data.x_ND)
         return placed | {"count_K": h.first_count.expand(h.n_clusters), "cluster_N": s_NK.argmax(-1)}
 
-    def reconstruct(self, net, batch, noise, h):
+    def reconstruct(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
         m_BZ = net.centers_KZ[net.cluster_N[batch.rows_B]]
         return {
@@ -61,7 +61,7 @@ class DCN(Model):
             "kmeans": 0.5 * (z_BZ - m_BZ).square().sum(-1).mean(),
         }
 
-    def move(self, net, batch, noise, h):
+    def move(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
         s_BK = nearest(z_BZ, net.centers_KZ)
         n_K = s_BK.sum(0)

@@ -33,7 +33,7 @@ class DEC(Model):
     def tensors(self, h, data):
         return centers_and_target(h, data)
 
-    def sharpen(self, net, batch, noise, h):
+    def sharpen(self, net, batch, h, noise):
         """Equation 2, with the target of equation 3."""
         return {"kl": kl_to_target(net, net.encoder(batch.x_BD), batch.rows_B, h)}
 

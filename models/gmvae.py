@@ -78,22 +78,22 @@ class GMVAE(Model):
         """(S, K, Z) means and log-variances of p(z | c, w)."""
         return net.prior(w_SW).unflatten(-1, (h.n_clusters, 2 * h.latent_dim)).chunk(2, -1)
 
-    def draw(self, g, B, h, data):
+    def draw(self, h, data, B, g):
         S = B * h.n_draws
         rest = {"e_SK": g.exponential(S, h.n_clusters)} if h.form == "simple" else {"eps_SW": g.normal(S, h.style_dim)}
         return {"eps_SZ": g.normal(S, h.latent_dim)} | rest
 
-    def bound(self, net, batch, noise, h):
+    def bound(self, net, batch, h, noise):
         """Minus the ELBO."""
         x_SD = batch.x_BD.repeat(h.n_draws, 1)
-        z_SZ, log_p_SK, terms = (self.simple if h.form == "simple" else self.original)(net, batch.x_BD, noise, h)
+        z_SZ, log_p_SK, terms = (self.simple if h.form == "simple" else self.original)(net, batch.x_BD, h, noise)
         return terms | {
             "recon": misfit(net.decoder(z_SZ), x_SD, h.recon_loss).sum(-1).mean(),
             "kl_c": kl_to_uniform(log_p_SK).mean().clamp(min=h.free_nats),
             "entropy": -(log_p_SK.exp() * log_p_SK).sum(-1).mean(),
         }
 
-    def original(self, net, x_BD, noise, h):
+    def original(self, net, x_BD, h, noise):
         mu_SZ, log_var_SZ, mu_SW, log_var_SW = (t.repeat(h.n_draws, 1) for t in self.infer(net, x_BD, h))
         z_SZ = sampled(mu_SZ, log_var_SZ, noise.eps_SZ)
         means_SKZ, log_vars_SKZ = self.mixture(net, sampled(mu_SW, log_var_SW, noise.eps_SW), h)
@@ -101,7 +101,7 @@ class GMVAE(Model):
         kl_SK = kl_to_each(mu_SZ, log_var_SZ, means_SKZ, log_vars_SKZ)
         return z_SZ, log_p_SK, {"kl_z": (log_p_SK.exp() * kl_SK).sum(-1).mean(), "kl_w": kl_normal(mu_SW, log_var_SW).mean()}
 
-    def simple(self, net, x_BD, noise, h):
+    def simple(self, net, x_BD, h, noise):
         logits_SK = net.classifier(x_BD).repeat(h.n_draws, 1)
         c_SK = relax(logits_SK, noise.e_SK, h)
         mu_SZ, log_var_SZ = net.encoder(torch.cat([x_BD.repeat(h.n_draws, 1), c_SK], -1)).chunk(2, -1)

@@ -29,8 +29,8 @@ class GumbelVAE(Model):
     def networks(self, h, data):
         return code_networks(h, data)
 
-    def rebuild(self, net, batch, noise, h):
-        return bound(net, batch.x_BD, net.features(batch.x_BD), noise, h)[0]
+    def rebuild(self, net, batch, h, noise):
+        return bound(net, batch.x_BD, net.features(batch.x_BD), h, noise)[0]
 
     def phases(self, h):
         train = Descend(self.rebuild, trains=PARTS)

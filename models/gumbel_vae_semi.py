@@ -86,14 +86,14 @@ class GumbelVAESemi(Model):
     def networks(self, h, data):
         return code_networks(h, data)
 
-    def draw(self, g, B, h, data):
-        return draw_codes(g, B + h.labelled_batch, h, data)
+    def draw(self, h, data, B, g):
+        return draw_codes(h, data, B + h.labelled_batch, g)
 
-    def learn(self, net, batch, noise, h):
+    def learn(self, net, batch, h, noise):
         x_LD, y_L = batch.labelled
         x_ND = torch.cat([batch.x_BD, x_LD])
         f_NF = net.features(x_ND)
-        terms, logits_NK = bound(net, x_ND, f_NF, noise, h)
+        terms, logits_NK = bound(net, x_ND, f_NF, h, noise)
         if h.uses("assign", "metric"):
             f_BF, f_LF = f_NF.detach().split((len(batch.x_BD), len(x_LD)))
             y_N = torch.cat([vote(f_BF, f_LF, y_L, h.n_neighbours, h.n_clusters), y_L])

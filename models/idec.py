@@ -37,7 +37,7 @@ class IDEC(Model):
     def tensors(self, h, data):
         return centers_and_target(h, data)
 
-    def sharpen(self, net, batch, noise, h):
+    def sharpen(self, net, batch, h, noise):
         z_BZ = net.encoder(batch.x_BD)
         return {
             "recon": misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean(),

@@ -62,7 +62,7 @@ class InfoGAN(Model):
             "reader": nn.Sequential(*leaky(H, R), nn.Linear(R, h.n_clusters + h.n_codes)),
         }
 
-    def draw(self, g, B, h, data):
+    def draw(self, h, data, B, g):
         def inputs():
             y_BK = one_hot(g.integers(h.n_clusters, B), h.n_clusters, g.dtype)
             return torch.cat([y_BK, 2 * g.uniform(B, h.n_codes + h.latent_dim) - 1], -1)
@@ -76,13 +76,13 @@ class InfoGAN(Model):
         of_c_B = 0.5 * ((c_BC - mean_BC).square() + math.log(2 * math.pi)).sum(-1)
         return F.cross_entropy(logits_BK, y_BK), of_c_B.mean()
 
-    def discriminate(self, net, batch, noise, h):
+    def discriminate(self, net, batch, h, noise):
         fake_BH = net.still.trunk(net.still.generator(noise.critic_BI).sigmoid())
         real_BH = net.trunk(batch.x_BD)
         read_y, read_c = self.misread(net.reader(fake_BH), noise.critic_BI, h)
         return {"critic": tell_apart(net.critic(real_BH), net.critic(fake_BH)), "read_y": read_y, "read_c": read_c}
 
-    def deceive(self, net, batch, noise, h):
+    def deceive(self, net, batch, h, noise):
         fake_BH = net.still.trunk(net.generator(noise.generator_BI).sigmoid())
         write_y, write_c = self.misread(net.still.reader(fake_BH), noise.generator_BI, h)
         return {"fool": fool(net.critic(fake_BH)), "write_y": write_y, "write_c": write_c}

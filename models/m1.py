@@ -44,7 +44,7 @@ class M1(Model):
         sizes = (h.latent_dim, *([h.svm_hidden] if h.svm_hidden else []), h.n_clusters)
         return {**feature_networks(h, data), "machine": mlp(*sizes)}
 
-    def separate(self, net, batch, noise, h):
+    def separate(self, net, batch, h, noise):
         x_LD, y_L = batch.labelled
         t_LK = 2 * one_hot(y_L, h.n_clusters, x_LD.dtype) - 1
         f_LK, f_BK = net.machine(codes(net, x_LD)), net.machine(codes(net, batch.x_BD))

@@ -37,10 +37,10 @@ class M1M2(Model):
     def networks(self, h, data):
         return {**feature_networks(h, data), **style_networks(h.latent_dim, h.latent_dim, h, h.style_dim)}
 
-    def draw(self, g, B, h, data):
-        return draw_styles(g, B, h, h.style_dim)
+    def draw(self, h, data, B, g):
+        return draw_styles(h, h.style_dim, B, g)
 
-    def infer(self, net, batch, noise, h):
+    def infer(self, net, batch, h, noise):
         def gaussian(mean_BZ, z_BZ):
             """-log N(z; mean, noise^2)."""
             return 0.5 * ((z_BZ - mean_BZ) / h.noise).square() + h.noise.log() + 0.5 * math.log(2 * math.pi)

@@ -39,10 +39,10 @@ class M2(Model):
         check_pixels(h, data)
         return style_networks(data.n_features, data.n_features, h, h.latent_dim)
 
-    def draw(self, g, B, h, data):
-        return draw_styles(g, B, h, h.latent_dim)
+    def draw(self, h, data, B, g):
+        return draw_styles(h, h.latent_dim, B, g)
 
-    def infer(self, net, batch, noise, h):
+    def infer(self, net, batch, h, noise):
         return bounds(net, batch.x_BD, batch.labelled, noise, lambda out_BD, x_BD: misfit(out_BD, x_BD, h.recon_loss))
 
     def phases(self, h):

@@ -67,7 +67,7 @@ class VaDE(Model):
         log_vars_KZ = 2 * fitted.scale.log()
         return {"logits_K": fitted.log_pi_K, "means_KZ": fitted.means_KZ, "log_vars_KZ": log_vars_KZ, "shift_Z": log_vars_KZ.mean(0)}
 
-    def bound(self, net, batch, noise, h):
+    def bound(self, net, batch, h, noise):
         """Minus the ELBO, of one sample of z."""
         mu_BZ, raw_BZ = net.encoder(batch.x_BD).chunk(2, -1)
         log_var_BZ = raw_BZ + net.shift_Z

@@ -38,7 +38,7 @@ class VAE(Model):
     def tensors(self, h, data):
         return blank_head(h)
 
-    def bound(self, net, batch, noise, h):
+    def bound(self, net, batch, h, noise):
         """Minus the ELBO, of one sample of z."""
         mu_BZ, log_var_BZ = net.encoder(batch.x_BD).chunk(2, -1)
         output_BD = net.decoder(sampled(mu_BZ, log_var_BZ, noise.eps_BZ))

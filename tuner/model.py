@@ -193,7 +193,7 @@ class Phase:
 
     `epochs`: the hyper-parameter that holds the length; a phase of length 0 is skipped, `enter` included.
     `updates`: run in order on every batch; pure tensor code. Empty: no batch loop.
-    `noise(g, B, h, data)`: everything random that the updates of one step use, as a dict of tensors.
+    `noise(h, data, B, g)`: everything random that the updates of one step use, as a dict of tensors.
     `clusters`: False for pre-training, whose epochs are journalled but not scored.
     `enter`, `refresh`, `read` `(net, data, h, g)`: return what they replace: tensors declared in `tensors`, networks as state
     dicts. Once before the first epoch; before every epoch, or every `refresh_every` batches; after an epoch's updates.

@@ -39,7 +39,7 @@ def step_of(model, data, phase=-1, size=12, **more):
     engine = Solo(model, h, data.spec, data.x_ND, seed=3)
     values = Settings(model, h, terms_on(model, h), {}).values(data.x_ND)
     draw = model.phases(h)[phase].noise
-    drawn = draw(Draws(1, like=data.x_ND, lead=(1,)), size, values, data.spec) if draw else {}
+    drawn = draw(values, data.spec, size, Draws(1, like=data.x_ND, lead=(1,))) if draw else {}
     rows_B = torch.arange(size) * 2
     labelled = ()
     if model.labels == "partial":

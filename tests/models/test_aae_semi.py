@@ -20,7 +20,7 @@ def step():
 
 
 def losses(step, update):
-    return {name: float(loss) for name, loss in getattr(MODEL, update)(step.net, step.batch, step.noise, step.values).items()}
+    return {name: float(loss) for name, loss in getattr(MODEL, update)(step.net, step.batch, step.values, step.noise).items()}
 
 
 def test_recon_rebuilds_the_batch_and_the_labelled_samples_from_noisy_ones(step):

@@ -24,8 +24,8 @@ def scene(**more):
     h = MODEL.hyper({"n_clusters": K, "latent_dim": Z, "hidden": H, "batch_size": B, "dropout": 0.3, **more})
     engine = Solo(MODEL, h, DATA.spec, DATA.x_ND, seed=3)
     values = Settings(MODEL, h, terms_on(MODEL, h), {}).values(DATA.x_ND)
-    noise = Net({k: v[0] for k, v in MODEL.draw(Draws(1, like=DATA.x_ND, lead=(1,)), B, values, DATA.spec).items()})
-    return engine.networks, engine.views["training"], Batch(DATA.x_ND[:B], torch.arange(B)), noise, values
+    noise = Net({k: v[0] for k, v in MODEL.draw(values, DATA.spec, B, Draws(1, like=DATA.x_ND, lead=(1,))).items()})
+    return engine.networks, engine.views["training"], Batch(DATA.x_ND[:B], torch.arange(B)), values, noise
 
 
 def modes(networks):
@@ -33,42 +33,42 @@ def modes(networks):
 
 
 def test_recon_is_the_cross_entropy_of_the_clean_image_given_the_noisy_one():
-    networks, net, batch, noise, h = scene()
+    networks, net, batch, h, noise = scene()
     y, z = encoded(networks["encoder"], batch.x_BD + 0.3 * noise.eps_BD, noise.recon_BH)
     want = cross_entropy(logistic(through(networks["decoder"], np.hstack([y, z]))), batch.x_BD)
-    assert float(MODEL.reconstruct(net, batch, noise, h)["recon"]) == pytest.approx(want, rel=1e-10)
+    assert float(MODEL.reconstruct(net, batch, h, noise)["recon"]) == pytest.approx(want, rel=1e-10)
 
 
 def test_mode_rebuilds_the_image_from_the_cluster_alone():
-    networks, net, batch, noise, h = scene()
+    networks, net, batch, h, noise = scene()
     y, _ = encoded(networks["encoder"], batch.x_BD + 0.3 * noise.eps_BD, noise.recon_BH)
     want = cross_entropy(logistic(through(networks["mode_decoder"], y)), batch.x_BD)
-    assert float(MODEL.reconstruct(net, batch, noise, h)["mode"]) == pytest.approx(want, rel=1e-10)
+    assert float(MODEL.reconstruct(net, batch, h, noise)["mode"]) == pytest.approx(want, rel=1e-10)
 
 
 def test_cyclic_compares_the_codes_before_and_after_one_decoding():
-    networks, net, batch, noise, h = scene()
+    networks, net, batch, h, noise = scene()
     y, z = encoded(networks["encoder"], batch.x_BD, noise.cycle_BH)
     y2, z2 = encoded(networks["encoder"], logistic(through(networks["decoder"], np.hstack([y, z]))), noise.back_BH)
-    terms = MODEL.reconstruct(net, batch, noise, h)
+    terms = MODEL.reconstruct(net, batch, h, noise)
     assert float(terms["cyclic"]) == pytest.approx(cross_entropy(np.clip(y2, 1e-6, 1 - 1e-6), y), rel=1e-9)
     assert float(terms["cyclic_z"]) == pytest.approx(np.mean((z2 - z) ** 2), rel=1e-9)
 
 
 def test_symmetric_pairwise_is_minus_the_mean_absolute_distance_of_all_pairs_and_bounded():
-    networks, net, batch, noise, h = scene()
+    networks, net, batch, h, noise = scene()
     x = modes(networks)
     want = -np.mean([np.mean(np.abs(x[a] - x[b])) for a, b in itertools.permutations(range(K), 2)])
-    got = float(MODEL.spread(net, batch, noise, h)["pairwise"])
+    got = float(MODEL.spread(net, batch, h, noise)["pairwise"])
     assert got == pytest.approx(want, rel=1e-10)
     assert -1 <= got <= 0
 
 
 def test_original_pairwise_is_minus_the_cross_entropy_of_each_pair_and_pushes_the_first_only():
-    networks, net, batch, noise, h = scene(pairwise_form="original")
+    networks, net, batch, h, noise = scene(pairwise_form="original")
     x = modes(networks)
     want = -2 / (K * (K - 1)) * sum(cross_entropy(x[a], x[b]) for a, b in itertools.combinations(range(K), 2))
-    loss = MODEL.spread(net, batch, noise, h)["pairwise"]
+    loss = MODEL.spread(net, batch, h, noise)["pairwise"]
     assert float(loss) == pytest.approx(want, rel=1e-10)
     from tuner.models.aae_unsup import apart
 
@@ -80,17 +80,17 @@ def test_original_pairwise_is_minus_the_cross_entropy_of_each_pair_and_pushes_th
 
 @pytest.mark.parametrize(("l2", "formula"), [("mean", lambda z: np.mean(np.sum(z**2, 1))), ("norm", lambda z: np.sqrt(np.sum(z**2)))])
 def test_deceive_asks_both_critics_and_l2_z_measures_the_code(l2, formula):
-    networks, net, batch, noise, h = scene(l2=l2)
+    networks, net, batch, h, noise = scene(l2=l2)
     y, z = encoded(networks["encoder"], batch.x_BD, noise.fool_BH)
-    terms = MODEL.deceive(net, batch, noise, h)
+    terms = MODEL.deceive(net, batch, h, noise)
     assert float(terms["adv_y"]) == pytest.approx(-np.mean(np.log(logistic(through(networks["critic_y"], y)))), rel=1e-10)
     assert float(terms["adv_z"]) == pytest.approx(-np.mean(np.log(logistic(through(networks["critic_z"], z)))), rel=1e-10)
     assert float(terms["l2_z"]) == pytest.approx(formula(z), rel=1e-10)
 
 
 def test_discriminate_tells_the_evaluated_code_from_prior_draws():
-    networks, net, batch, noise, h = scene()
-    terms = MODEL.discriminate(net, batch, noise, h)
+    networks, net, batch, h, noise = scene()
+    terms = MODEL.discriminate(net, batch, h, noise)
     y, z = (t.numpy() for t in networks["encoder"].eval()(batch.x_BD))
     for term, critic, real, fake in (("critic_y", "critic_y", noise.y_BK, y), ("critic_z", "critic_z", noise.z_BZ, z)):
         d_real, d_fake = (logistic(through(networks[critic], np.asarray(a))) for a in (real, fake))
@@ -100,7 +100,7 @@ def test_discriminate_tells_the_evaluated_code_from_prior_draws():
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_the_balancing_prior_draws_labels_with_softmax_of_minus_counts(temperature):
-    _, _, _, _, h = scene(categorical_prior="balancing", prior_temperature=temperature)
+    _, _, _, h, _ = scene(categorical_prior="balancing", prior_temperature=temperature)
     counts = np.array([5, 4, 2, 1])
     y_BK = torch.eye(K, dtype=torch.float64)[torch.repeat_interleave(torch.arange(K), torch.as_tensor(counts))]
     e_BK = torch.empty(40_000, K, dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(0))

@@ -40,7 +40,7 @@ def critic(step, x):
 @pytest.mark.parametrize("recon_loss", ["mse", "bce"])
 def test_the_auto_encoder_wants_every_mixture_scored_zero(recon_loss):
     step = step_of(MODEL, DATA, recon_loss=recon_loss)
-    got = MODEL.reconstruct(step.net, step.batch, step.noise, step.values)["interp"]
+    got = MODEL.reconstruct(step.net, step.batch, step.values, step.noise)["interp"]
     means_pixels = sigmoid if recon_loss == "bce" else np.asarray
     want = np.mean([critic(step, means_pixels(decode(step, z))) ** 2 for z in mixtures(step)[0]])
     assert float(got) == pytest.approx(want, rel=1e-12)
@@ -48,7 +48,7 @@ def test_the_auto_encoder_wants_every_mixture_scored_zero(recon_loss):
 
 def test_recon_is_the_mean_squared_error_over_all_features():
     step = step_of(MODEL, DATA)
-    got = MODEL.reconstruct(step.net, step.batch, step.noise, step.values)["recon"]
+    got = MODEL.reconstruct(step.net, step.batch, step.values, step.noise)["recon"]
     x = step.batch.x_BD.numpy()
     assert float(got) == pytest.approx(np.mean((decode(step, step.net.encoder(step.batch.x_BD)) - x) ** 2), rel=1e-12)
 
@@ -59,13 +59,13 @@ def test_a_mixture_is_compared_with_the_sample_whose_share_is_the_larger():
     zs, share = mixtures(step)
     assert (share < 0.5).all()
     want = np.mean([(decode(step, z) - x[B - 1 - i]) ** 2 for i, z in enumerate(zs)])
-    assert float(MODEL.reconstruct(step.net, step.batch, step.noise, step.values)["mix"]) == pytest.approx(want, rel=1e-12)
+    assert float(MODEL.reconstruct(step.net, step.batch, step.values, step.noise)["mix"]) == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("recon_loss", ["mse", "bce"])
 def test_the_critic_guesses_the_share_of_a_mixture_and_none_for_a_blend_with_the_data(recon_loss):
     step = step_of(MODEL, DATA, recon_loss=recon_loss, blend=0.3)
-    got = criticise(step.net, step.batch, step.noise, step.values)
+    got = criticise(step.net, step.batch, step.values, step.noise)
     means_pixels = sigmoid if recon_loss == "bce" else np.asarray
     zs, share = mixtures(step)
     guesses = np.array([critic(step, means_pixels(decode(step, z))) for z in zs])

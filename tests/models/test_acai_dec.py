@@ -29,12 +29,12 @@ def test_kl_is_decs(step):
     theirs = step_of(DEC, DATA)
     theirs.engine.networks["encoder"].load_state_dict(step.networks["encoder"].state_dict())
     theirs.engine.put(0, {name: step.engine.tensors[name] for name in ("centers_KZ", "target_NK")})
-    want = DEC.sharpen(theirs.net, theirs.batch, theirs.noise, theirs.values)["kl"]
-    assert MODEL.sharpen(step.net, step.batch, step.noise, step.values)["kl"] == want
+    want = DEC.sharpen(theirs.net, theirs.batch, theirs.values, theirs.noise)["kl"]
+    assert MODEL.sharpen(step.net, step.batch, step.values, step.noise)["kl"] == want
 
 
 def test_interp_and_mix_judge_the_decoded_mixtures(step):
-    got = MODEL.sharpen(step.net, step.batch, step.noise, step.values)
+    got = MODEL.sharpen(step.net, step.batch, step.values, step.noise)
     z, x, a = step.net.encoder(step.batch.x_BD), step.batch.x_BD, step.noise.share_B1[:, 0]
     mixed = [step.net.decoder(a[i] * z[i] + (1 - a[i]) * z[11 - i]) for i in range(12)]
     assert float(got["interp"]) == pytest.approx(np.mean([float(step.net.critic(m).mean()) ** 2 for m in mixed]), rel=1e-12)

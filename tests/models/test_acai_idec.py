@@ -32,20 +32,20 @@ def mixtures(step):
 
 
 def test_a_mixture_is_to_look_like_the_sample_with_the_larger_share(step):
-    got = MODEL.sharpen(step.net, step.batch, step.noise, step.values)
+    got = MODEL.sharpen(step.net, step.batch, step.values, step.noise)
     x = step.batch.x_BD.numpy()
     assert float(got["mix"]) == pytest.approx(np.mean([(m - own) ** 2 for m, own in zip(mixtures(step), x, strict=True)]), rel=1e-12)
     assert float(got["recon"]) == pytest.approx(np.mean((step.net.decoder(step.net.encoder(step.batch.x_BD)).numpy() - x) ** 2), rel=1e-12)
 
 
 def test_the_critic_is_to_score_every_mixture_zero(step):
-    got = MODEL.sharpen(step.net, step.batch, step.noise, step.values)["interp"]
+    got = MODEL.sharpen(step.net, step.batch, step.values, step.noise)["interp"]
     scores = [step.net.critic(torch.as_tensor(m[None])).numpy().mean() for m in mixtures(step)]
     assert float(got) == pytest.approx(np.mean(np.square(scores)), rel=1e-12)
 
 
 def test_kl_is_a_mean_over_the_batch_of_sums_over_clusters(step):
-    got = MODEL.sharpen(step.net, step.batch, step.noise, step.values)["kl"]
+    got = MODEL.sharpen(step.net, step.batch, step.values, step.noise)["kl"]
     p, z, m = step.net.target_NK[step.batch.rows_B].numpy(), step.net.encoder(step.batch.x_BD).numpy(), step.net.centers_KZ.numpy()
     kernel = np.array([[1 / (1 + np.sum((a - b) ** 2)) for b in m] for a in z])
     q = kernel / kernel.sum(1, keepdims=True)
@@ -54,16 +54,16 @@ def test_kl_is_a_mean_over_the_batch_of_sums_over_clusters(step):
 
 def test_pre_training_mixes_clean_codes_and_rebuilds_from_dropped_inputs():
     step = step_of(MODEL, DATA, phase=0, input_dropout=0.4)
-    got = autoencode_mixed(step.net, step.batch, step.noise, step.values)
+    got = autoencode_mixed(step.net, step.batch, step.values, step.noise)
     assert set(got) == {"recon_ae", "interp_ae", "mix_ae"}
-    assert got["recon_ae"] == autoencode(step.net, step.batch, step.noise, step.values)["recon_ae"]
+    assert got["recon_ae"] == autoencode(step.net, step.batch, step.values, step.noise)["recon_ae"]
     x = step.batch.x_BD.numpy()
     assert float(got["mix_ae"]) == pytest.approx(np.mean((mixtures(step) - x) ** 2), rel=1e-12)
 
 
 def test_terms_that_weigh_nothing_are_not_computed():
     step = step_of(MODEL, DATA, **{"weights.interp": 0.0, "weights.mix": 0.0})
-    assert set(MODEL.sharpen(step.net, step.batch, step.noise, step.values)) == {"recon", "kl"}
+    assert set(MODEL.sharpen(step.net, step.batch, step.values, step.noise)) == {"recon", "kl"}
 
 
 def test_pre_training_depends_on_what_the_critic_adds():

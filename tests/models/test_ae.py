@@ -34,7 +34,7 @@ def test_squared_error_and_cross_entropy_are_those_of_every_single_feature():
 def test_recon_ae_rebuilds_the_clean_input_from_what_dropout_left(recon_loss):
     step = step_of(MODEL, DATA, n_clusters=3, input_dropout=0.3, recon_loss=recon_loss)
     net, x_BD = step.net, step.batch.x_BD
-    got = autoencode(net, step.batch, step.noise, step.values)["recon_ae"]
+    got = autoencode(net, step.batch, step.values, step.noise)["recon_ae"]
     keep = step.noise.keep_BD.numpy()
     assert set(np.round(np.unique(keep), 6)) == {0.0, np.round(1 / 0.7, 6)}
     rebuilt = net.decoder(net.encoder(torch.as_tensor(x_BD.numpy() * keep)))
@@ -128,6 +128,6 @@ def test_the_head_is_fitted_anew_every_epoch():
 def test_draws_for_dropout_hide_the_share_that_was_asked_for():
     g = Draws(0, like=DATA.x_ND)
     h = MODEL.hyper({"input_dropout": 0.2})
-    keep_BD = MODEL.phases(h)[0].noise(g, 1000, h, DATA.spec)["keep_BD"]
+    keep_BD = MODEL.phases(h)[0].noise(h, DATA.spec, 1000, g)["keep_BD"]
     assert float((keep_BD == 0).double().mean()) == pytest.approx(0.2, abs=0.01)
     assert float(keep_BD.mean()) == pytest.approx(1.0, abs=0.02)

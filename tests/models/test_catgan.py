@@ -39,14 +39,14 @@ def sureness(p_BK):
 
 
 def test_the_discriminator_is_sure_of_real_samples_of_all_clusters_and_unsure_of_others(step):
-    got = {name: float(loss) for name, loss in MODEL.discriminate(step.net, step.batch, step.noise, step.values).items()}
+    got = {name: float(loss) for name, loss in MODEL.discriminate(step.net, step.batch, step.values, step.noise).items()}
     sure, balance = sureness(judged(step, step.batch.x_BD, "real"))
     unsure, _ = sureness(judged(step, step.net.still.generator(step.noise.z_BZ).sigmoid().detach(), "fake"))
     assert got == pytest.approx({"sure": sure, "balance": balance, "unsure": -unsure}, rel=1e-10)
 
 
 def test_the_generator_makes_samples_of_all_clusters_that_the_discriminator_is_sure_of(step):
-    got = {name: float(loss) for name, loss in MODEL.imitate(step.net, step.batch, step.noise, step.values).items()}
+    got = {name: float(loss) for name, loss in MODEL.imitate(step.net, step.batch, step.values, step.noise).items()}
     sure, balance = sureness(judged(step, step.net.still.generator(step.noise.z_again_BZ).sigmoid().detach(), "again"))
     assert got == pytest.approx({"sure_fake": sure, "balance_fake": balance}, rel=1e-10)
 

@@ -44,7 +44,7 @@ def test_samples_of_a_mixture_have_its_moments_in_every_cluster(covariance):
 
 def test_the_encoder_is_to_pass_for_the_mixture():
     step = placed()
-    got = MODEL.reconstruct(step.net, step.batch, step.noise, step.values)
+    got = MODEL.reconstruct(step.net, step.batch, step.values, step.noise)
     z_BZ = step.net.encoder(step.batch.x_BD)
     assert float(got["adv"]) == pytest.approx(np.mean(-np.log(expit(step.net.critic(z_BZ).numpy()))), rel=1e-12)
     assert float(got["recon"]) == pytest.approx(np.mean((step.net.decoder(z_BZ) - step.batch.x_BD).numpy() ** 2), rel=1e-12)
@@ -61,7 +61,7 @@ def test_the_critic_tells_samples_of_the_mixture_from_codes(covariance):
         real.append(mixture.means_KZ[k] + (root * eps_Z if covariance == "diag" else root @ eps_Z))
     d_real, d_fake = (expit(step.net.critic(z).numpy()) for z in (torch.stack(real), step.net.encoder(step.batch.x_BD)))
     want = -np.mean(np.log(d_real)) - np.mean(np.log(1 - d_fake))
-    assert float(MODEL.discriminate(step.net, step.batch, step.noise, step.values)["critic"]) == pytest.approx(want, rel=1e-10)
+    assert float(MODEL.discriminate(step.net, step.batch, step.values, step.noise)["critic"]) == pytest.approx(want, rel=1e-10)
 
 
 def test_the_mixture_follows_the_codes_by_em():

@@ -23,7 +23,7 @@ def placed(**more):
 def test_recon_sums_over_features_and_averages_over_the_batch():
     step = placed()
     x = step.batch.x_BD
-    got = MODEL.reconstruct(step.net, step.batch, step.noise, step.values)["recon"]
+    got = MODEL.reconstruct(step.net, step.batch, step.values, step.noise)["recon"]
     assert float(got) == pytest.approx(np.mean(((step.net.decoder(step.net.encoder(x)).numpy() - x.numpy()) ** 2).sum(1)), rel=1e-12)
 
 
@@ -33,7 +33,7 @@ def test_kmeans_is_half_the_squared_distance_to_the_centre_that_the_sample_had_b
     step.engine.put(0, {"cluster_N": cluster_N})
     z, m = step.net.encoder(step.batch.x_BD).numpy(), step.net.centers_KZ.numpy()
     want = np.mean([0.5 * sum((z[b] - m[cluster_N[row]]) ** 2) for b, row in enumerate(step.batch.rows_B)])
-    assert float(MODEL.reconstruct(step.net, step.batch, step.noise, step.values)["kmeans"]) == pytest.approx(want, rel=1e-12)
+    assert float(MODEL.reconstruct(step.net, step.batch, step.values, step.noise)["kmeans"]) == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("first_count", [0.0, 100.0])
@@ -49,7 +49,7 @@ def test_centres_move_sample_after_sample_by_one_over_their_count(first_count):
     for i, k in enumerate(nearest):
         count[k] += 1
         m[k] -= (m[k] - z[i]) / count[k]
-    moved = MODEL.move(step.net, step.batch, step.noise, step.values)
+    moved = MODEL.move(step.net, step.batch, step.values, step.noise)
     assert np.allclose(moved["centers_KZ"].numpy(), m, rtol=1e-12)
     assert np.allclose(moved["count_K"].numpy(), count)
     assert np.array_equal(moved["cluster_N"][step.batch.rows_B].numpy(), nearest)
@@ -59,7 +59,7 @@ def test_samples_outside_the_batch_keep_their_cluster():
     step = placed()
     before = step.engine.tensors["cluster_N"].clone()
     step.engine.put(0, {"centers_KZ": step.engine.tensors["centers_KZ"].roll(1, 0)})
-    after = MODEL.move(step.net, step.batch, step.noise, step.values)["cluster_N"]
+    after = MODEL.move(step.net, step.batch, step.values, step.noise)["cluster_N"]
     outside = torch.ones(24, dtype=torch.bool)
     outside[step.batch.rows_B] = False
     assert torch.equal(after[outside], before[outside])

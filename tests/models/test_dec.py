@@ -67,7 +67,7 @@ def test_kl_sums_over_clusters_and_averages_over_the_batch(target):
     if target == "all":
         engine.put(0, renew_target(net, DATA, values, None))
     rows_B = torch.tensor([3, 17, 5])
-    got = MODEL.sharpen(net, Batch(DATA.x_ND[rows_B], rows_B), None, values)["kl"]
+    got = MODEL.sharpen(net, Batch(DATA.x_ND[rows_B], rows_B), values, None)["kl"]
     q = q_of(net.encoder(DATA.x_ND).detach().numpy(), net.centers_KZ.numpy(), 1.0)
     p = q**2 / (q if target == "all" else q[rows_B]).sum(0)
     p /= p.sum(1, keepdims=True)

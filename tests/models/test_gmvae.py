@@ -18,7 +18,7 @@ FORMS = pytest.mark.parametrize("form", ["original", "simple"])
 
 
 def terms(step):
-    return {name: float(loss) for name, loss in MODEL.bound(step.net, step.batch, step.noise, step.values).items()}
+    return {name: float(loss) for name, loss in MODEL.bound(step.net, step.batch, step.values, step.noise).items()}
 
 
 def normal(mu, log_var):
@@ -76,7 +76,7 @@ def test_what_is_free_of_kl_c_costs_nothing_and_moves_nothing(form):
     step = step_of(MODEL, DATA, form=form, free_nats=5.0)
     for p in (own := list(step.networks["encoder"].parameters()) + list(step.networks["prior"].parameters())):
         p.requires_grad_()
-    loss = MODEL.bound(step.net, step.batch, step.noise, step.values)["kl_c"]
+    loss = MODEL.bound(step.net, step.batch, step.values, step.noise)["kl_c"]
     assert float(loss.detach()) == 5.0
     if form == "original":
         assert all(float(g.abs().sum()) == 0 for g in torch.autograd.grad(loss, own))

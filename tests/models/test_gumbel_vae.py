@@ -20,7 +20,7 @@ B, K, Z = 12, 3, 2
 
 
 def terms(step):
-    return {name: float(loss) for name, loss in MODEL.rebuild(step.net, step.batch, step.noise, step.values).items()}
+    return {name: float(loss) for name, loss in MODEL.rebuild(step.net, step.batch, step.values, step.noise).items()}
 
 
 def codes(step):

@@ -98,12 +98,12 @@ def test_metric_is_finite_where_there_is_no_pair_or_no_other_class_or_the_same_s
 
 def test_the_terms_are_of_the_batch_and_the_labelled_samples_together():
     step = step_of(MODEL, DATA)
-    terms = MODEL.learn(step.net, step.batch, step.noise, step.values)
+    terms = MODEL.learn(step.net, step.batch, step.values, step.noise)
     (x_LD, y_L), x_BD = step.batch.labelled, step.batch.x_BD
     x_ND = torch.cat([x_BD, x_LD])
     f_NF = step.net.still.features(x_ND)
     y_N = torch.cat([vote(f_NF[:B], f_NF[B:], y_L, 3, K), y_L])
-    want, logits_NK = bound(step.net, x_ND, f_NF, step.noise, step.values)
+    want, logits_NK = bound(step.net, x_ND, f_NF, step.values, step.noise)
     for term in ("recon", "gaussian", "categorical"):
         assert float(terms[term]) == pytest.approx(float(want[term]), rel=1e-12)
     log_p = [float(Categorical(logits=logits).log_prob(y)) for logits, y in zip(logits_NK, y_N, strict=True)]

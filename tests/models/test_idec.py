@@ -24,13 +24,13 @@ def step():
 
 
 def test_recon_is_the_mean_squared_error_over_all_features(step):
-    got = MODEL.sharpen(step.net, step.batch, step.noise, step.values)["recon"]
+    got = MODEL.sharpen(step.net, step.batch, step.values, step.noise)["recon"]
     x = step.batch.x_BD
     assert float(got) == pytest.approx(np.mean((step.net.decoder(step.net.encoder(x)).numpy() - x.numpy()) ** 2), rel=1e-12)
 
 
 def test_kl_sums_over_clusters_and_averages_over_the_batch(step):
-    got = MODEL.sharpen(step.net, step.batch, step.noise, step.values)["kl"]
+    got = MODEL.sharpen(step.net, step.batch, step.values, step.noise)["kl"]
     z, m = step.net.encoder(DATA.x_ND).numpy(), step.net.centers_KZ.numpy()
     kernel = np.array([[1 / (1 + np.sum((a - b) ** 2)) for b in m] for a in z])
     q = kernel / kernel.sum(1, keepdims=True)
@@ -48,7 +48,7 @@ def test_without_kl_nothing_but_the_auto_encoder_trains(step):
     leaves = [step.engine.tensors["centers_KZ"].requires_grad_(), *step.networks["encoder"].parameters()]
     for leaf in leaves:
         leaf.requires_grad_()
-    terms = MODEL.sharpen(step.net, step.batch, step.noise, step.values)
+    terms = MODEL.sharpen(step.net, step.batch, step.values, step.noise)
     by_recon = torch.autograd.grad(terms["recon"], leaves, allow_unused=True, retain_graph=True)
     by_kl = torch.autograd.grad(terms["kl"], leaves)
     assert by_recon[0] is None

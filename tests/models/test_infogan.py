@@ -20,7 +20,7 @@ def step():
 
 
 def losses(step, update):
-    return {name: float(loss) for name, loss in getattr(MODEL, update)(step.net, step.batch, step.noise, step.values).items()}
+    return {name: float(loss) for name, loss in getattr(MODEL, update)(step.net, step.batch, step.values, step.noise).items()}
 
 
 def made(step, inputs_BI):

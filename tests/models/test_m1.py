@@ -30,12 +30,12 @@ def test_elbo_is_minus_the_bound_of_one_sample():
         prior = Normal(torch.zeros(Z).double(), torch.ones(Z).double())
         want += float(kl_divergence(q, prior).sum() - Bernoulli(logits=out_D, validate_args=False).log_prob(x_D).sum())
     (train,) = MODEL.phases(step.h)[0].updates
-    assert float(train.losses(step.net, step.batch, step.noise, step.values)["elbo"]) == pytest.approx(want / B, rel=1e-12)
+    assert float(train.losses(step.net, step.batch, step.values, step.noise)["elbo"]) == pytest.approx(want / B, rel=1e-12)
 
 
 def test_the_machine_is_one_against_the_rest_with_an_empty_margin_and_the_labels_balance():
     step = step_of(MODEL, DATA, phase=1, sharpness=2.0, n_labels=14, labelled_batch=14)
-    terms = {name: float(loss) for name, loss in MODEL.separate(step.net, step.batch, step.noise, step.values).items()}
+    terms = {name: float(loss) for name, loss in MODEL.separate(step.net, step.batch, step.values, step.noise).items()}
     x_LD, y_L = step.batch.labelled
     hinge = empty = balance = 0.0
     f = [step.networks["machine"](moments(step, x_D).mean).tolist() for x_D in step.batch.x_BD]

@@ -26,7 +26,7 @@ def cost(step, z_Z, k, eps_S):
 
 def test_the_terms_are_m2s_of_the_mean_codes():
     step = step_of(MODEL, DATA, phase=1, noise=0.3)
-    terms = {name: float(loss) for name, loss in MODEL.infer(step.net, step.batch, step.noise, step.values).items()}
+    terms = {name: float(loss) for name, loss in MODEL.infer(step.net, step.batch, step.values, step.noise).items()}
     (x_LD, y_L), noise, classifier = step.batch.labelled, step.noise, step.networks["classifier"]
     codes = [step.networks["features"](x_D)[:Z] for x_D in step.batch.x_BD]
     known = [step.networks["features"](x_D)[:Z] for x_D in x_LD]

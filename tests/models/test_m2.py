@@ -32,7 +32,7 @@ def cost(step, x_D, k, eps_Z):
 @pytest.mark.parametrize("recon_loss", ["bce", "mse"])
 def test_each_term_is_the_papers_sample_by_sample_and_class_by_class(recon_loss):
     step = step_of(MODEL, DATA, recon_loss=recon_loss)
-    terms = {name: float(loss) for name, loss in MODEL.infer(step.net, step.batch, step.noise, step.values).items()}
+    terms = {name: float(loss) for name, loss in MODEL.infer(step.net, step.batch, step.values, step.noise).items()}
     (x_LD, y_L), noise = step.batch.labelled, step.noise
     L = len(y_L)
     want = sum(float(cost(step, x_LD[i], int(y_L[i]), noise.eps_LZ[i])) for i in range(L)) / L
@@ -52,7 +52,7 @@ def test_the_unlabelled_bound_is_loosest_where_the_classifier_is_wrong_about_the
     cost_BK = torch.tensor(
         [[float(cost(step, x, k, step.noise.eps_KBZ[k, i])) for k in range(K)] for i, x in enumerate(step.batch.x_BD)], dtype=torch.float64
     )
-    terms = MODEL.infer(step.net, step.batch, step.noise, step.values)
+    terms = MODEL.infer(step.net, step.batch, step.values, step.noise)
     assert float(terms["unlabelled"]) >= float(-torch.logsumexp(-cost_BK, 1).mean())
 
 

@@ -46,7 +46,7 @@ def posterior(step):
 
 
 def terms(step):
-    return {name: float(loss) for name, loss in MODEL.bound(step.net, step.batch, step.noise, step.values).items()}
+    return {name: float(loss) for name, loss in MODEL.bound(step.net, step.batch, step.values, step.noise).items()}
 
 
 def test_gamma_is_bayes_rule_with_pi_counted_once(step):

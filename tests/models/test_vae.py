@@ -26,14 +26,14 @@ def test_kl_is_the_divergence_from_the_standard_normal():
     step = step_of(MODEL, DATA)
     q = posterior(step)
     want = kl_divergence(q, Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean))).sum(-1).mean()
-    assert float(MODEL.bound(step.net, step.batch, step.noise, step.values)["kl"]) == pytest.approx(float(want), rel=1e-12)
+    assert float(MODEL.bound(step.net, step.batch, step.values, step.noise)["kl"]) == pytest.approx(float(want), rel=1e-12)
 
 
 def test_recon_of_pixels_is_their_bernoulli_likelihood():
     step = step_of(MODEL, DATA)
     q = posterior(step)
     p = Independent(Bernoulli(logits=step.net.decoder(q.mean + q.stddev * step.noise.eps_BZ), validate_args=False), 1)
-    got = MODEL.bound(step.net, step.batch, step.noise, step.values)["recon"]
+    got = MODEL.bound(step.net, step.batch, step.values, step.noise)["recon"]
     assert float(got) == pytest.approx(-float(p.log_prob(step.batch.x_BD).mean()), rel=1e-12)
 
 
@@ -42,7 +42,7 @@ def test_recon_of_other_data_is_the_squared_distance():
     q = posterior(step)
     rebuilt = step.net.decoder(q.mean + q.stddev * step.noise.eps_BZ)
     want = sum(float((r - x).square().sum()) for r, x in zip(rebuilt, step.batch.x_BD, strict=True)) / B
-    assert float(MODEL.bound(step.net, step.batch, step.noise, step.values)["recon"]) == pytest.approx(want, rel=1e-12)
+    assert float(MODEL.bound(step.net, step.batch, step.values, step.noise)["recon"]) == pytest.approx(want, rel=1e-12)
 
 
 def test_a_larger_beta_leaves_less_in_the_codes():

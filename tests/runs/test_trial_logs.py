@@ -55,7 +55,7 @@ class Talks(Trainer):
 
         super().reset_process(seed)
 
-        def sharpen(model: Any, net: Any, batch: Any, noise: Any, h: Any) -> dict[str, Any]:
+        def sharpen(model: Any, net: Any, batch: Any, h: Any, noise: Any) -> dict[str, Any]:
             logging.getLogger("tuner.models.dec").info("a step")
             return {"kl": dec.kl_to_target(net, net.encoder(batch.x_BD), batch.rows_B, h)}
 

@@ -110,10 +110,10 @@ def test_a_trial_that_raises_fails_alone(trainer: Trainer, monkeypatch: pytest.M
     class Raising(type(model)):  # type: ignore[misc]
         __module__ = type(model).__module__
 
-        def draw(self, g, B, h, data):  # type: ignore[no-untyped-def]
+        def draw(self, h, data, B, g):  # type: ignore[no-untyped-def]
             if h.lr_ae > 0.5:
                 raise RuntimeError("this one is broken")
-            return super().draw(g, B, h, data)
+            return super().draw(h, data, B, g)
 
     monkeypatch.setattr("tuner.model.load_model", lambda name: Raising())
     host = PackHost(trainer, 3)

@@ -136,10 +136,10 @@ def dry_losses(
     batch = Batch(like.new_zeros(size, data.n_features), rows_B, labelled)
     for phase in model.phases(h):
         draws = Draws("dry run", like=torch.empty((), dtype=like.dtype), lead=(1,))
-        noise = phase.noise(draws, size, plain, data) if phase.noise else {}
+        noise = phase.noise(plain, data, size, draws) if phase.noise else {}
         for update in phase.updates:
             if isinstance(update, Descend):
-                yield update, update.losses(net, batch, Net({k: v[0].to(like.device) for k, v in noise.items()}), values)
+                yield update, update.losses(net, batch, values, Net({k: v[0].to(like.device) for k, v in noise.items()}))
 
 
 @torch.no_grad()

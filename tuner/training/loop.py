@@ -235,7 +235,7 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
         if phase.noise and step % BLOCK == 0:
             for draws in noise.values():
                 draws.lead = (min(BLOCK, steps - step),)
-            drawn = {slot: phase.noise(draws, size, hooks.values[slot], data.spec) for slot, draws in noise.items()}
+            drawn = {slot: phase.noise(hooks.values[slot], data.spec, size, draws) for slot, draws in noise.items()}
             block = {name: lanes({slot: d[name] for slot, d in drawn.items()}, 1) for name in drawn[some]}
         if labels and step % BLOCK == 0:
             for draws in labels.values():

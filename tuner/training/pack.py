@@ -298,7 +298,7 @@ class Pack:
     def _vmap(self, f: Callable[..., Any], rows_LP: Mapping[str, Tensor], batch: tuple[Any, ...]) -> dict[str, Any]:
         def one(parts: dict[str, Tensor], buffers: Tree, batch: tuple[Any, ...], numbers: dict[str, Tensor]) -> Any:
             *seen, noise = batch
-            return f(self._bind(parts, buffers)["training"], Batch(*seen), Net(noise), Values(self.static, numbers, self.on))
+            return f(self._bind(parts, buffers)["training"], Batch(*seen), Values(self.static, numbers, self.on), Net(noise))
 
         # Split outside vmap: the gradient of the pieces is then put together by one concatenation.
         parts = {key: t for name, row_LP in rows_LP.items() for key, t in self.layout[name].parts(row_LP).items()}

@@ -106,13 +106,13 @@ class Solo:
         for step in self.updates:
             if isinstance(step, Replace):
                 with torch.no_grad():
-                    self.put(0, step.values(net, batch, draws, self.values))
+                    self.put(0, step.values(net, batch, self.values, draws))
                 continue
             if not self.settings.takes(self.owned[step.update.name]):
                 continue
             self._record(step.leaves)
             total: Tensor | None = None
-            for term, loss in step.update.losses(net, batch, draws, self.values).items():
+            for term, loss in step.update.losses(net, batch, self.values, draws).items():
                 weight = weights[term]
                 if weight != 0:  # 0 x inf is NaN
                     self.losses.setdefault(term, []).append(loss.detach())
