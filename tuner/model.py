@@ -129,12 +129,18 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Fields are numbers, or names of hyper-parameters."""
+    """Fields are numbers, or names of hyper-parameters, here and below. `weight_decay`: times the parameter is added to its gradient,
+    as torch.optim does."""
 
     beta1: float | str = 0.9
     beta2: float | str = 0.999
     eps: float | str = 1e-8
-    scale_invariant: ClassVar[bool] = True  # multiplying the loss changes nothing (but for eps)
+    weight_decay: float | str = 0.0
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Multiplying the loss changes nothing, but for `eps`. Beside a decay the loss has a scale."""
+        return self.weight_decay == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +153,10 @@ class RMSprop:
 @dataclass(frozen=True, kw_only=True)
 class SGD:
     momentum: float | str = 0.0
+    weight_decay: float | str = 0.0
+    nesterov: bool | str = (
+        False  # looks ahead along the momentum (Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html)
+    )
     scale_invariant: ClassVar[bool] = False
 
 
@@ -204,7 +214,7 @@ class Phase:
     name: str
     epochs: str
     updates: tuple[Descend | Replace, ...] = ()
-    noise: Callable[[Draws, int, Any, DataSpec], dict[str, Tensor]] | None = None
+    noise: Callable[[Any, DataSpec, int, Draws], dict[str, Tensor]] | None = None
     clusters: bool = True
     enter: Callable[..., dict[str, Any]] | None = None
     refresh: Callable[..., dict[str, Any]] | None = None

@@ -10,7 +10,7 @@ from kit.conformance import short, yardstick
 from kit.lanes import apart, distance, packed, record, solo
 
 from tuner.errors import UserError
-from tuner.model import RMSprop, load_model
+from tuner.model import SGD, Adam, RMSprop, load_model
 from tuner.training import checkpoint
 from tuner.training import pack as pack_module
 from tuner.training.loop import train
@@ -126,13 +126,21 @@ def test_trials_with_other_static_values_or_terms_get_a_pack_of_their_own():
     assert len(pool.rooms) == 3
 
 
-@pytest.mark.parametrize("optimizer", [RMSprop(), RMSprop(alpha="dropout")])
-def test_rmsprop_in_a_lane_is_the_solo_rmsprop(optimizer):
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        RMSprop(),
+        RMSprop(alpha="dropout"),
+        Adam(weight_decay="dropout"),
+        SGD(momentum="dropout", weight_decay=0.01, nesterov=True),
+    ],
+)
+def test_any_optimizer_in_a_lane_is_the_solo_one(optimizer):
     def phases(self, h):
         (phase,) = type(AAE).phases(self, h)
         return (dataclasses.replace(phase, updates=tuple(dataclasses.replace(u, optimizer=optimizer) for u in phase.updates)),)
 
-    model = variant("AAEWithRMSprop", phases=phases)
+    model = variant("AAEWithAnother", phases=phases)
     hs = [short(model, dropout=0.3), short(model, lr_gen=1e-3)]
     for h, seed, run in zip(hs, (1, 2), packed(model, hs, DATA, [1, 2]), strict=True):
         assert equal(model, h, run, seed)

@@ -91,8 +91,10 @@ class Settings:
         return Values(self.static, self.tensors(like), self.on)
 
     def number(self, name_or_value: float | str) -> float:
-        """A rate, a momentum, a norm: given as it is, or as the name of a hyper-parameter."""
-        return float(self.numbers[name_or_value]) if isinstance(name_or_value, str) else name_or_value
+        """A rate, a momentum, a norm, a switch: given as it is, or as the name of a hyper-parameter."""
+        if not isinstance(name_or_value, str):
+            return name_or_value
+        return float(self.numbers[name_or_value] if name_or_value in self.numbers else self.static[name_or_value])
 
 
 def terms_on(model: Model, h: Hyper) -> frozenset[str]:

@@ -38,13 +38,13 @@ def move(
         torch._fused_adam_(
             params, grads, moments[0], moments[1], [], [count] * len(params),
             lr=lr, beta1=numbers["beta1"], beta2=numbers["beta2"], eps=numbers["eps"],
-            weight_decay=0.0, amsgrad=False, maximize=False, found_inf=rests,
+            weight_decay=numbers["weight_decay"], amsgrad=False, maximize=False, found_inf=rests,
         )  # fmt: skip
     elif isinstance(optimizer, SGD):
         torch._fused_sgd_(
-            params, grads, moments[0],
-            lr=lr, momentum=numbers["momentum"],
-            weight_decay=0.0, dampening=0.0, nesterov=False, maximize=False, is_first_step=False, found_inf=rests,
+            params, grads, moments[0] if numbers["momentum"] else [],  # torch refuses a memory that it does not need
+            lr=lr, momentum=numbers["momentum"], weight_decay=numbers["weight_decay"], nesterov=bool(numbers["nesterov"]),
+            dampening=0.0, maximize=False, is_first_step=False, found_inf=rests,
         )  # fmt: skip
     else:
         for p, grad, v in zip(params, grads, moments[0], strict=True):
