@@ -62,5 +62,5 @@ def kl_to_target(net, z_BZ, rows_B, h):
 
 def self_taught(h, *updates, noise=None):
     """The phase that starts from k-means on the codes, and renews the target as it goes."""
-    renewed = {"refresh": renew_target, "refresh_every": "refresh_every"} if h.target == "all" else {}
-    return Phase("cluster", "epochs", updates, noise, enter=place_centers, **renewed)
+    renewed = {"before_epoch": renew_target, "every_batches": "refresh_every"} if h.target == "all" else {}
+    return Phase("cluster", "epochs", updates, noise, start=place_centers, **renewed)

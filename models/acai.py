@@ -53,7 +53,7 @@ class ACAI(Model):
         recon = misfit(net.decoder(z_BZ), batch.x_BD, h.recon_loss).mean()
         return {"recon": recon} | interpolate(net, z_BZ, batch, h, noise)
 
-    def read(self, net, data, h, g):
+    def fit(self, net, data, h, g):
         return fit_head(by_rows(net.encoder, data.x_ND), h, g)
 
     def phases(self, h):
@@ -61,7 +61,7 @@ class ACAI(Model):
             Descend(self.reconstruct, trains=("encoder", "decoder")),
             Descend(criticise, trains=("critic",), lr="lr_critic"),
         )
-        return (Phase("train", "epochs", noise=draw_shares, updates=updates, read=self.read),)
+        return (Phase("train", "epochs", noise=draw_shares, updates=updates, after_epoch=self.fit),)
 
     def assign(self, net, x_BD, h):
         return by_head(net, net.encoder(x_BD), h)

@@ -33,12 +33,12 @@ class AE(Model):
     def tensors(self, h, data):
         return blank_head(h)
 
-    def read(self, net, data, h, g):
+    def fit(self, net, data, h, g):
         return fit_head(by_rows(net.encoder, data.x_ND), h, g)
 
     def phases(self, h):
         train = Descend(autoencode, trains=("encoder", "decoder"))
-        return (Phase("train", "epochs", noise=drop_inputs, updates=(train,), read=self.read),)
+        return (Phase("train", "epochs", noise=drop_inputs, updates=(train,), after_epoch=self.fit),)
 
     def assign(self, net, x_BD, h):
         return by_head(net, net.encoder(x_BD), h)

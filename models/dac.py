@@ -75,7 +75,7 @@ class DAC(Model):
         )
         return (
             pretraining(),
-            Phase("cluster", "epochs", enter=self.fit, noise=self.draw, read=self.follow, updates=updates),
+            Phase("cluster", "epochs", start=self.fit, noise=self.draw, after_epoch=self.follow, updates=updates),
         )
 
     def assign(self, net, x_BD, h):

@@ -77,7 +77,7 @@ class DCN(Model):
     def phases(self, h):
         return (
             pretraining(),
-            Phase("cluster", "epochs", enter=self.place, updates=(
+            Phase("cluster", "epochs", start=self.place, updates=(
                 Descend(self.reconstruct, trains=("encoder", "decoder")),
                 Replace(self.move),
             )),

@@ -38,7 +38,7 @@ class GMM(Model):
         return em(data.x_ND, Mixture.of(net), h.covariance, h.reg_covar)[0]._asdict()
 
     def phases(self, h):
-        return (Phase("em", "epochs", enter=self.place, read=self.improve),)
+        return (Phase("em", "epochs", start=self.place, after_epoch=self.improve),)
 
     def assign(self, net, x_BD, h):
         return by_rows(lambda x: responsibilities(x, Mixture.of(net)), x_BD, rows=4096)

@@ -37,7 +37,7 @@ class KMeans(Model):
         return {"starts_IKD": ranked(data.x_ND, lloyd(data.x_ND, net.starts_IKD))}
 
     def phases(self, h):
-        return (Phase("lloyd", "epochs", enter=self.place, read=self.move),)
+        return (Phase("lloyd", "epochs", start=self.place, after_epoch=self.move),)
 
     def assign(self, net, x_BD, h):
         return nearest(x_BD, net.starts_IKD[0])

@@ -90,7 +90,7 @@ class VaDE(Model):
         rates = {"encoder": "lr", "decoder": "lr", "logits_K": "lr_gmm", "means_KZ": "lr_gmm", "log_vars_KZ": "lr_gmm"}
         return (
             pretraining(),
-            Phase("cluster", "epochs", enter=self.place, noise=draw_code, schedule=self.cool, updates=(
+            Phase("cluster", "epochs", start=self.place, noise=draw_code, schedule=self.cool, updates=(
                 Descend(self.bound, trains=rates, optimizer=Adam(eps=1e-4)),
             )),
         )  # fmt: skip

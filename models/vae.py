@@ -47,12 +47,12 @@ class VAE(Model):
     def warm(self, h, epoch):
         return {"weights.kl": h.weights["kl"] * risen(h, epoch)}
 
-    def read(self, net, data, h, g):
+    def fit(self, net, data, h, g):
         return fit_head(by_rows(lambda x_BD: self.embed(net, x_BD, h), data.x_ND), h, g)
 
     def phases(self, h):
         train = Descend(self.bound, trains=("encoder", "decoder"))
-        return (Phase("train", "epochs", noise=draw_code, schedule=self.warm, updates=(train,), read=self.read),)
+        return (Phase("train", "epochs", noise=draw_code, schedule=self.warm, updates=(train,), after_epoch=self.fit),)
 
     def assign(self, net, x_BD, h):
         return by_head(net, self.embed(net, x_BD, h), h)

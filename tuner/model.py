@@ -201,12 +201,17 @@ class Replace:
 class Phase:
     """A stretch of training; a trial goes through its model's phases in order.
 
-    `epochs`: the hyper-parameter that holds the length; a phase of length 0 is skipped, `enter` included.
+    Every function that a model's author writes takes its arguments in one order: the networks, what they see, the hyper-parameters,
+    and last what is random. Updates are `(net, batch, h, noise)`, hooks `(net, data, h, g)`; where there is no network yet, `h` is the
+    first: `noise(h, data, B, g)`, `schedule(h, epoch)`, `Model.networks(h, data)`.
+
+    `epochs`: the hyper-parameter that holds the length; a phase of length 0 is skipped, `start` included.
     `updates`: run in order on every batch; pure tensor code. Empty: no batch loop.
     `noise(h, data, B, g)`: everything random that the updates of one step use, as a dict of tensors.
     `clusters`: False for pre-training, whose epochs are journalled but not scored.
-    `enter`, `refresh`, `read` `(net, data, h, g)`: return what they replace: tensors declared in `tensors`, networks as state
-    dicts. Once before the first epoch; before every epoch, or every `refresh_every` batches; after an epoch's updates.
+    `start`, `before_epoch`, `after_epoch`: hooks, which see the whole data set and return what they replace: tensors declared in
+    `tensors`, networks as state dicts. `start` runs once, before the first epoch; `after_epoch` after an epoch's updates, before it is
+    evaluated. `every_batches`: the hyper-parameter that says after how many batches `before_epoch` runs again, in place of once an epoch.
     `schedule(h, epoch)`: values in force in an epoch, counted from 1 within the phase; `weights.<term>` included.
     `depends`: all hyper-parameters that the phase's outcome depends on; if given, trials may share the outcome.
     """
@@ -216,10 +221,10 @@ class Phase:
     updates: tuple[Descend | Replace, ...] = ()
     noise: Callable[[Any, DataSpec, int, Draws], dict[str, Tensor]] | None = None
     clusters: bool = True
-    enter: Callable[..., dict[str, Any]] | None = None
-    refresh: Callable[..., dict[str, Any]] | None = None
-    refresh_every: str | None = None
-    read: Callable[..., dict[str, Any]] | None = None
+    start: Callable[..., dict[str, Any]] | None = None
+    before_epoch: Callable[..., dict[str, Any]] | None = None
+    every_batches: str | None = None
+    after_epoch: Callable[..., dict[str, Any]] | None = None
     schedule: Callable[[Any, int], dict[str, float]] | None = None
     depends: tuple[str, ...] = ()
 

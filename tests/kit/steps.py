@@ -29,12 +29,12 @@ class Step:
 
     @property
     def still(self):
-        """The evaluating view, as `enter`, `refresh` and `read` are given it."""
+        """The evaluating view, as hooks are given it."""
         return self.engine.views["eval"]
 
 
 def step_of(model, data, phase=-1, size=12, **more):
-    """A step of one phase of `tiny` with `more` put over it; tensors are as `tensors` declares them, `enter` has not run."""
+    """A step of one phase of `tiny` with `more` put over it; tensors are as `tensors` declares them, `start` has not run."""
     h = model.hyper(dict(model.tiny) | {"batch_size": size} | more)
     engine = Solo(model, h, data.spec, data.x_ND, seed=3)
     values = Settings(model, h, terms_on(model, h), {}).values(data.x_ND)

@@ -77,7 +77,7 @@ def test_kl_sums_over_clusters_and_averages_over_the_batch(target):
 def test_a_target_of_the_batch_keeps_nothing_of_the_data_set_and_has_no_gradient():
     h = MODEL.hyper(dict(MODEL.tiny) | {"target": "batch"})
     assert set(MODEL.tensors(h, DATA.spec)) == {"centers_KZ"}
-    assert MODEL.phases(h)[1].refresh is None
+    assert MODEL.phases(h)[1].before_epoch is None
     z = Z_BZ.clone().requires_grad_()
     net, values = SimpleNamespace(centers_KZ=CENTERS_KZ), SimpleNamespace(target="batch", alpha=1.0)
     (grad,) = torch.autograd.grad(kl_to_target(net, z, None, values), z)

@@ -94,9 +94,9 @@ def test_refresh_every_counts_batches_from_the_start_of_the_phase():
 
         def refresh(*inputs):
             seen.append(1)
-            return cluster.refresh(*inputs)
+            return cluster.before_epoch(*inputs)
 
-        return pretrain, dataclasses.replace(cluster, refresh=refresh)
+        return pretrain, dataclasses.replace(cluster, before_epoch=refresh)
 
     run(variant("Counting", model, phases=phases), pretrain_epochs=0, epochs=3, batch_size=50, refresh_every=4)
     assert len(seen) == 3  # 9 batches: before the 1st, 5th and 9th

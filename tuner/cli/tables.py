@@ -314,14 +314,14 @@ def _phase(place: int, phase: Phase, h: Hyper, owned: Mapping[str, Sequence[str]
         if function is not None:
             steps.append((f"  {when}", Text(function.__name__)))
 
-    hook("enter", "at its start")
+    hook("start", "at its start")
     hook("schedule", "sets rates")
-    if phase.refresh_every:
-        hook("refresh", f"every {getattr(h, phase.refresh_every)} batches")
+    if phase.every_batches:
+        hook("before_epoch", f"every {getattr(h, phase.every_batches)} batches")
     else:
-        hook("refresh", "before an epoch")
+        hook("before_epoch", "before an epoch")
     steps.extend(("  every batch", _step(update, owned.get(update.name, ()))) for update in phase.updates)
-    hook("read", "after an epoch")
+    hook("after_epoch", "after an epoch")
     yield facts(steps)
 
 

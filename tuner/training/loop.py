@@ -25,6 +25,8 @@ from .neighbours import NEIGHBOURHOODS, neighbourhoods
 from .solo import Solo
 
 COLLAPSED_AFTER = 3  # clustering epochs in a row that use one cluster only
+# The word that seeds each hook's draws. These are the hooks' first names: another word is another seed, and moves every number.
+SEEDED_BY = {"start": "enter", "before_epoch": "refresh", "after_epoch": "read"}
 
 
 @dataclass(kw_only=True)
@@ -179,16 +181,16 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
 
     engine.begin(settings)
     for slot, trial in busy.items():
-        if trial.epoch == 0 and phase.enter:
-            whole(phase.enter, slot, "enter")
-        if phase.refresh and not phase.refresh_every:
-            whole(phase.refresh, slot, "refresh")
+        if trial.epoch == 0 and phase.start:
+            whole(phase.start, slot, SEEDED_BY["start"])
+        if phase.before_epoch and not phase.every_batches:
+            whole(phase.before_epoch, slot, SEEDED_BY["before_epoch"])
     if phase.updates:
         run_batches(engine, phase, trials, data, Hooks(settings, values, whole, labelled))
     epochs = {}
     for slot, trial in busy.items():
-        if phase.read:
-            whole(phase.read, slot, "read")
+        if phase.after_epoch:
+            whole(phase.after_epoch, slot, SEEDED_BY["after_epoch"])
         trial.epoch, trial.index = trial.epoch + 1, trial.index + 1
         trial.cluster_epoch += phase.clusters
         seconds = time.perf_counter() - began
@@ -226,12 +228,12 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
     block: dict[str, Tensor] = {}
     known: list[Tensor] = []
     for step in range(steps):
-        if phase.refresh_every and phase.refresh:
+        if phase.every_batches and phase.before_epoch:
             for slot, trial in busy.items():
                 s = hooks.settings[slot]
                 assert s is not None
-                if trial.batches % int(s.numbers[phase.refresh_every]) == 0:
-                    hooks.whole(phase.refresh, slot, f"refresh {step}")
+                if trial.batches % int(s.numbers[phase.every_batches]) == 0:
+                    hooks.whole(phase.before_epoch, slot, f"{SEEDED_BY['before_epoch']} {step}")
         if phase.noise and step % BLOCK == 0:
             for draws in noise.values():
                 draws.lead = (min(BLOCK, steps - step),)
