@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from torch import Tensor, nn
@@ -169,6 +169,7 @@ class Descend:
 
     `trains`: the networks or tensors that move, and nothing else does; a mapping gives each the name of its own rate.
     `lr`: the hyper-parameter that is the rate of all the others. `clip`: the one that limits the gradient's norm, if any.
+    `name`: by default that of the function `losses`. Two updates that one function serves, as a `partial` of it, need one each.
     """
 
     losses: Callable[..., dict[str, Tensor]]
@@ -176,10 +177,10 @@ class Descend:
     lr: str = "lr"
     optimizer: Optimizer = Adam()
     clip: str | None = None
+    name: str = ""
 
-    @property
-    def name(self) -> str:
-        return self.losses.__name__
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or function_of(self.losses).__name__)  # frozen, but not yet seen by anybody
 
     def rates(self) -> dict[str, str]:
         """The name of its rate for each network or tensor that moves."""
@@ -188,13 +189,20 @@ class Descend:
 
 @dataclass(frozen=True)
 class Replace:
-    """A step without a gradient: what `values` returns overwrites the state."""
+    """A step without a gradient: what `values` returns overwrites the state. `name`: as `Descend`'s."""
 
     values: Callable[..., dict[str, Any]]
+    name: str = ""
 
-    @property
-    def name(self) -> str:
-        return self.values.__name__
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or function_of(self.values).__name__)
+
+
+def function_of(f: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a `partial`, which has neither a name nor a module."""
+    while isinstance(f, partial):
+        f = f.func
+    return f
 
 
 @dataclass(frozen=True)

@@ -308,11 +308,12 @@ def _phase(place: int, phase: Phase, h: Hyper, owned: Mapping[str, Sequence[str]
     scored = "" if phase.clusters else " (pre-training, not scored)"
     yield Text.assemble((f"Phase {place}: {phase.name}", "bold"), (f"  {phase.epochs} = {length}{scored}", "dim"))
     steps: list[tuple[str, RenderableType]] = []
+    from tuner.model import function_of  # not above: tables of runs need no torch
 
     def hook(name: str, when: str) -> None:
         function = getattr(phase, name)
         if function is not None:
-            steps.append((f"  {when}", Text(function.__name__)))
+            steps.append((f"  {when}", Text(function_of(function).__name__)))
 
     hook("start", "at its start")
     hook("schedule", "sets rates")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tuner.model import DataSpec, Descend, Hyper, Model
 
-from .engine import dry_losses, trained
+from .engine import by_name, dry_losses, trained
 
 _DATA = DataSpec(n_samples=64, shape=(8, 8), n_classes=4)
 
@@ -27,7 +27,7 @@ class Reach:
 
 def owned_terms(model: Model, h: Hyper, data: DataSpec) -> dict[str, tuple[str, ...]]:
     """The terms of each `Descend`, by the update's name."""
-    return {update.name: tuple(losses) for update, _, losses in _losses(model, h, data)}
+    return by_name(model, h, ((update, losses) for update, _, losses in _losses(model, h, data)))
 
 
 def dead_weights(model: Model, h: Hyper, on: frozenset[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tuner.draws import Draws
+from tuner.errors import UserError
 from tuner.model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Values
 from tuner.nn import Modes
 
@@ -147,4 +148,24 @@ def dry_losses(
 @torch.no_grad()
 def owned_terms(model: Model, h: Hyper, data: DataSpec, parts: tuple[Mapping[str, nn.Module], Mapping[str, Tensor]], like: Tensor) -> Owned:
     """The terms of each `Descend`, by the update's name."""
-    return {update.name: tuple(losses) for update, losses in dry_losses(model, h, data, parts, like)}
+    return by_name(model, h, dry_losses(model, h, data, parts, like))
+
+
+def by_name(model: Model, h: Hyper, losses: Iterable[tuple[Descend, Mapping[str, Tensor]]]) -> Owned:
+    """The terms of each `Descend` by its name, which its optimiser's memory has in snapshots, too.
+
+    Raises:
+        UserError: two updates have one name.
+    """
+    advice = "Two updates that one function serves need a name each: Descend(..., name=...)."
+    for phase in model.phases(h):
+        names = [update.name for update in phase.updates]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(f"{model.name} has more than one update '{min(twice)}' in its phase '{phase.name}'. {advice}")
+    owned: Owned = {}
+    for update, terms in losses:
+        if owned.setdefault(update.name, tuple(terms)) != tuple(terms):
+            raise UserError(
+                f"{model.name} has two updates '{update.name}', one with the terms {owned[update.name]}, one with {tuple(terms)}. {advice}"
+            )
+    return owned

@@ -21,7 +21,7 @@ import torch
 from tuner import draws, losses, nn
 from tuner.data.datasets import Data, digest
 from tuner.errors import UserError
-from tuner.model import Descend, Hyper, Model, Phase
+from tuner.model import Descend, Hyper, Model, Phase, function_of
 
 from . import checkpoint, engine, loop, optimizers, solo
 from .checkpoint import Snapshot
@@ -57,7 +57,7 @@ class PretrainingCache:
 
     def _key(self, phase: Phase, h: Hyper, data: Data, start: tuple[int, State]) -> str:
         (pretrain_seed, initial), values = start, h.flat()
-        modules = {module for update in _updates(phase) for module in _with_siblings(sys.modules[update.losses.__module__])}
+        modules = {module for update in _updates(phase) for module in _with_siblings(sys.modules[function_of(update.losses).__module__])}
         content = {
             "phase": phase.name,
             "updates": [update.name for update in _updates(phase)],

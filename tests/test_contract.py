@@ -1,0 +1,154 @@
+"""What the contract lets a model do, on toy models: each does one thing that no shipped model needs yet."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import pytest
+import torch
+from kit.blobs import blobs
+from kit.lanes import apart, packed, solo
+from torch import nn
+
+from tuner.clustering import k_means, nearest
+from tuner.errors import UserError
+from tuner.losses import mse
+from tuner.model import SGD, Adam, Clusters, Descend, Model, Phase, Term, hp
+from tuner.training.dryrun import owned_terms
+from tuner.training.engine import build
+from tuner.training.loop import initial_seed, start_trial, train
+
+DATA = blobs()
+
+
+class Toy(Model):
+    """A linear code in two stages, `inner` of `outer`'s code; k-means on it. Toys change one method of it."""
+
+    paper = "https://example.org/toy"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(Clusters):
+        latent_dim: int = hp(4, 1, 64, static=True, doc="Z, of either stage")
+        batch_size: int = hp(30, 2, 65536, static=True)
+        lr: float = hp(1e-2, 0.0, 1.0, log=True)
+        decay: float = hp(0.1, 0.0, 1.0, doc="the optimiser's weight decay")
+        first_epochs: int = hp(2, 0, 100)
+        second_epochs: int = hp(2, 0, 100)
+        epochs: int = hp(2, 1, 100)
+
+    terms: ClassVar = {"recon_0": Term(None, "mean (x - d0(e0(x)))^2"), "recon_1": Term(None, "mean (z - d1(e1(z)))^2, z = e0(x)")}
+    tiny: ClassVar = {"n_clusters": 3}
+
+    def networks(self, h, data):
+        D, Z = data.n_features, h.latent_dim
+        return {"e0": nn.Linear(D, Z), "d0": nn.Linear(Z, D), "e1": nn.Linear(Z, Z), "d1": nn.Linear(Z, Z)}
+
+    def tensors(self, h, data):
+        return {"centers_KZ": torch.zeros(h.n_clusters, h.latent_dim)}
+
+    def rebuild(self, net, batch, h, noise, layer):
+        """One function, which serves an update for each layer."""
+        x_BD = batch.x_BD if layer == 0 else net.e0(batch.x_BD)
+        encode, decode = (net.e0, net.d0) if layer == 0 else (net.e1, net.d1)
+        return {f"recon_{layer}": mse(decode(encode(x_BD)), x_BD)}
+
+    def layer(self, i, **more):
+        return Descend(partial(self.rebuild, layer=i), trains=(f"e{i}", f"d{i}"), name=f"rebuild_{i}", **more)
+
+    def place(self, net, data, h, g):
+        return {"centers_KZ": k_means(self.embed(net, data.x_ND, h), g.exponential(3, h.n_clusters, len(data.x_ND)))}
+
+    def phases(self, h):
+        return (
+            Phase("first", "first_epochs", clusters=False, updates=(self.layer(0),)),
+            Phase("second", "second_epochs", clusters=False, updates=(self.layer(1),)),
+            Phase("cluster", "epochs", after_epoch=self.place),
+        )
+
+    def assign(self, net, x_BD, h):
+        return nearest(self.embed(net, x_BD, h), net.centers_KZ)
+
+    def embed(self, net, x_BD, h):
+        return net.e1(net.e0(x_BD))
+
+
+def lane_is_solo(model, hs, data=DATA):
+    """Whether trials in one pack come to what they come to alone."""
+    runs = packed(model, hs, data, seeds=list(range(len(hs))))
+    return all(apart(solo(model, h, data, seed), run) <= 1e-10 for seed, (h, run) in enumerate(zip(hs, runs, strict=True)))
+
+
+# --- names of updates ---
+
+
+def test_one_function_serves_two_updates_by_their_names():
+    model = Toy()
+    h = model.hyper(model.tiny)
+    assert owned_terms(model, h, DATA.spec) == {"rebuild_0": ("recon_0",), "rebuild_1": ("recon_1",)}
+    assert lane_is_solo(model, [h, model.hyper({**model.tiny, "lr": 0.02, "first_epochs": 1})])
+
+
+def test_an_update_without_a_name_has_its_functions():
+    assert Descend(Toy().rebuild, trains=("e0",)).name == "rebuild"
+    assert Descend(partial(partial(Toy().rebuild, layer=0)), trains=("e0",)).name == "rebuild"
+
+
+class Confused(Toy):
+    """Two updates of one name with other terms, in one phase or in two."""
+
+    together = False
+
+    def phases(self, h):
+        updates = [Descend(partial(self.rebuild, layer=i), trains=(f"e{i}", f"d{i}")) for i in range(2)]
+        if self.together:
+            return (Phase("both", "epochs", updates=tuple(updates)),)
+        return tuple(Phase(f"layer {i}", "epochs", updates=(update,)) for i, update in enumerate(updates))
+
+
+class ConfusedAtOnce(Confused):
+    together = True
+
+
+def test_two_updates_with_one_name_are_refused():
+    with pytest.raises(UserError, match=r"two updates 'rebuild', one with the terms \('recon_0',\), one with \('recon_1',\)\. .*name="):
+        list(train(Confused(), Confused().hyper({"n_clusters": 3}), DATA, seed=0))
+    with pytest.raises(UserError, match=r"more than one update 'rebuild' in its phase 'both'\. .*name="):
+        owned_terms(ConfusedAtOnce(), Confused().hyper({"n_clusters": 3}), DATA.spec)
+
+
+# --- fields of optimisers ---
+
+
+class Decayed(Toy):
+    """Its two layers have the optimisers that no shipped model has."""
+
+    def phases(self, h):
+        *_, cluster = super().phases(h)
+        ahead = self.layer(0, optimizer=SGD(momentum=0.9, weight_decay="decay", nesterov=True))
+        return (
+            Phase("first", "first_epochs", clusters=False, updates=(ahead,)),
+            Phase("second", "second_epochs", clusters=False, updates=(self.layer(1, optimizer=Adam(weight_decay="decay")),)),
+            cluster,
+        )
+
+
+def test_a_models_weight_decay_is_torchs_alone_and_in_a_pack():
+    model = Decayed()
+    hs = [model.hyper({**model.tiny, "decay": decay, "batch_size": 150}) for decay in (0.0, 0.1, 0.3)]
+    assert lane_is_solo(model, hs)
+    for h in hs:
+        # With all samples in each batch their order counts for nothing but rounding, and torch.optim can be run beside it.
+        networks, _ = build(model, h, DATA.spec, DATA.x_ND, initial_seed(model, start_trial(model, h, seed=5)))
+        for i, kind in enumerate((torch.optim.SGD, torch.optim.Adam)):
+            more = {"momentum": 0.9, "nesterov": True} if i == 0 else {}
+            encode, decode = networks[f"e{i}"], networks[f"d{i}"]
+            optimizer = kind([*encode.parameters(), *decode.parameters()], lr=h.lr, weight_decay=h.decay, **more)
+            for _ in range(2):
+                x = DATA.x_ND if i == 0 else networks["e0"](DATA.x_ND).detach()
+                optimizer.zero_grad()
+                mse(decode(encode(x)), x).backward()
+                optimizer.step()
+        state = [*train(model, h, DATA, seed=5)][-1].snapshot().weights()
+        for name, network in networks.items():
+            for key, p in network.named_parameters():
+                torch.testing.assert_close(state[f"{name}.{key}"], p.detach(), rtol=0, atol=1e-12)
