@@ -1,22 +1,24 @@
 """What the contract lets a model do, on toy models: each does one thing that no shipped model needs yet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import pytest
 import torch
 from kit.blobs import blobs
-from kit.lanes import apart, packed, solo
+from kit.lanes import apart, packed, record, solo
 from torch import nn
 
 from tuner.clustering import k_means, nearest
 from tuner.errors import UserError
 from tuner.losses import mse
 from tuner.model import SGD, Adam, Clusters, Descend, Model, Phase, Term, hp
+from tuner.training import checkpoint
 from tuner.training.dryrun import owned_terms
 from tuner.training.engine import build
-from tuner.training.loop import initial_seed, start_trial, train
+from tuner.training.loop import initial_seed, planned_epochs, start_trial, train
+from tuner.training.pool import Pool, Widths
 
 DATA = blobs()
 
@@ -152,3 +154,81 @@ def test_a_models_weight_decay_is_torchs_alone_and_in_a_pack():
         for name, network in networks.items():
             for key, p in network.named_parameters():
                 torch.testing.assert_close(state[f"{name}.{key}"], p.detach(), rtol=0, atol=1e-12)
+
+
+# --- a phase that ends by a condition ---
+
+
+class Patient(Toy):
+    """Pre-trains until it rebuilds well enough, and clusters until the centres rest."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(Toy.Hyper):
+        enough: float = hp(0.4, 0.0, 1e9, doc="of the first layer's error")
+        rest: float = hp(1e-3, 0.0, 1e9, doc="how far a centre may move")
+
+    tiny: ClassVar = {"n_clusters": 3, "first_epochs": 9, "epochs": 9}
+
+    def tensors(self, h, data):
+        return super().tensors(h, data) | {"moved": torch.zeros(())}
+
+    def place(self, net, data, h, g):
+        placed = super().place(net, data, h, g)
+        return placed | {"moved": (placed["centers_KZ"] - net.centers_KZ).abs().max()}
+
+    def good_enough(self, net, data, h, epoch):
+        return mse(net.d0(net.e0(data.x_ND)), data.x_ND) < h.enough
+
+    def at_rest(self, net, data, h, epoch):
+        return epoch > 1 and net.moved <= h.rest
+
+    def phases(self, h):
+        first, second, cluster = super().phases(h)
+        return replace(first, until=self.good_enough), second, replace(cluster, until=self.at_rest)
+
+
+PATIENT = Patient()
+IMPATIENT = {"enough": 1e9, "rest": 1e9}
+
+
+def phases_of(epochs):
+    return [epoch.phase for epoch in epochs]
+
+
+def test_a_phase_ends_by_its_condition_and_its_length_stays_an_upper_bound():
+    h = PATIENT.hyper(PATIENT.tiny | IMPATIENT)
+    epochs = list(train(PATIENT, h, DATA, seed=1))
+    assert phases_of(epochs) == ["first", "second", "second", "cluster", "cluster"]
+    assert [epoch.ends_phase for epoch in epochs] == [True, False, True, False, True]
+    assert epochs[-1].ended == "complete"
+    assert "silhouette" in epochs[-1].metrics  # what is measured in a trial's last epoch alone
+    assert planned_epochs(PATIENT, h) == (20, 9)
+    never = PATIENT.hyper(PATIENT.tiny | {"enough": 0.0, "first_epochs": 3, "epochs": 3} | {"rest": 1e9})
+    assert phases_of(train(PATIENT, never, DATA, seed=1)) == ["first"] * 3 + ["second"] * 2 + ["cluster"] * 2
+
+
+def test_a_lane_that_is_over_leaves_its_phase_and_the_others_stay():
+    hs = [PATIENT.hyper(PATIENT.tiny | {"enough": enough}) for enough in (1e9, 0.0, 0.05)]
+    assert len({len(solo(PATIENT, h, DATA, seed)) for seed, h in enumerate(hs)}) == 3, "no two of them are over at the same time"
+    assert lane_is_solo(PATIENT, hs)
+
+
+@pytest.mark.parametrize("more", [IMPATIENT, {"enough": 0.05}])
+def test_a_trial_goes_on_from_a_snapshot_wherever_a_condition_ended_a_phase(more, tmp_path):
+    h = PATIENT.hyper(PATIENT.tiny | more)
+    whole = solo(PATIENT, h, DATA, 1)
+    for stop, epoch in enumerate(train(PATIENT, h, DATA, seed=1), 1):
+        checkpoint.save(epoch.snapshot(), tmp_path / "trial.safetensors")
+        kept = checkpoint.load(tmp_path / "trial.safetensors")
+        assert kept.epoch or not any(name.startswith("optimizer/") for name in kept.tensors)
+        if stop == len(whole):
+            assert solo(PATIENT, h, DATA, 1, start=kept) == []
+        else:
+            assert apart(whole[stop:], solo(PATIENT, h, DATA, 1, start=kept)) == 0
+            pool = Pool(PATIENT, DATA, Widths(most=2, least=1))
+            pool.join("again", h, seed=1, start=kept)
+            rest = []
+            while pool.members:
+                rest += [record(epoch) for _, epoch in pool.round()]
+            assert apart(whole[stop:], rest) <= 1e-10
+    assert stop == len(whole)

@@ -220,6 +220,8 @@ class Phase:
     `start`, `before_epoch`, `after_epoch`: hooks, which see the whole data set and return what they replace: tensors declared in
     `tensors`, networks as state dicts. `start` runs once, before the first epoch; `after_epoch` after an epoch's updates, before it is
     evaluated. `every_batches`: the hyper-parameter that says after how many batches `before_epoch` runs again, in place of once an epoch.
+    `until(net, data, h, epoch)`: asked after every epoch, behind `after_epoch`; True ends the phase before its length, which stays an
+    upper bound. It sees what hooks see, and its answer must follow from that alone: a trial is resumed between any two epochs.
     `schedule(h, epoch)`: values in force in an epoch, counted from 1 within the phase; `weights.<term>` included.
     `depends`: all hyper-parameters that the phase's outcome depends on; if given, trials may share the outcome.
     """
@@ -233,6 +235,7 @@ class Phase:
     before_epoch: Callable[..., dict[str, Any]] | None = None
     every_batches: str | None = None
     after_epoch: Callable[..., dict[str, Any]] | None = None
+    until: Callable[..., bool] | None = None
     schedule: Callable[[Any, int], dict[str, float]] | None = None
     depends: tuple[str, ...] = ()
 

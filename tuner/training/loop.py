@@ -52,8 +52,11 @@ class Trial:
     def advance(self, phases: Sequence[Phase]) -> bool:
         """Moves to the phase in which the next epoch lies. False: the trial is over."""
         while self.phase < len(phases) and self.epoch >= getattr(self.h, phases[self.phase].epochs):
-            self.phase, self.epoch, self.batches = self.phase + 1, 0, 0
+            self.next_phase()
         return self.phase < len(phases)
+
+    def next_phase(self) -> None:
+        self.phase, self.epoch, self.batches = self.phase + 1, 0, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,7 @@ class Epoch:
     `metrics` are finite: acc, acc_vote, nmi, ari, ami where there are labels, error and error_test of models that are given some
     labels, n_used, largest_share, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s; in the last epoch
     silhouette, and knn_error_<k> where there are labels. `ended` is None while the trial goes on, else `complete`, `collapsed` or
-    `diverged`, with the `reason` of the latter two.
+    `diverged`, with the `reason` of the latter two. `ends_phase`: the next epoch, if there is one, is of another phase.
     """
 
     index: int
@@ -73,6 +76,7 @@ class Epoch:
     metrics: dict[str, float]
     ended: str | None = None
     reason: str | None = None
+    ends_phase: bool = False
     _snapshot: Callable[[], Snapshot] = field(repr=False, compare=False)
 
     def snapshot(self) -> Snapshot:
@@ -104,7 +108,7 @@ def initial_seed(model: Model, trial: Trial) -> int:
 
 
 def planned_epochs(model: Model, h: Hyper) -> tuple[int, int]:
-    """How many epochs a trial has, and how many of them cluster."""
+    """How many epochs a trial has, and how many of them cluster: at most, where a phase may end by a condition."""
     lengths = [(getattr(h, phase.epochs), phase.clusters) for phase in model.phases(h)]
     return sum(n for n, _ in lengths), sum(n for n, clusters in lengths if clusters)
 
@@ -145,7 +149,7 @@ def train(
     trial = start_trial(model, h, seed=seed, pretrain_seed=pretrain_seed, start=start)
     engine = Solo(model, h, data.spec, data.x_ND, seed=initial_seed(model, trial))
     opened = None
-    if start is not None:
+    if start is not None and trial.phase < len(phases):  # else it is the last state of a trial that a condition ended
         opened = trial.phase
         engine.open(phases[opened])
         engine.load(0, start.tensors)
@@ -193,9 +197,20 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
             whole(phase.after_epoch, slot, SEEDED_BY["after_epoch"])
         trial.epoch, trial.index = trial.epoch + 1, trial.index + 1
         trial.cluster_epoch += phase.clusters
-        seconds = time.perf_counter() - began
-        epochs[slot] = _finish(engine, model, slot, trial, (data, values[slot], seconds, metric))
+        trained = Trained(phase, data, values[slot], time.perf_counter() - began, metric)
+        epochs[slot] = _finish(engine, model, slot, trial, trained)
     return epochs
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An epoch of one trial that has been trained and is to be measured."""
+
+    phase: Phase
+    data: Data
+    values: Values
+    seconds: float
+    metric: str | None
 
 
 @dataclass(frozen=True)
@@ -252,16 +267,16 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
             trial.batches += 1
 
 
-def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[Data, Values, float, str | None]) -> Epoch:
+def _finish(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trained) -> Epoch:
     """Measures a trial after its epoch and says whether, and how, it ended."""
-    data, values, seconds, metric = rest
-    phases = model.phases(trial.h)
-    phase, last = phases[trial.phase], _is_last(trial, phases)
+    phase, data, values = trained.phase, trained.data, trained.values
     metrics = {f"loss/{term}": loss for term, loss in engine.measured(slot).items()}
     ended, reason = None, None
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if not bad and not _finite(engine.state(slot)):
         bad = ["a parameter"]
+    over = not bad and _over(engine, slot, trial, trained)
+    last = over and all(getattr(trial.h, later.epochs) == 0 for later in model.phases(trial.h)[trial.phase + 1 :])
     if bad:  # tested before the evaluation, which has no meaning then
         ended, reason = "diverged", f"{' and '.join(bad)} is not finite after epoch {trial.index} ({phase.name})"
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -273,7 +288,7 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[D
             def embed(rows_R: Tensor) -> Tensor:
                 return by_rows(lambda x_BD: model.embed(net, x_BD, values), data.x_ND[rows_R.to(data.x_ND.device)])
 
-            due = NEIGHBOURHOODS if last else (metric,)
+            due = NEIGHBOURHOODS if last else (trained.metric,)
             metrics |= neighbourhoods(embed, data, p_NK.argmax(dim=1), due, trial.seed)
         if model.labels == "partial":
             assert data.y_N is not None
@@ -283,11 +298,15 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[D
         ended, reason = "collapsed", f"all samples lie in one cluster since clustering epoch {trial.cluster_epoch - trial.lonely + 1}"
     if ended is None and last:
         ended = "complete"
-    metrics["samples_per_s"] = data.spec.n_samples / seconds
+    metrics["samples_per_s"] = data.spec.n_samples / trained.seconds
+    if over and trial.epoch < getattr(trial.h, phase.epochs):  # by its condition, which nobody asks again
+        trial.next_phase()
     where = Trial(**vars(trial))
 
     def snapshot() -> Snapshot:
-        tensors = {name: t.clone() for name, t in engine.state(slot).items()} | engine.moments(slot)
+        tensors = {name: t.clone() for name, t in engine.state(slot).items()}
+        if where.epoch:  # else it stands before a phase, which begins with fresh optimisers
+            tensors |= engine.moments(slot)
         place = {k: v for k, v in vars(where).items() if k not in ("h", "on")}
         return Snapshot(model=model.name, config=where.h.flat(), tensors=tensors, **place)
 
@@ -298,6 +317,7 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, rest: tuple[D
         metrics=metrics,
         ended=ended,
         reason=reason,
+        ends_phase=over,
         _snapshot=snapshot,
     )
 
@@ -307,8 +327,11 @@ def _finite(state: Mapping[str, Tensor]) -> bool:
     return not checks or bool(torch.stack(checks).all())
 
 
-def _is_last(trial: Trial, phases: Sequence[Phase]) -> bool:
-    """Whether no epoch follows the one that just ended."""
-    if trial.epoch < getattr(trial.h, phases[trial.phase].epochs):
+def _over(engine: Engine, slot: int, trial: Trial, trained: Trained) -> bool:
+    """Whether the epoch that just ended was its phase's last, by its length or its condition."""
+    if trial.epoch >= getattr(trial.h, trained.phase.epochs):
+        return True
+    if trained.phase.until is None:
         return False
-    return all(getattr(trial.h, phase.epochs) == 0 for phase in phases[trial.phase + 1 :])
+    with engine.view(slot) as net:
+        return bool(trained.phase.until(net, trained.data, trained.values, trial.epoch))
