@@ -11,7 +11,7 @@ from tuner.clustering import k_means
 from tuner.errors import UserError
 from tuner.losses import misfit
 from tuner.model import Descend, Hyper, Phase, Term, hp
-from tuner.nn import Network, by_rows, decoder, encoder
+from tuner.nn import Network, decoder, encoder
 
 # --- hyper-parameters --------------------------------------------------------------------------------------------------
 # A model's Hyper lists the parts that it is made of, the last one first in what users see:
@@ -91,4 +91,4 @@ def pretraining(updates=(ALONE,), noise=drop_inputs, depends=()):
 
 def place_centers(net, data, h, g):
     e_IKN = g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)
-    return {"centers_KZ": k_means(by_rows(net.encoder, data.x_ND), e_IKN)}
+    return {"centers_KZ": k_means(data.by_rows(net.encoder), e_IKN)}

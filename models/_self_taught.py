@@ -10,7 +10,6 @@ import torch
 
 from tuner.clustering import sq_dist
 from tuner.model import Hyper, Phase, hp
-from tuner.nn import by_rows
 
 from ._autoencoder import place_centers
 
@@ -50,7 +49,7 @@ def centers_and_target(h, data):
 
 
 def renew_target(net, data, h, g):
-    return {"target_NK": sharpened(by_rows(lambda x_BD: soft_assign(net, x_BD, h), data.x_ND))}
+    return {"target_NK": sharpened(data.by_rows(lambda x_BD: soft_assign(net, x_BD, h)))}
 
 
 def kl_to_target(net, z_BZ, rows_B, h):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import Network, by_rows
+from tuner.nn import Network
 
 from ._autoencoder import RECON_MEAN, TINY, Coders
 from ._heads import Head, blank_head, by_head, fit_head
@@ -54,7 +54,7 @@ class ACAI(Model):
         return {"recon": recon} | interpolate(net, z_BZ, batch, h, noise)
 
     def fit(self, net, data, h, g):
-        return fit_head(by_rows(net.encoder, data.x_ND), h, g)
+        return fit_head(data.by_rows(net.encoder), h, g)
 
     def phases(self, h):
         updates = (

@@ -10,7 +10,7 @@ Xie, Girshick & Farhadi 2016, https://arxiv.org/abs/1511.06335, who train the sa
 from dataclasses import dataclass
 
 from tuner.model import Descend, Model, Phase, hp
-from tuner.nn import Network, by_rows
+from tuner.nn import Network
 
 from ._autoencoder import RECON_AE, TINY, Coders, Denoised, autoencode, coders, drop_inputs
 from ._heads import Head, blank_head, by_head, fit_head
@@ -34,7 +34,7 @@ class AE(Model):
         return blank_head(h)
 
     def fit(self, net, data, h, g):
-        return fit_head(by_rows(net.encoder, data.x_ND), h, g)
+        return fit_head(data.by_rows(net.encoder), h, g)
 
     def phases(self, h):
         train = Descend(autoencode, trains=("encoder", "decoder"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tuner.clustering import Mixture, drawn, em, gmm, responsibilities
 from tuner.losses import fool, misfit, tell_apart
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import Network, by_rows, mlp
+from tuner.nn import Network, mlp
 
 from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, pretraining
 
@@ -51,10 +51,10 @@ class DAC(Model):
 
     def fit(self, net, data, h, g):
         e_IKN = g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)
-        return gmm(by_rows(net.encoder, data.x_ND), e_IKN, h.covariance, h.reg_covar)._asdict()
+        return gmm(data.by_rows(net.encoder), e_IKN, h.covariance, h.reg_covar)._asdict()
 
     def follow(self, net, data, h, g):
-        z_NZ, mixture = by_rows(net.encoder, data.x_ND), Mixture.of(net)
+        z_NZ, mixture = data.by_rows(net.encoder), Mixture.of(net)
         for _ in range(int(h.em_passes)):
             mixture, _ = em(z_NZ, mixture, h.covariance, h.reg_covar)
         return mixture._asdict()

@@ -15,7 +15,7 @@ import torch
 from tuner.clustering import nearest
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Replace, Term, hp
-from tuner.nn import Network, by_rows
+from tuner.nn import Network
 
 from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, place_centers, pretraining
 
@@ -50,7 +50,7 @@ class DCN(Model):
 
     def place(self, net, data, h, g):
         placed = place_centers(net, data, h, g)
-        s_NK = by_rows(lambda x_BD: nearest(net.encoder(x_BD), placed["centers_KZ"]), data.x_ND)
+        s_NK = data.by_rows(lambda x_BD: nearest(net.encoder(x_BD), placed["centers_KZ"]))
         return placed | {"count_K": h.first_count.expand(h.n_clusters), "cluster_N": s_NK.argmax(-1)}
 
     def reconstruct(self, net, batch, h, noise):

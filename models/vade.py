@@ -16,7 +16,7 @@ import torch
 from tuner.clustering import gmm, log_gauss
 from tuner.losses import misfit
 from tuner.model import Adam, Descend, Model, Phase, Term, hp
-from tuner.nn import Network, by_rows
+from tuner.nn import Network
 
 from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, pretraining
 from ._vae import draw_code, kl_to_each, risen, sampled
@@ -61,7 +61,7 @@ class VaDE(Model):
         return {"logits_K": torch.zeros(K), "means_KZ": torch.zeros(K, Z), "log_vars_KZ": torch.zeros(K, Z), "shift_Z": torch.zeros(Z)}
 
     def place(self, net, data, h, g):
-        mu_NZ = by_rows(lambda x_BD: self.embed(net, x_BD, h), data.x_ND)
+        mu_NZ = data.by_rows(lambda x_BD: self.embed(net, x_BD, h))
         e_IKN = g.exponential(h.n_init, h.n_clusters, data.spec.n_samples)
         fitted = gmm(mu_NZ, e_IKN, "diag", reg_covar=1e-6)
         log_vars_KZ = 2 * fitted.scale.log()

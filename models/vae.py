@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import Network, by_rows
+from tuner.nn import Network
 
 from ._autoencoder import RECON_SUM, TINY, Coders, coders
 from ._heads import Head, blank_head, by_head, fit_head
@@ -48,7 +48,7 @@ class VAE(Model):
         return {"weights.kl": h.weights["kl"] * risen(h, epoch)}
 
     def fit(self, net, data, h, g):
-        return fit_head(by_rows(lambda x_BD: self.embed(net, x_BD, h), data.x_ND), h, g)
+        return fit_head(data.by_rows(lambda x_BD: self.embed(net, x_BD, h)), h, g)
 
     def phases(self, h):
         train = Descend(self.bound, trains=("encoder", "decoder"))

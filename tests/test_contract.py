@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from kit.blobs import blobs
@@ -11,14 +12,16 @@ from kit.lanes import apart, packed, record, solo
 from torch import nn
 
 from tuner.clustering import k_means, nearest
+from tuner.data.datasets import Data, DatasetSpec, load
 from tuner.errors import UserError
-from tuner.losses import mse
-from tuner.model import SGD, Adam, Clusters, Descend, Model, Phase, Term, hp
+from tuner.losses import mse, one_hot
+from tuner.model import SGD, Adam, Clusters, Descend, Model, Phase, Term, hp, load_model
 from tuner.training import checkpoint
 from tuner.training.dryrun import owned_terms
 from tuner.training.engine import build
 from tuner.training.loop import initial_seed, planned_epochs, start_trial, train
 from tuner.training.pool import Pool, Widths
+from tuner.training.widths import best_width
 
 DATA = blobs()
 
@@ -232,3 +235,107 @@ def test_a_trial_goes_on_from_a_snapshot_wherever_a_condition_ended_a_phase(more
                 rest += [record(epoch) for _, epoch in pool.round()]
             assert apart(whole[stop:], rest) <= 1e-10
     assert stop == len(whole)
+
+
+# --- a method that knows which samples it is given ---
+
+
+class Transductive(Toy):
+    """Its clusters are those that it found, one for each sample; of a sample that it does not know it knows nothing."""
+
+    def tensors(self, h, data):
+        return super().tensors(h, data) | {"cluster_N": torch.zeros(data.n_samples, dtype=torch.int64)}
+
+    def place(self, net, data, h, g):
+        placed = super().place(net, data, h, g)
+        return placed | {"cluster_N": nearest(self.embed(net, data.x_ND, h), placed["centers_KZ"]).argmax(-1)}
+
+    def assign(self, net, x_BD, h):
+        return torch.full((len(x_BD), h.n_clusters), 1 / h.n_clusters, dtype=x_BD.dtype)
+
+    def assign_rows(self, net, x_BD, rows_B, h):
+        assert torch.equal(x_BD, DATA.x_ND[rows_B])
+        return one_hot(net.cluster_N[rows_B], h.n_clusters, x_BD.dtype)
+
+
+def test_a_transductive_method_is_scored_by_its_own_assignment_of_each_sample():
+    knows = list(train(Transductive(), Transductive().hyper({"n_clusters": 3}), DATA, seed=0))
+    looks = list(train(Toy(), Toy().hyper({"n_clusters": 3}), DATA, seed=0))
+    assert knows[-1].metrics["acc"] == looks[-1].metrics["acc"] > 0.5
+    assert knows[-1].metrics["confidence"] == 1.0
+    assert lane_is_solo(Transductive(), [Transductive().hyper({"n_clusters": 3, "lr": lr}) for lr in (0.01, 0.03)])
+
+
+class InSmallSlices(Transductive):
+    eval_rows = 7
+    seen: ClassVar[list] = []
+
+    def assign_rows(self, net, x_BD, rows_B, h):
+        self.seen.append(len(rows_B))
+        return super().assign_rows(net, x_BD, rows_B, h)
+
+    def embed(self, net, x_BD, h):
+        self.seen.append(len(x_BD))
+        return super().embed(net, x_BD, h)
+
+    def place(self, net, data, h, g):
+        return {"cluster_N": torch.arange(data.n_samples) % h.n_clusters}
+
+
+def test_a_model_says_how_many_samples_it_is_evaluated_on_at_a_time():
+    InSmallSlices.seen.clear()
+    list(train(InSmallSlices(), InSmallSlices().hyper({"n_clusters": 3}), DATA, seed=0))
+    assert max(InSmallSlices.seen) == 7
+    assert InSmallSlices.seen.count(7) >= 2 * (len(DATA.x_ND) // 7)  # of either epoch
+
+
+# --- samples of any shape, wherever they lie ---
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows(Data):
+    """Every `length` frames in a row are a sample: `x_ND` holds each frame once."""
+
+    length: int
+
+    @property
+    def n_samples(self):
+        return len(self.x_ND) - self.length + 1
+
+    def batch(self, rows):
+        at = torch.arange(self.n_samples, device=self.x_ND.device)[rows]
+        return self.x_ND[at[..., None] + torch.arange(self.length, device=at.device)].flatten(-2)
+
+
+def film(length=3, n_frames=92):
+    frames_ND = torch.rand(n_frames, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y_N = torch.arange(n_frames - length + 1) % 3
+    return Windows(name="film", x_ND=frames_ND, y_N=y_N, shape=(length, 2, 2), length=length)
+
+
+class Watching(Toy):
+    def place(self, net, data, h, g):
+        codes_NZ = data.by_rows(lambda x_BD: self.embed(net, x_BD, h), rows=16)
+        return {"centers_KZ": k_means(codes_NZ, g.exponential(3, h.n_clusters, data.spec.n_samples))}
+
+
+def test_a_data_set_that_gathers_its_own_batches_trains_as_one_that_holds_every_sample():
+    data, model = film(), Watching()
+    every = Data(name="film", x_ND=data.batch(slice(None)), y_N=data.y_N, shape=data.shape)
+    assert data.spec == every.spec
+    assert data.spec.n_features == 12
+    h = model.hyper({"n_clusters": 3, "batch_size": 20})
+    assert apart(solo(model, h, every, 1), solo(model, h, data, 1)) == 0
+    assert lane_is_solo(model, [h, model.hyper({"n_clusters": 3, "batch_size": 20, "lr": 0.03})], data)
+    assert best_width(model, h, data) >= 1
+
+
+@pytest.mark.parametrize(("shape", "settings"), [((3, 6, 5), {"network": "conv"}), ((4, 3, 3), {}), ((2, 3, 4, 4), {}), ((2,), {})])
+def test_samples_of_any_shape_come_from_npz(shape, settings, tmp_path):
+    x = np.random.default_rng(0).random((40, *shape), dtype=np.float32)
+    np.savez(tmp_path / "own.npz", x=x)
+    data = load(DatasetSpec(name=f"npz:{tmp_path / 'own.npz'}"))
+    assert data.spec.shape == shape
+    assert np.array_equal(data.x_ND.numpy().reshape(40, *shape), x)
+    model = load_model("ae")
+    assert list(train(model, model.hyper({**model.tiny, "epochs": 1, **settings}), data, seed=0))[-1].ended == "complete"

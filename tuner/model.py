@@ -309,6 +309,7 @@ class Model(ABC):
     terms: ClassVar[Mapping[str, Term]] = {}
     labels: ClassVar[str] = "none"  # "partial": trains on labelled samples, too, and cluster k is class k; Hyper is `PartlyLabelled`
     rebuilds_pixels: ClassVar[bool] = False  # needs inputs in [0, 1]
+    eval_rows: ClassVar[int | None] = None  # how many samples it sees at a time in evaluation; None: as many as suit an ordinary network
     tiny: ClassVar[Mapping[str, object]]  # hyper-parameters with which it trains in a second, for tests
 
     @abstractmethod
@@ -325,6 +326,11 @@ class Model(ABC):
     @abstractmethod
     def assign(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
         """(B, K) probabilities, one-hot where the method is hard; argmax is the cluster."""
+
+    def assign_rows(self, net: Any, x_BD: Tensor, rows_B: Tensor, h: Any) -> Tensor:
+        """As `assign`, for samples of the data set that the trial trains on. `rows_B`: where they stand in it. A transductive method,
+        which knows the clusters of these samples better than of others, overrides it; by it the trial is evaluated."""
+        return self.assign(net, x_BD, h)
 
     @abstractmethod
     def embed(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:

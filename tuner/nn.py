@@ -113,8 +113,19 @@ class Double(nn.Module):
 def by_rows(f: Callable[[Tensor], Tensor], x_ND: Tensor, rows: int | None = None) -> Tensor:
     """`f` over the whole data set, a slice of rows at a time, so that wide networks do not fill the memory; on a CPU slices so short
     that what one layer hands to the next stays in the cache, which saves a sixth of the time of a 500-500-2000 encoder."""
-    rows = rows or (16384 if x_ND.is_cuda else 512)
-    return f(x_ND) if len(x_ND) <= rows else torch.cat([f(x) for x in torch.split(x_ND, rows)])
+    return by_slices(lambda part: f(x_ND[part]), len(x_ND), rows or slice_of(x_ND))
+
+
+def by_slices(f: Callable[[slice], Tensor], n: int, rows: int) -> Tensor:
+    """What `f` gives for all of n rows, a slice at a time."""
+    if n <= rows:
+        return f(slice(0, n))
+    return torch.cat([f(slice(i, min(i + rows, n))) for i in range(0, n, rows)])
+
+
+def slice_of(like: Tensor) -> int:
+    """How many rows an ordinary network sees at a time outside of training."""
+    return 16384 if like.is_cuda else 512
 
 
 class Modes:

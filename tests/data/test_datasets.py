@@ -337,9 +337,12 @@ def test_labels_of_any_kind_become_0_to_c_minus_1(y: np.ndarray, classes: list[i
         ({"x": X, "y": np.zeros(6, dtype="datetime64[s]")}, "own.npz: y must hold whole numbers or words, but its type is datetime64[s]."),
         ({"X": X, "labels": np.arange(6)}, "own.npz: an array 'x' is needed, but the file holds 'X', 'labels'."),
         ({}, "own.npz: an array 'x' is needed, but the file holds nothing."),
-        ({"x": np.arange(6.0)}, "own.npz: x must have the shape (N, D), or (N, h, w) for images, but has (6,)."),
-        ({"x": np.zeros((6, 2, 2, 3))}, "own.npz: x must have the shape (N, D), or (N, h, w) for images, but has (6, 2, 2, 3)."),
-        ({"x": np.zeros((6, 0))}, "own.npz: x must have the shape (N, D), or (N, h, w) for images, but has (6, 0)."),
+        ({"x": np.arange(6.0)}, "own.npz: x must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has (6,)."),
+        (
+            {"x": np.zeros((6, 2, 0, 3))},
+            "own.npz: x must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has (6, 2, 0, 3).",
+        ),
+        ({"x": np.zeros((6, 0))}, "own.npz: x must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has (6, 0)."),
         ({"x": np.array([["a", "b"]])}, "own.npz: x must hold numbers, but its type is <U1."),
         (
             {"x": np.where(X > 8, np.nan, X)},

@@ -1,6 +1,7 @@
 """Data sets as tensors: the published ones of tuner/data/published.py, and a user's own `npz:PATH` and `csv:PATH`.
 
-npz     an array `x` of shape (N, D), or (N, h, w) for images, and optionally `y` of shape (N,).
+npz     an array `x`, one sample for each entry of its first axis, and optionally `y` of shape (N,). Samples may have any shape:
+        (N, D), (N, h, w) for grey images, (N, 3, h, w) for coloured ones, (N, T, h, w) for sequences of T frames.
 csv     comma-separated numbers. A first row that is not all numbers is a header; its column `label`, or else `y`, holds the
         labels, every other column is a feature. Without a header every column is a feature.
 labels  whole numbers or words, numbered 0..C-1 in sorted order. They are only scored against; the semi-supervised models train on
@@ -17,7 +18,7 @@ TUNER_DATA, or ~/.cache/tuner.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from tuner.errors import UserError, did_you_mean
 from tuner.model import DataSpec
+from tuner.nn import by_slices, slice_of
 
 from .files import READERS, find, read_file
 from .published import KNOWN, PUBLISHED, fetch, read_published
@@ -75,8 +77,8 @@ class Data:
         n_classes = self.n_classes
         if n_classes is None and self.y_N is not None:
             n_classes = int(self.y_N.max()) + 1
-        n_test = len(self.x_ND) - self.n_train
-        return DataSpec(len(self.x_ND), self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
+        n_test = self.n_samples - self.n_train
+        return DataSpec(self.n_samples, self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,7 +88,21 @@ class Data:
     @property
     def n_train(self) -> int:
         """The rows that come before the published test split; all where there is none."""
-        return len(self.x_ND[: self.test.start]) if self.test else len(self.x_ND)
+        return len(range(self.n_samples)[: self.test.start]) if self.test else self.n_samples
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.x_ND)
+
+    def batch(self, rows: Tensor | slice) -> Tensor:
+        """(..., D): the samples at `rows` of the data set, of a tensor of any shape (...). Whoever trains, evaluates or runs over all
+        samples gathers them here: a data set whose samples lie otherwise in memory, as the windows of a film, overrides this and
+        `n_samples`."""
+        return self.x_ND[rows]
+
+    def by_rows(self, f: Callable[[Tensor], Tensor], rows: int | None = None) -> Tensor:
+        """`f` over all samples, a slice of rows at a time, as `nn.by_rows`."""
+        return by_slices(lambda part: f(self.batch(part)), self.n_samples, rows or slice_of(self.x_ND))
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Data:
         """The same with `x_ND` on a device and in a precision."""

@@ -42,8 +42,8 @@ def _read_npz(path: Path) -> Raw:
     x_N = arrays["x"]
     if x_N.dtype.kind not in "fiub":
         raise UserError(f"{path}: x must hold numbers, but its type is {x_N.dtype}.")
-    if x_N.ndim not in (2, 3) or 0 in x_N.shape[1:]:
-        raise UserError(f"{path}: x must have the shape (N, D), or (N, h, w) for images, but has {x_N.shape}.")
+    if x_N.ndim < 2 or 0 in x_N.shape[1:]:
+        raise UserError(f"{path}: x must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has {x_N.shape}.")
     with np.errstate(over="ignore"):  # beyond float32's range is reported below, as not finite
         x_N = x_N.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(x_N))

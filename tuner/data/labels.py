@@ -79,5 +79,5 @@ def _choose(data: Data, n_labels: int, label_seed: int, n_clusters: int) -> Labe
         raise UserError(f"'n_labels' is {n_labels}, {sizes[c]} of each class, but {data.name} has {found[c]} of class {c}{part}. {instead}")
     rows_M = torch.cat([order_N[y_N == c][:size] for c, size in enumerate(sizes)])
     device = data.x_ND.device
-    x_MD, y_M = data.x_ND[rows_M.to(device)], data.y_N[rows_M].to(device)
+    x_MD, y_M = data.batch(rows_M.to(device)), data.y_N[rows_M].to(device)
     return Labelled(x_MD=x_MD, y_M=y_M, rows_M=rows_M, sizes_C=torch.tensor(sizes, device=device))

@@ -17,7 +17,7 @@ from tuner.draws import BLOCK, Draws, seed_of
 from tuner.errors import UserError
 from tuner.metrics import errors, evaluate
 from tuner.model import Batch, Hyper, Model, Phase, Values
-from tuner.nn import by_rows
+from tuner.nn import by_rows, by_slices, slice_of
 
 from .checkpoint import Snapshot
 from .engine import Engine, Settings, terms_on
@@ -229,7 +229,7 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
     busy = {slot: trial for slot, trial in enumerate(trials) if trial}
     some = next(iter(busy))
     size: int = busy[some].h.batch_size  # type: ignore[attr-defined]
-    n_samples = data.n_train if hooks.labelled else len(data.x_ND)
+    n_samples = data.n_train if hooks.labelled else data.n_samples
     steps = n_samples // size
     order = {slot: t.draws(phase, "order", data.x_ND).permutation(n_samples) for slot, t in busy.items()}
     noise = {slot: t.draws(phase, "noise", data.x_ND) for slot, t in busy.items()}
@@ -261,7 +261,7 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
             picked = {slot: hooks.labelled[slot].draw(draws, n_labelled) for slot, draws in labels.items()}
             known = [lanes({slot: pair[i] for slot, pair in picked.items()}, 1) for i in range(2)]
         rows_LB = order_LN[:, step * size : (step + 1) * size]
-        batch = Batch(data.x_ND[rows_LB], rows_LB, tuple(t[step % BLOCK] for t in known))
+        batch = Batch(data.batch(rows_LB), rows_LB, tuple(t[step % BLOCK] for t in known))
         engine.step(batch, {name: t[step % BLOCK] for name, t in block.items()})
         for trial in busy.values():
             trial.batches += 1
@@ -282,11 +282,17 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     elif phase.clusters:
         with engine.view(slot) as net:
-            p_NK = by_rows(lambda x_BD: model.assign(net, x_BD, values), data.x_ND)
+            size = model.eval_rows or slice_of(data.x_ND)
+            rows_N = torch.arange(data.n_samples, device=data.x_ND.device)
+
+            def assign(part: slice) -> Tensor:
+                return model.assign_rows(net, data.batch(part), rows_N[part], values)
+
+            p_NK = by_slices(assign, data.n_samples, size)
             metrics |= evaluate(p_NK, data.y_N)
 
             def embed(rows_R: Tensor) -> Tensor:
-                return by_rows(lambda x_BD: model.embed(net, x_BD, values), data.x_ND[rows_R.to(data.x_ND.device)])
+                return by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), values), rows_R.to(data.x_ND.device), size)
 
             due = NEIGHBOURHOODS if last else (trained.metric,)
             metrics |= neighbourhoods(embed, data, p_NK.argmax(dim=1), due, trial.seed)

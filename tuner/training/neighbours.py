@@ -55,7 +55,7 @@ def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
 def held_out(data: Data) -> tuple[Tensor, Tensor]:
     """The rows that neighbours are looked for among, and those that are classified by them: the published test split or, where there
     is none, a fifth of the samples. The same in all trials, so that they compare."""
-    order_N = _order("held out", n=len(data.x_ND))
+    order_N = _order("held out", n=data.n_samples)
     n_before = data.n_train if 0 < data.n_train < len(order_N) else len(order_N) - max(1, len(order_N) // 5)
     return order_N[order_N < n_before][:REFERENCES], order_N[order_N >= n_before][:HELD_OUT]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,7 +67,7 @@ def stretches(model: Model, h: Any, data: Data, width: int) -> Iterator[float]:
     hooks = Hooks(settings, {lane: s.values(data.x_ND) for lane, s in enumerate(settings)}, _nothing, labelled)
     while not phase.updates:
         yield 0.0
-    few = replace(data, x_ND=data.x_ND[: STEPS * h.batch_size], y_N=None, test=None)
+    few = Data(name=data.name, x_ND=data.batch(slice(0, STEPS * h.batch_size)), y_N=None, shape=data.shape)
     while True:
         began = time.perf_counter()
         engine.begin(settings)
