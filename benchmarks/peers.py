@@ -93,15 +93,16 @@ class Ours:
         h = model.hyper({**SHARED, "pretrain_epochs": asked["pretrain_epochs"], "epochs": epochs, **more})
         entry = self._cache.entry(model, h, data, seed=seed, pretrain_seed=seed)
         assert entry is not None
+        (kept,) = entry.files.values()
         if entry.start() is None:
             seconds = []
             for epoch in train(model, h, data, seed=seed):
                 seconds.append(data.spec.n_samples / epoch.metrics["samples_per_s"])
-                if epoch.index == entry.length:
-                    entry.keep(epoch.snapshot())
+                if entry.takes(epoch):
+                    entry.keep(epoch.phase, epoch.snapshot())
                     break
-            self._pretrain_s[entry.path] = statistics.mean(seconds)
-        return model, h, entry.start(), entry.path
+            self._pretrain_s[kept] = statistics.mean(seconds)
+        return model, h, entry.start(), kept
 
     def _k_means(self, model: Any, h: Any, start: Any, data: Any, seed: int) -> float:
         """ACC of scikit-learn's k-means on the codes."""

@@ -16,11 +16,13 @@ from tuner.data.datasets import Data, DatasetSpec, load
 from tuner.errors import UserError
 from tuner.losses import mse, one_hot
 from tuner.model import SGD, Adam, Clusters, Descend, Model, Phase, Term, hp, load_model
+from tuner.search.checkpoints import _wrong_numbers
 from tuner.training import checkpoint
 from tuner.training.dryrun import owned_terms
 from tuner.training.engine import build
 from tuner.training.loop import initial_seed, planned_epochs, start_trial, train
 from tuner.training.pool import Pool, Widths
+from tuner.training.pretraining import PretrainingCache, may_be_known, shared_phases
 from tuner.training.widths import best_width
 
 DATA = blobs()
@@ -228,6 +230,8 @@ def test_a_trial_goes_on_from_a_snapshot_wherever_a_condition_ended_a_phase(more
             assert solo(PATIENT, h, DATA, 1, start=kept) == []
         else:
             assert apart(whole[stop:], solo(PATIENT, h, DATA, 1, start=kept)) == 0
+            assert _wrong_numbers(kept, PATIENT, h) is None
+            assert _wrong_numbers(replace(kept, index=kept.index + 9), PATIENT, h) == "its epochs do not add up"
             pool = Pool(PATIENT, DATA, Widths(most=2, least=1))
             pool.join("again", h, seed=1, start=kept)
             rest = []
@@ -339,3 +343,113 @@ def test_samples_of_any_shape_come_from_npz(shape, settings, tmp_path):
     assert np.array_equal(data.x_ND.numpy().reshape(40, *shape), x)
     model = load_model("ae")
     assert list(train(model, model.hyper({**model.tiny, "epochs": 1, **settings}), data, seed=0))[-1].ended == "complete"
+
+
+# --- several phases that trials share ---
+
+
+class Stacked(Toy):
+    """One shared phase for each layer, as a stack of Boltzmann machines has; the second has a rate of its own."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Hyper(Toy.Hyper):
+        lr_second: float = hp(1e-2, 0.0, 1.0, log=True)
+
+    def phases(self, h):
+        first, second, cluster = super().phases(h)
+        shape = ("latent_dim", "batch_size")
+        return (
+            replace(first, depends=(*shape, "lr", "first_epochs")),
+            replace(second, depends=("lr_second", "second_epochs"), updates=(self.layer(1, lr="lr_second"),)),
+            cluster,
+        )
+
+
+class Hooked(Stacked):
+    """A hook of a shared phase sets a tensor that no update trains."""
+
+    def phases(self, h):
+        first, second, cluster = super().phases(h)
+        return replace(first, after_epoch=self.place), second, replace(cluster, after_epoch=None)
+
+
+class Unhurried(Stacked):
+    """How long its first phase takes is not known beforehand."""
+
+    def phases(self, h):
+        first, *rest = super().phases(h)
+        return replace(first, until=lambda net, data, h, epoch: epoch == 1), *rest
+
+
+STACKED = Stacked()
+
+
+def keep_all(entry, model, h, seed=1):
+    """A trial with all its shared phases kept, and its runs behind each."""
+    for epoch in train(model, h, DATA, seed=seed, pretrain_seed=7):
+        if entry.takes(epoch):
+            entry.keep(epoch.phase, epoch.snapshot())
+
+
+def entry_of(model, h, folder, seed=2):
+    return PretrainingCache(folder=folder).entry(model, h, DATA, seed=seed, pretrain_seed=7)
+
+
+@pytest.mark.parametrize("model", [STACKED, Hooked(), Unhurried()], ids=lambda m: type(m).__name__)
+def test_trials_share_the_longest_run_of_phases_that_they_may(model, tmp_path):
+    h = model.hyper({"n_clusters": 3})
+    whole = solo(model, h, DATA, 2, pretrain_seed=7)
+    assert entry_of(model, h, tmp_path).start() is None
+    keep_all(entry_of(model, h, tmp_path), model, h)
+    assert len(list(tmp_path.iterdir())) == 2
+    start = entry_of(model, h, tmp_path).start()
+    assert (start.phase, start.epoch, start.cluster_epoch) == (2, 0, 0)
+    assert apart(whole[start.index :], solo(model, h, DATA, 2, pretrain_seed=7, start=start)) == 0
+    assert may_be_known(model, h, start.index)
+    assert not may_be_known(model, h, start.index + 2)
+
+
+def test_a_trial_that_differs_in_the_second_phase_alone_goes_on_behind_the_first(tmp_path):
+    h = STACKED.hyper({"n_clusters": 3})
+    keep_all(entry_of(STACKED, h, tmp_path), STACKED, h)
+    other = STACKED.hyper({"n_clusters": 3, "lr_second": 0.03})
+    start = entry_of(STACKED, other, tmp_path).start()
+    assert (start.phase, start.index) == (1, 2)
+    whole = solo(STACKED, other, DATA, 2, pretrain_seed=7)
+    assert apart(whole[2:], solo(STACKED, other, DATA, 2, pretrain_seed=7, start=start)) == 0
+    assert entry_of(STACKED, STACKED.hyper({"n_clusters": 3, "lr": 0.03}), tmp_path).start() is None
+    assert entry_of(STACKED, STACKED.hyper({"n_clusters": 5}), tmp_path).start().phase == 2, "clusters have no part in it"
+
+
+def test_a_damaged_outcome_leaves_the_one_before_it(tmp_path, caplog):
+    h = STACKED.hyper({"n_clusters": 3})
+    entry = entry_of(STACKED, h, tmp_path)
+    keep_all(entry, STACKED, h)
+    entry.files["second"].write_bytes(b"torn")
+    assert entry.start().phase == 1
+    assert "pre-training is done anew" in caplog.text
+
+
+def test_a_phase_that_clusters_is_not_shared_nor_one_behind_a_phase_that_is_not():
+    def shared(*phases):
+        return [phase.name for phase in shared_phases(type("Some", (Toy,), {"phases": lambda self, h: phases})(), None)]
+
+    a, b = (Phase(name, "epochs", clusters=False, depends=("lr",)) for name in "ab")
+    assert shared(a, b) == ["a", "b"]
+    assert shared(replace(a, clusters=True), b) == []
+    assert shared(replace(a, depends=()), b) == []
+
+
+BOUND = partial(STACKED.rebuild, layer=0, more=1)
+
+
+@pytest.mark.parametrize("change", [{"lr": "decay"}, {"optimizer": SGD()}, {"clip": "decay"}, {"losses": BOUND}])
+def test_an_update_that_moves_otherwise_is_other_content(change, tmp_path):
+    class Other(Stacked):
+        def phases(self, h):
+            first, *rest = super().phases(h)
+            return replace(first, updates=(replace(first.updates[0], **change),)), *rest
+
+    h = STACKED.hyper({"n_clusters": 3})
+    ours, theirs = entry_of(STACKED, h, tmp_path), entry_of(Other(), h, tmp_path)
+    assert not set(ours.files.values()) & set(theirs.files.values())

@@ -27,6 +27,7 @@ from tuner.runs.lock import LOCK
 from tuner.runs.paths import STUDY, checkpoint_file
 from tuner.runs.results import read_run
 from tuner.search.checkpoints import ahead
+from tuner.search.history import past_of
 from tuner.search.study import asked_in, write_study
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.service.resume import ResumeOptions, resume
@@ -209,6 +210,21 @@ def test_a_study_that_was_written_anew_goes_on_with_the_same_sequence(tmp_path: 
     scores = {trial.number: trial.intermediate_values for trial in asked}
     write_study(folders[1], Run(name="s", folder=folders[1], spec=spec, info={}, past=past), asked, scores)
     assert play(StudySearch(spec, folders[1], "s"), 9, first=15) == through[15:]
+
+
+@pytest.mark.parametrize("ended", [{}, {"ended": "complete"}])
+def test_an_epoch_that_was_a_trials_last_says_so_itself(tmp_path: Path, ended: dict[str, str]) -> None:
+    """A condition may end a trial before its length: if its end was not journalled, its last epoch is trained again, and told then."""
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.replace("CPU", "1"))
+    spec = read_space(str(path))
+    StudySearch(spec, tmp_path, "s").suggest("t0")
+    (tmp_path / "spec.json").write_text(json.dumps({"metric": {"name": "acc", "goal": "maximize"}}))
+    lines = [{"trial": 0, "epoch": i, "phase": "lloyd", "cluster_epoch": i, "metrics": {"acc": i / 10, "n_used": 9.0}} for i in (1, 2)]
+    lines[-1] |= ended
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, scores = past_of(tmp_path, spec, asked_in(tmp_path, "s"), lambda *_: False)
+    assert scores == {0: {1: 0.1} if ended else {1: 0.1, 2: 0.2}}
 
 
 def test_what_the_mailbox_lost_comes_with_the_next_report() -> None:

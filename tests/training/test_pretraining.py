@@ -36,8 +36,8 @@ def fill(cache, model, h, pretrain_seed=7, data=DATA):
     """One trial up to the end of its pre-training."""
     entry = cache.entry(model, h, data, seed=1, pretrain_seed=pretrain_seed)
     for epoch in train(model, h, data, seed=1, pretrain_seed=pretrain_seed):
-        if epoch.index == entry.length:
-            return entry.keep(epoch.snapshot())
+        if entry.takes(epoch):
+            return entry.keep(epoch.phase, epoch.snapshot())
 
 
 @pytest.mark.parametrize("model", SHARES, ids=lambda m: m.name)
@@ -195,6 +195,11 @@ def test_a_trial_that_is_tried_again_in_its_pre_training_trains_it_again(tmp_pat
     trainer = Trainer(spec=spec, folder=folder, **about)
     config = {**spec.config(spec.completed({})), "seed": 1}
     assert next(iter(trainer(0, config))).line["epoch"] == 1
-    assert [report.line["epoch"] for report in trainer(1, config)] == [1, 2, 3, 4]
+    assert [(report.line["epoch"], report.line.get("ended")) for report in trainer(1, config)] == [
+        (1, None),
+        (2, None),
+        (3, None),
+        (4, "complete"),
+    ]
     assert [report.line["epoch"] for report in trainer(0, config)] == [1, 2, 3, 4]
     assert [report.line["epoch"] for report in trainer(2, config)] == [3, 4]

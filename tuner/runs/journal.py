@@ -1,10 +1,11 @@
 """The journal: one line per epoch and one per trial that ends, appended and flushed.
 
 `results.jsonl` is the truth that every table is made from. One line per trial and epoch, `{"trial", "epoch", "phase",
-"cluster_epoch", "metrics", "time"}`, and one when a trial ends, `{"trial", "state", "config", "score", "metrics", "epochs",
-"seconds", "reason", "time"}`, with a `traceback` where it raised, and `asked_for` where a person asked for its configuration. `time`
-is the driver's clock in seconds since 1970. A trial that was interrupted has an end `stopped`, and where the search was resumed its
-further epochs and another end after that; with `for_good` it was stopped by itself, and does not go on.
+"cluster_epoch", "metrics", "time"}`, with `ended` in an epoch that none of the trial can follow; and one when a trial ends,
+`{"trial", "state", "config", "score", "metrics", "epochs", "seconds", "reason", "time"}`, with a `traceback` where it raised, and
+`asked_for` where a person asked for its configuration. `time` is the driver's clock in seconds since 1970. A trial that was
+interrupted has an end `stopped`, and where the search was resumed its further epochs and another end after that; with `for_good` it
+was stopped by itself, and does not go on.
 """
 
 from __future__ import annotations

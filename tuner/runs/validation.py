@@ -85,6 +85,7 @@ _EPOCH: dict[str, Rule] = {
     "epoch": ("a whole number from 1 on", lambda value: is_whole(value, 1)),
     "cluster_epoch": ("a whole number from 1 on or null", _or_none(lambda value: is_whole(value, 1))),
     "phase": _TEXT,
+    "ended": ("complete, collapsed or diverged", lambda value: value in ("complete", "collapsed", "diverged")),
 }
 _END: dict[str, Rule] = {
     "score": ("a number or null", _or_none(is_number)),

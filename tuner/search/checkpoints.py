@@ -52,13 +52,17 @@ def _wrong(file: Path, trial: OpenTrial, spec: Spec, root: Path | None) -> str |
 
 
 def _wrong_numbers(snapshot: Snapshot, model: Model, h: Hyper) -> str | None:
+    from tuner.training.loop import can_take
+
     phases = model.phases(h)
     if snapshot.phase >= len(phases):
         return f"it is of phase {snapshot.phase + 1} of {len(phases)}"
-    lengths = [int(getattr(h, phase.epochs)) for phase in phases]
-    done = [*lengths[: snapshot.phase], snapshot.epoch]
-    clustered = sum(n for n, phase in zip(done, phases, strict=False) if phase.clusters)
-    sound = snapshot.epoch <= lengths[snapshot.phase] and (snapshot.index, snapshot.cluster_epoch) == (sum(done), clustered)
+    here, earlier = phases[snapshot.phase], phases[: snapshot.phase]
+    clustered = snapshot.cluster_epoch - snapshot.epoch * here.clusters
+    others = snapshot.index - snapshot.epoch - clustered
+    sound = snapshot.epoch <= int(getattr(h, here.epochs))
+    sound = sound and can_take(clustered, [phase for phase in earlier if phase.clusters], h)
+    sound = sound and can_take(others, [phase for phase in earlier if not phase.clusters], h)
     return None if sound else "its epochs do not add up"
 
 

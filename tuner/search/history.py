@@ -19,6 +19,7 @@ from tuner.runs.results import read_run
 from tuner.space.request import ASKED_FOR, config_of
 from tuner.space.spec import Spec
 from tuner.training.loop import COLLAPSED_AFTER, planned_epochs
+from tuner.training.pretraining import may_be_known
 
 from .proposals import worst
 
@@ -67,6 +68,7 @@ class _Trial:
         self.metrics: list[dict[str, float]] = []  # of each epoch; empty where it was not trained
         self.clustering: list[dict[str, float]] = []  # of each clustering epoch
         self.end: dict[str, Any] | None = None
+        self._ended = False  # by its last epoch, which says so
         self._seconds, self._since, self._until = 0.0, 0.0, 0.0
 
     def add(self, line: dict[str, Any]) -> str | None:
@@ -78,21 +80,20 @@ class _Trial:
             self._seconds, self._since, self._until = float(line.get("seconds", 0.0)), 0.0, 0.0
             self.end = line if _end(line).is_over else None
             return None
-        if not self.metrics and line["epoch"] == self._shared() + 1:
-            self.metrics = [{}] * self._shared()
+        if not self.metrics and self._may_begin_behind(line["epoch"] - 1):
+            self.metrics = [{}] * (line["epoch"] - 1)
         if line["epoch"] != len(self.metrics) + 1:
             return f"after {len(self.metrics)} epochs of trial {self.number} comes epoch {line['epoch']}"
         self.metrics.append(line["metrics"])
+        self._ended = "ended" in line
         if line.get("cluster_epoch") is not None:
             self.clustering.append(line["metrics"])
         self._since, self._until = self._since or now, now
         return None
 
-    def _shared(self) -> int:
-        """The epochs that it need not have trained: those of a pre-training whose outcome was known."""
-        h = self._spec.hyper(self.config)
-        first = load_model(self._spec.model).phases(h)[0]
-        return int(getattr(h, first.epochs)) if first.depends else 0
+    def _may_begin_behind(self, epochs: int) -> bool:
+        """Whether it need not have trained these epochs: those of a pre-training whose outcome was known."""
+        return epochs > 0 and may_be_known(load_model(self._spec.model), self._spec.hyper(self.config), epochs)
 
     @property
     def values(self) -> list[float]:
@@ -116,7 +117,9 @@ class _Trial:
         return scores
 
     def _was_over(self) -> bool:
-        """Whether nothing could follow the last epoch but the trial's end."""
+        """Whether nothing could follow the last epoch but the trial's end. Journals of before 0.2 do not say so: there it is counted."""
+        if self._ended:
+            return True
         lonely = 0
         while lonely < len(self.clustering) and self.clustering[-1 - lonely].get("n_used", 2) <= 1:
             lonely += 1

@@ -172,6 +172,8 @@ class Reports:
             "cluster_epoch": epoch.cluster_epoch,
             "metrics": metrics,
         }
+        if epoch.ended is not None:
+            line["ended"] = epoch.ended
         score = None
         if epoch.ended in ("collapsed", "diverged"):
             score = self._worst
@@ -189,9 +191,9 @@ class Reports:
         return report
 
     def _keep(self, epoch: Epoch) -> None:
-        if self._pretraining is not None and epoch.ended is None and epoch.index == self._pretraining.length:
+        if self._pretraining is not None and epoch.ended is None and self._pretraining.takes(epoch):
             entry, state = self._pretraining, epoch.snapshot()
-            self._wrote(lambda: entry.keep(state))
+            self._wrote(lambda: entry.keep(epoch.phase, state))
         if epoch.ended == "complete":
             final = self._best if self._best is not None else epoch.snapshot()
             weights = replace(final, tensors=final.weights())

@@ -113,6 +113,13 @@ def planned_epochs(model: Model, h: Hyper) -> tuple[int, int]:
     return sum(n for n, _ in lengths), sum(n for n, clusters in lengths if clusters)
 
 
+def can_take(epochs: int, phases: Sequence[Phase], h: Hyper) -> bool:
+    """Whether these phases may be over after so many epochs: as long as they are, or shorter where a condition may end one."""
+    lengths = [int(getattr(h, phase.epochs)) for phase in phases]
+    least = sum(min(1, length) if phase.until else length for length, phase in zip(lengths, phases, strict=True))
+    return least <= epochs <= sum(lengths)
+
+
 def check_fits(model: Model, h: Hyper, data: Data) -> None:
     """Raises UserError where this configuration cannot be trained on this data set."""
     part = " before its test split" if model.labels == "partial" and data.test else ""

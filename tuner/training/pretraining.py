@@ -9,33 +9,46 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec, resolve_name
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
 from tuner import draws, losses, nn
 from tuner.data.datasets import Data, digest
 from tuner.errors import UserError
-from tuner.model import Descend, Hyper, Model, Phase, function_of
+from tuner.model import Descend, Hyper, Model, Phase, Replace, function_of
 
 from . import checkpoint, engine, loop, optimizers, solo
 from .checkpoint import Snapshot
 from .engine import State, build, state_of
-from .loop import initial_seed, start_trial
+from .loop import Epoch, can_take, initial_seed, start_trial
 
 logger = logging.getLogger(__name__)
 
 _ENGINE = (draws, engine, loop, losses, nn, optimizers, solo)  # a change there may change the outcome
 
 
+def shared_phases(model: Model, h: Hyper) -> tuple[Phase, ...]:
+    """The phases that a trial may share with others: all from the first on that do not cluster and say what they depend on."""
+    return tuple(takewhile(lambda phase: phase.depends and not phase.clusters, model.phases(h)))
+
+
+def may_be_known(model: Model, h: Hyper, epochs: int) -> bool:
+    """Whether a trial may begin behind this many epochs, because others have trained them."""
+    shared = shared_phases(model, h)
+    return any(can_take(epochs, shared[:n], h) for n in range(1, len(shared) + 1))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainingCache:
-    """The outcomes of first phases that say what they depend on: one safetensors file each, in a folder that all nodes see.
+    """The outcomes of the phases that trials share: one safetensors file for each, in a folder that all nodes see.
 
     A file's name is a hash of all that decides its content: the initial networks, the values of what `Phase.depends` names, the
     samples, `pretrain_seed`, the code that trains, torch's version and the kind of device. Files are written whole or not at all;
@@ -46,24 +59,27 @@ class PretrainingCache:
     precision: str = "fp32"
 
     def entry(self, model: Model, h: Hyper, data: Data, *, seed: int, pretrain_seed: int) -> Entry | None:
-        """A trial's; None where its first phase is not shared."""
-        phase = model.phases(h)[0]
-        if not phase.depends or not getattr(h, phase.epochs):
+        """A trial's; None where it shares no phase."""
+        phases = shared_phases(model, h)
+        if not any(getattr(h, phase.epochs) for phase in phases):
             return None
         trial = start_trial(model, h, seed=seed, pretrain_seed=pretrain_seed)
         initial = state_of(*build(model, h, data.spec, data.x_ND, initial_seed(model, trial)))
-        path = self.folder / f"{self._key(phase, h, data, (pretrain_seed, initial))}.safetensors"
-        return Entry(path=path, model=model, h=h, seed=seed, phase=phase, initial=initial)
+        files = {
+            phase.name: self.folder / f"{self._key(phases[:n], h, data, (pretrain_seed, initial))}.safetensors"
+            for n, phase in enumerate(phases, 1)
+        }
+        return Entry(files=files, model=model, h=h, seed=seed, phases=phases, initial=initial)
 
-    def _key(self, phase: Phase, h: Hyper, data: Data, start: tuple[int, State]) -> str:
+    def _key(self, phases: Sequence[Phase], h: Hyper, data: Data, start: tuple[int, State]) -> str:
         (pretrain_seed, initial), values = start, h.flat()
-        modules = {module for update in _updates(phase) for module in _with_siblings(sys.modules[function_of(update.losses).__module__])}
+        functions = [f for phase in phases for f in _functions(phase)]
+        modules = {module for f in functions for module in _with_siblings(sys.modules[function_of(f).__module__])}
         content = {
-            "phase": phase.name,
-            "updates": [update.name for update in _updates(phase)],
-            "depends": {name: values[name] for name in sorted(phase.depends)},
+            "phases": [(phase.name, getattr(h, phase.epochs), [_about(update) for update in phase.updates]) for phase in phases],
+            "depends": {name: values[name] for name in sorted({name for phase in phases for name in phase.depends})},
             "pretrain_seed": pretrain_seed,
-            "initial": digest(_moved(phase, initial)),
+            "initial": digest(_moved(phases, initial)),
             "data": data.fingerprint,
             "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules | set(_ENGINE)),
             "precision": self.precision,
@@ -75,37 +91,41 @@ class PretrainingCache:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What one trial's first phase comes to, whether it is kept yet or not. `initial`: the state that the phase starts from."""
+    """What one trial's shared phases come to, whether it is kept yet or not. `files`: by the name of the last phase in each.
+    `initial`: the state that the first phase starts from."""
 
-    path: Path
+    files: Mapping[str, Path]
     model: Model
     h: Hyper
     seed: int
-    phase: Phase
+    phases: tuple[Phase, ...]
     initial: State
 
     def start(self) -> Snapshot | None:
-        """The trial right behind its first phase, or None where nobody has kept that phase's outcome."""
-        if not self.path.exists():
-            return None
-        try:
-            kept = checkpoint.load(self.path)
-        except UserError as error:
-            logger.warning("%s Its pre-training is done anew.", error)
-            return None
-        tensors = self.initial | {name: t.to(self.initial[name]) for name, t in kept.tensors.items()}
-        return replace(kept, model=self.model.name, config=self.h.flat(), seed=self.seed, phase=1, epoch=0, batches=0, tensors=tensors)
+        """The trial right behind the last shared phase whose outcome is kept, or None where none is."""
+        for n, path in reversed(list(enumerate(self.files.values(), 1))):
+            if path.exists():
+                try:
+                    kept = checkpoint.load(path)
+                except UserError as error:
+                    logger.warning("%s Its pre-training is done anew.", error)
+                    continue
+                tensors = self.initial | {name: t.to(self.initial[name]) for name, t in kept.tensors.items()}
+                about: dict[str, Any] = {"model": self.model.name, "config": self.h.flat(), "seed": self.seed}
+                return replace(kept, **about, phase=n, epoch=0, batches=0, tensors=tensors)
+        return None
 
-    @property
-    def length(self) -> int:
-        """Epochs; the last one's snapshot is what `keep` takes."""
-        return int(getattr(self.h, self.phase.epochs))
+    def takes(self, epoch: Epoch) -> bool:
+        """Whether an epoch of the trial is the last one of a shared phase, whose outcome `keep` takes."""
+        return epoch.ends_phase and epoch.phase in self.files
 
-    def keep(self, snapshot: Snapshot) -> None:
-        """Takes in where the trial stands after the last epoch of its first phase."""
-        if not self.path.exists():
-            self.path.parent.mkdir(exist_ok=True)
-            checkpoint.save(replace(snapshot, tensors=_moved(self.phase, snapshot.tensors)), self.path)
+    def keep(self, phase: str, snapshot: Snapshot) -> None:
+        """Takes in where the trial stands behind a phase that it shares."""
+        path = self.files[phase]
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            phases = self.phases[: list(self.files).index(phase) + 1]
+            checkpoint.save(replace(snapshot, tensors=_moved(phases, snapshot.tensors)), path)
 
 
 def _with_siblings(module: ModuleType) -> set[ModuleType]:
@@ -136,11 +156,27 @@ def _imported(module: ModuleType) -> Iterator[str]:
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def _updates(phase: Phase) -> list[Descend]:
-    return [update for update in phase.updates if isinstance(update, Descend)]
+def _functions(phase: Phase) -> list[Callable[..., Any]]:
+    """All functions of the model that run in a phase."""
+    updates = [update.losses if isinstance(update, Descend) else update.values for update in phase.updates]
+    rest = (phase.noise, phase.start, phase.before_epoch, phase.after_epoch, phase.until, phase.schedule)
+    return updates + [f for f in rest if f is not None]
 
 
-def _moved(phase: Phase, tensors: Mapping[str, torch.Tensor]) -> State:
-    """What the phase's updates train, without the optimisers' moments."""
-    names = {name for update in _updates(phase) for name in update.rates()}
-    return {key: t for key, t in tensors.items() if key.partition(".")[0] in names}
+def _about(update: Descend | Replace) -> list[str]:
+    """What an update is beside its function's code: what a `partial` has bound, how it moves what."""
+    bound, f = [], update.losses if isinstance(update, Descend) else update.values
+    while isinstance(f, partial):
+        bound.append(repr((f.args, f.keywords)))
+        f = f.func
+    how = [str(update.rates()), str(update.optimizer), str(update.clip)] if isinstance(update, Descend) else []
+    return [update.name, *bound, *how]
+
+
+def _moved(phases: Sequence[Phase], tensors: Mapping[str, torch.Tensor]) -> State:
+    """What the phases move, without the optimisers' moments: all, where one of them has a step that may overwrite anything."""
+    updates = [update for phase in phases for update in phase.updates]
+    hooks = any(phase.start or phase.before_epoch or phase.after_epoch for phase in phases)
+    everything = hooks or any(isinstance(update, Replace) for update in updates)
+    names = {name for update in updates if isinstance(update, Descend) for name in update.rates()}
+    return {key: t for key, t in tensors.items() if not key.startswith("optimizer/") and (everything or key.partition(".")[0] in names)}
