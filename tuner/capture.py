@@ -1,8 +1,8 @@
-"""What a process says while it trains: log records, warnings, and what the code prints; collected for the trials that it is said of.
+"""Captures what code prints, logs and warns of while trials train, so that each trial has a log of its own.
 
 A line is `{"time", "level", "message", "node", "pid"}`: seconds since 1970 by this machine's clock, logging's name of the level or
-`PRINT`. Records count from WARNING on, our own and the models' from INFO on. What is said goes where it went before, too. What a
-library written in C prints past Python's `sys.stdout` is not heard.
+`PRINT`. Captures WARNING and above from all loggers, INFO and above from ours. Output is still printed. What a library written in C
+prints past Python's `sys.stdout` is not captured.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-LINES = 100  # are kept of what is said for a trial between two takings, which is an epoch; the rest is counted
+LINES = 100  # are kept for a trial until they are taken, which is once per epoch; the rest is counted
 LONGEST = 10_000  # characters of a message
-OURS = ("tuner", "models")  # loggers that are heard from INFO on, with those below them
+OURS = "tuner"  # the logger that is captured from INFO on, with those below it: a model's is `tuner.models.NAME`
 
 Line = dict[str, Any]
 
 
-class Said:
-    """What was said for one trial, until somebody takes it."""
+class Captured:
+    """The lines captured for one trial since they were last taken."""
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
@@ -33,7 +33,7 @@ class Said:
         self._warnings: set[str] = set()
 
     def warn(self, message: str) -> None:
-        """A warning is told once, as Python shows it."""
+        """Adds a warning once, as Python shows it once."""
         if message not in self._warnings:
             if len(self._warnings) < LINES:  # there may be a number in each of them
                 self._warnings.add(message)
@@ -45,8 +45,8 @@ class Said:
             return
         self._lines.append(_line(level, message if len(message) <= LONGEST else f"{message[:LONGEST]} … of {len(message)} characters"))
 
-    def pass_on(self, lines: Sequence[Line]) -> None:
-        """Adds what another process said, as much as that one kept."""
+    def add_lines(self, lines: Sequence[Line]) -> None:
+        """Adds the lines of another process, which has limited them already."""
         self._lines += lines
 
     def take(self) -> list[Line]:
@@ -61,55 +61,54 @@ def _line(level: str, message: str) -> Line:
     return {"time": round(time.time(), 3), "level": level, "message": message, "node": platform.node(), "pid": os.getpid()}
 
 
-# --- who hears -----------------------------------------------------------------------------------------------------------
+# --- for which trials ------------------------------------------------------------------------------------------------------
 
-_hearers: list[tuple[Said | None, ...]] = []  # of this process: threads that a library starts to train with are heard as well
+# Of the whole process, not of a thread: what threads print that a library starts to train with is captured as well.
+_training: list[tuple[Captured | None, ...]] = []
 _streams: tuple[_Stream, ...] = ()
-_open = contextlib.ExitStack()  # while anybody hears
+_installed = contextlib.ExitStack()  # while anything is captured
 
 
 @contextlib.contextmanager
-def heard_by(*trials: Said | None) -> Iterator[None]:
-    """While it lasts, these trials train, and each is told what is said. Within another one it takes its place."""
+def captured_for(*trials: Captured | None) -> Iterator[None]:
+    """Captures output for all of these trials until the context ends. Within another such context, this one replaces it."""
     if not any(trial is not None for trial in trials):
         yield
         return
     with warnings.catch_warnings():  # Python shows a warning once per process, and at the end of this forgets which it has shown
         pass
-    if not _hearers:
-        _open.enter_context(_listening())
+    if not _training:
+        _installed.enter_context(_capturing())
     _end_lines()
-    _hearers.append(trials)
+    _training.append(trials)
     try:
         yield
     finally:
         _end_lines()
-        # Not simply the last: of two threads that train, the first to come may be the first to go.
-        del _hearers[max(i for i, one in enumerate(_hearers) if one is trials)]
-        if not _hearers:
-            _open.close()
+        # Not simply the last: of two threads that train, the first to begin may be the first to end.
+        del _training[max(i for i, one in enumerate(_training) if one is trials)]
+        if not _training:
+            _installed.close()
 
 
-def _hearing() -> tuple[Said | None, ...]:
-    return _hearers[-1] if _hearers else ()
+def captured_for_slot(slot: int) -> contextlib.AbstractContextManager[None]:
+    """Captures output for one of the trials that `captured_for` was given, the one at this position, until the context ends."""
+    return captured_for(*(_training[-1][slot : slot + 1] if _training else ()))
 
 
-def heard_alone(slot: int) -> contextlib.AbstractContextManager[None]:
-    """While it lasts, code runs for one of the trials that `heard_by` was given: the one at this place."""
-    return heard_by(*_hearing()[slot : slot + 1])
+def add_lines(lines: Sequence[Line]) -> None:
+    """Adds the lines of another process to the trials that output is captured for."""
+    for trial in _current():
+        trial.add_lines(lines)
 
 
-def pass_on(lines: Sequence[Line]) -> None:
-    """Tells whoever hears what another process said."""
-    for trial in _hearing():
-        if trial is not None:
-            trial.pass_on(lines)
+def _add(level: str, message: str) -> None:
+    for trial in _current():
+        trial.add(level, message)
 
 
-def _say(level: str, message: str) -> None:
-    for trial in _hearing():
-        if trial is not None:
-            trial.add(level, message)
+def _current() -> Iterator[Captured]:
+    yield from (trial for trial in (_training[-1] if _training else ()) if trial is not None)
 
 
 def _end_lines() -> None:
@@ -117,23 +116,22 @@ def _end_lines() -> None:
         stream.end_line()
 
 
-# --- hearing -------------------------------------------------------------------------------------------------------------
+# --- where output is captured ----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[None]:
+def _capturing() -> Iterator[None]:
     global _streams
-    for logger in map(logging.getLogger, OURS):
-        if logger.level == logging.NOTSET:  # set once and left: every change costs all loggers what they have cached
-            logger.setLevel(logging.INFO)
+    if logging.getLogger(OURS).level == logging.NOTSET:  # set once and left: every change costs all loggers what they have cached
+        logging.getLogger(OURS).setLevel(logging.INFO)
     records, shown = _Records(), warnings.showwarning
     records.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     out, err = _streams = _Stream(sys.stdout), _Stream(sys.stderr)
 
+    # Not `logging.captureWarnings`: with it a warning would not be shown any more, or recorded by the program that trains.
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
-        for trial in _hearing():
-            if trial is not None:
-                trial.warn(f"{category.__name__}: {message} ({filename}:{lineno})")
+        for trial in _current():
+            trial.warn(f"{category.__name__}: {message} ({filename}:{lineno})")
         shown(message, category, filename, lineno, file or err.stream, line)
 
     logging.getLogger().addHandler(records)
@@ -149,12 +147,12 @@ def _listening() -> Iterator[None]:
 
 class _Records(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING or record.name.partition(".")[0] in OURS:
-            _say(record.levelname, self.format(record))
+        if record.levelno >= logging.WARNING or record.name.partition(".")[0] == OURS:
+            _add(record.levelname, self.format(record))
 
 
 class _Stream:
-    """Passes on what is written to a stream, and says its lines; of one that was written over, as progress bars are, the last form."""
+    """Writes to a stream and captures its lines. Of a line that was overwritten, as progress bars are, it keeps the last version."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -165,7 +163,7 @@ class _Stream:
         *lines, begun = (self._begun + text).split("\n")
         for line in lines:
             self._end(line)
-        self._begun = _last_form(begun)
+        self._begun = _last_version(begun)
         if len(self._begun) >= LONGEST:
             self.end_line()
         return len(text)
@@ -175,32 +173,32 @@ class _Stream:
         self._end(line)
 
     def _end(self, line: str) -> None:
-        line = _last_form(line).rstrip()
+        line = _last_version(line).rstrip()
         if line:
-            _say("PRINT", line)
+            _add("PRINT", line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def _last_form(line: str) -> str:
+def _last_version(line: str) -> str:
     return line[line.rstrip("\r").rfind("\r") + 1 :]
 
 
 # --- with a failure ------------------------------------------------------------------------------------------------------
 
 
-def hand_over(said: Said, error: BaseException) -> None:
-    """Lets an error carry what was said before it: it is all that comes of an epoch that fails."""
-    lines = said.take()
+def attach(captured: Captured, error: BaseException) -> None:
+    """Puts the captured lines on the error: an epoch that fails returns nothing else that could bring them to the driver."""
+    lines = captured.take()
     if lines:
         with contextlib.suppress(AttributeError, TypeError):  # a class of exception may forbid it
-            _cause(error).said = lines  # type: ignore[attr-defined]
+            _cause(error).captured = lines  # type: ignore[attr-defined]
 
 
-def handed_over(error: BaseException) -> list[Line]:
-    """What an error carries that Ray has brought from the process where it was raised."""
-    found: list[Line] = getattr(_cause(error), "said", [])
+def attached(error: BaseException) -> list[Line]:
+    """The lines that `attach` put on an error, in the process to which Ray has brought it."""
+    found: list[Line] = getattr(_cause(error), "captured", [])
     return found
 
 

@@ -15,7 +15,7 @@ from kit.disks import begun, opened
 from typer.testing import CliRunner
 
 from tuner import capture
-from tuner.capture import Said, heard_alone, heard_by
+from tuner.capture import Captured, captured_for, captured_for_slot
 from tuner.cli.app import app
 from tuner.machines.cluster import Cluster
 from tuner.runs.clean import clean
@@ -141,33 +141,33 @@ def test_the_log_of_a_trial_that_raises_ends_with_what_it_said_and_the_traceback
 # --- the collecting --------------------------------------------------------------------------------------------------------
 
 
-def messages(trial: Said) -> list[str]:
+def messages(trial: Captured) -> list[str]:
     return [line["message"] for line in trial.take()]
 
 
 def test_what_one_of_several_says_is_its_own_and_what_all_say_is_everybody_s() -> None:
-    trials = Said(), Said()
-    with heard_by(trials[0], None, trials[1]):
+    trials = Captured(), Captured()
+    with captured_for(trials[0], None, trials[1]):
         print("all")
-        with heard_alone(2):
+        with captured_for_slot(2):
             print("the third", end="")
         print("all again")
     print("nobody")
     assert [messages(trial) for trial in trials] == [["all", "all again"], ["all", "the third", "all again"]]
-    with heard_by(None), heard_alone(0):
+    with captured_for(None), captured_for_slot(0):
         print("nobody")
     assert messages(trials[0]) == []
 
 
 def test_what_is_said_is_still_printed_logged_and_warned_of(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     before = sys.stdout, sys.stderr, logging.getLogger().handlers[:]
-    trial = Said()
-    with warnings.catch_warnings(record=True) as warned, heard_by(trial):
+    trial = Captured()
+    with warnings.catch_warnings(record=True) as warned, captured_for(trial):
         warnings.simplefilter("always")
         print("10%", end="\r")
         print("20%\rdone")
         print("to the other stream", file=sys.stderr)
-        logging.getLogger("models.mine").info("news")
+        logging.getLogger("tuner.models.mine").info("news")
         try:
             raise KeyError("k")
         except KeyError:
@@ -177,7 +177,7 @@ def test_what_is_said_is_still_printed_logged_and_warned_of(capsys: pytest.Captu
     assert [(line["level"], line["message"].partition("\n")[0].partition(" (")[0]) for line in lines] == [
         ("PRINT", "done"),
         ("PRINT", "to the other stream"),
-        ("INFO", "models.mine: news"),
+        ("INFO", "tuner.models.mine: news"),
         ("ERROR", "library: caught"),
         ("WARNING", "RuntimeWarning: careful"),
     ]
@@ -188,12 +188,12 @@ def test_what_is_said_is_still_printed_logged_and_warned_of(capsys: pytest.Captu
 
 
 def test_of_much_that_is_said_some_is_kept_and_the_rest_counted() -> None:
-    trial = Said()
-    with heard_by(trial):
+    trial = Captured()
+    with captured_for(trial):
         for number in range(capture.LINES + 7):
             print(number)
     assert messages(trial)[-2:] == [str(capture.LINES - 1), "7 further lines of this epoch were not kept"]
-    with heard_by(trial):
+    with captured_for(trial):
         print("x" * 2 * capture.LONGEST)
         for _ in range(3 * capture.LONGEST):
             print("y", end="")
@@ -203,13 +203,13 @@ def test_of_much_that_is_said_some_is_kept_and_the_rest_counted() -> None:
 
 
 def test_every_trial_of_a_process_hears_a_warning_that_python_shows_once() -> None:
-    trials, source = (Said(), Said()), compile("import warnings; warnings.warn('careful')", "model.py", "exec")
+    trials, source = (Captured(), Captured()), compile("import warnings; warnings.warn('careful')", "model.py", "exec")
     module: dict[str, Any] = {"__name__": "model"}
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("default")
         for trial in trials:
             for _ in range(2):
-                with heard_by(trial):
+                with captured_for(trial):
                     exec(source, module)
     assert [messages(trial) for trial in trials] == [["UserWarning: careful (model.py:1)"]] * 2
 
@@ -239,12 +239,12 @@ def test_a_log_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_of_two_threads_that_train_the_first_may_go_first() -> None:
-    first, second, third = Said(), Said(), Said()
+    first, second, third = Captured(), Captured(), Captured()
     with contextlib.ExitStack() as one, contextlib.ExitStack() as other:
-        one.enter_context(heard_by(first))
-        other.enter_context(heard_by(second))
+        one.enter_context(captured_for(first))
+        other.enter_context(captured_for(second))
         one.close()
         print("to the second")
-    with heard_by(third):
+    with captured_for(third):
         print("to the third")
     assert [messages(trial) for trial in (first, second, third)] == [[], ["to the second"], ["to the third"]]

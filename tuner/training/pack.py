@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from tuner.capture import heard_alone
+from tuner.capture import captured_for_slot
 from tuner.model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
 from tuner.nn import Modes
 
@@ -346,7 +346,7 @@ class Pack:
     @contextmanager
     def view(self, slot: int = 0) -> Iterator[Net]:
         """One lane's evaluating view, without gradients, as the solo run sees it."""
-        with torch.no_grad(), heard_alone(slot):
+        with torch.no_grad(), captured_for_slot(slot):
             named = self.state(slot)
             yield self._bind(named, {name: {k: b[slot] for k, b in bs.items()} for name, bs in self.buffers.items()})["eval"]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.capture import Said, heard_by
+from tuner.capture import Captured, captured_for
 from tuner.data.datasets import Data
 from tuner.model import Hyper, Model
 
@@ -70,7 +70,7 @@ class Member:
     state: State
     moments_of: int | None  # the phase whose optimisers the state remembers
     alone: bool
-    said: Said | None  # takes what is said while it trains
+    said: Captured | None  # takes what is said while it trains
     key: PackKey | None = None
     room: Room | None = None
     slot: int = 0
@@ -102,7 +102,7 @@ class Pool:
         pretrain_seed: int | None = None,
         start: Snapshot | None = None,
         alone: bool = False,
-        said: Said | None = None,
+        said: Captured | None = None,
     ) -> None:
         """Takes in a trial, from its beginning or from a snapshot. `alone`: it shares no pack. `said`: takes what is said while it trains.
 
@@ -137,7 +137,7 @@ class Pool:
             if not any(trials):
                 continue
             try:
-                with heard_by(*[None if who is None else self.members[who].said for who in seated]):
+                with captured_for(*[None if who is None else self.members[who].said for who in seated]):
                     epochs = run_epoch(room.engine, self.model, trials, self.data, self.metric)
             except Exception as error:
                 raise RoomError([who for who in seated if who is not None]) from error

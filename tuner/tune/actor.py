@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ray
 from ray import tune
 
-from tuner.capture import Said, hand_over, heard_by
+from tuner.capture import Captured, attach, captured_for
 from tuner.machines.versions import check_code
 from tuner.search.trainer import Report
 
@@ -60,7 +60,7 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._reports = None
         self._before = []
-        self._said = Said()
+        self._said = Captured()
         self._number, self._config = new_config["trial"], new_config["config"]
         return True
 
@@ -71,10 +71,10 @@ class TrialActor(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Trains to the end of the next clustering epoch, and tells what was said meanwhile."""
         try:
-            with heard_by(self._said):
+            with captured_for(self._said):
                 result = self._trained()
         except Exception as error:
-            hand_over(self._said, error)
+            attach(self._said, error)
             raise
         return result | {"said": self._said.take()}
 

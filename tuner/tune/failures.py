@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 
-from tuner.capture import Line, handed_over
+from tuner.capture import Line, attached
 
 from . import memory
 
@@ -22,7 +22,7 @@ def failure_of(trial: TuneTrial) -> tuple[str, str | None, list[Line]]:
     pickled, text = trial.pickled_error_file, trial.error_file
     if pickled and Path(pickled).exists():
         error = ray.cloudpickle.loads(Path(pickled).read_bytes())
-        return reason_of(error), traceback_of(error), handed_over(error)
+        return reason_of(error), traceback_of(error), attached(error)
     lines = Path(text).read_text().splitlines()[1:] if text and Path(text).exists() else []
     return next((line.strip() for line in lines if line.strip()), reason_of(None)), None, []
 

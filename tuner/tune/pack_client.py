@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 
-from tuner.capture import pass_on
+from tuner.capture import add_lines
 from tuner.machines import probe
 from tuner.search.trainer import Report
 
@@ -79,13 +79,13 @@ class PackedTrainer:
                     time.sleep(RESTART_S)
                     continue
                 deaths, done = 0, report.line["epoch"]
-                pass_on(report.said)
+                add_lines(report.said)
                 yield report
                 if report.ended is not None:
                     return
         except RayTaskError:  # the trial's own failure
             with contextlib.suppress(RayError):
-                pass_on(ray.get(host.said.remote(trial)) if host is not None else ())
+                add_lines(ray.get(host.said.remote(trial)) if host is not None else ())
             raise
         finally:
             if host is not None:

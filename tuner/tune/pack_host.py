@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.capture import Line, Said, heard_by
+from tuner.capture import Captured, Line, captured_for
 from tuner.machines.versions import check_code
 
 from . import memory
@@ -39,7 +39,7 @@ class Guest:
     failure: BaseException | None = None
     alone: bool = False  # its pack failed: it is tried by itself, to find out whose fault that was
     over: bool = False
-    said: Said = field(default_factory=Said)  # while it trained, since its last report
+    said: Captured = field(default_factory=Captured)  # while it trained, since its last report
     gone: bool = False  # it left, or its process died and another one has come for it
 
 
@@ -179,7 +179,7 @@ class PackHost:
         many = len(error.members) > 1
         if many and memory.told(error.__cause__):
             width = len(error.members) // 2
-            with heard_by(*(self._guests[trial].said for trial in self._training())):
+            with captured_for(*(self._guests[trial].said for trial in self._training())):
                 print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
             self._narrow(width)
             return
@@ -203,9 +203,9 @@ class PackHost:
         if trial in self._pool.members:
             self._pool.leave(trial)
         while guest.unfetched:  # they come again, what was said for them may not
-            guest.said.pass_on(guest.unfetched.popleft().said)
+            guest.said.add_lines(guest.unfetched.popleft().said)
         try:
-            with heard_by(guest.said):
+            with captured_for(guest.said):
                 guest.reports, seed = self._trainer.reports(trial, guest.config), int(guest.config["seed"])
                 how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": guest.reports.start}
                 self._pool.join(trial, spec.hyper(guest.config), **how, alone=guest.alone, said=guest.said)
