@@ -16,6 +16,11 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Of its message, without the full stop: for a message that quotes it. The error's type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def readable(message: str) -> str:
     """The message as a terminal may be given it: what it quotes can neither move the cursor nor fill the screen."""
     lines = ("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in message.split("\n"))

@@ -31,8 +31,9 @@ from tuner.search.history import past_of
 from tuner.search.study import asked_in, write_study
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.service.resume import ResumeOptions, resume
+from tuner.space.metric import Metric
 from tuner.space.reader import read_space
-from tuner.space.spec import Asha, Metric
+from tuner.space.spec import Asha
 from tuner.training import checkpoint
 from tuner.training.loop import train
 from tuner.tune.asha import Halving

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tuner.atomic import whole
+
 from . import datasets, files, published, raw, rcv1
 from .datasets import Data, DatasetSpec, load
 from .published import PUBLISHED
@@ -86,13 +88,12 @@ def _keep(loaded: Data, path: Path) -> None:
     """Whole or not at all."""
     test = None if loaded.test is None else [loaded.test.start, loaded.test.stop]
     about = {"name": loaded.name, "shape": loaded.shape, "test": test, "n_classes": loaded.n_classes, "labels": loaded.y_N is not None}
-    with tempfile.TemporaryDirectory(dir=path.parent, ignore_cleanup_errors=True) as part:
-        np.save(Path(part) / "x.npy", loaded.x_ND.numpy())
+    with whole(path) as part:
+        part.mkdir(mode=0o700)
+        np.save(part / "x.npy", loaded.x_ND.numpy())
         if loaded.y_N is not None:
-            np.save(Path(part) / "y.npy", loaded.y_N.numpy())
-        (Path(part) / _ABOUT).write_text(json.dumps(about))
-        Path(part).rename(path)
-        Path(part).mkdir()  # for the end of the context
+            np.save(part / "y.npy", loaded.y_N.numpy())
+        (part / _ABOUT).write_text(json.dumps(about))
     old = sorted(path.parent.glob(f"*/{_ABOUT}"), key=lambda file: file.stat().st_mtime_ns)[:-KEPT]
     for file in old:
         shutil.rmtree(file.parent)  # who has mapped it keeps it

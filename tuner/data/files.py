@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.errors import UserError, did_you_mean
+from tuner.errors import UserError, did_you_mean, first_line
 
-from .raw import Raw, data_root, first_line
+from .raw import Raw, data_root
 
 
 def read_file(name: str, root: Path | None) -> Raw:

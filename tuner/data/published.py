@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.errors import UserError
+from tuner.errors import UserError, first_line
 from tuner.model import DataSpec
 
 from . import rcv1
-from .raw import Raw, data_root, first_line
+from .raw import Raw, data_root
 
 
 class MissingData(UserError):

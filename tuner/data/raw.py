@@ -22,7 +22,3 @@ def data_root(root: Path | None = None) -> Path:
     """The folder where data files live, absolute: `root`, or TUNER_DATA, or ~/.cache/tuner."""
     given = root or os.environ.get("TUNER_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tuner"
     return Path(given).expanduser().absolute()
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

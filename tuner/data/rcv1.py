@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .raw import Raw, first_line
+from tuner.errors import first_line
+
+from .raw import Raw
 
 ROOTS = ("CCAT", "ECAT", "GCAT", "MCAT")
 N_DOCUMENTS, N_FEATURES = 10_000, 2_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import UserError
+from tuner.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from tuner.space.spec import Resources
@@ -119,7 +119,7 @@ class Cluster:
                 "Copy the file ~/.ray/auth_token of its head here, readable to you alone, or set RAY_AUTH_TOKEN."
             ) from self._error
         if isinstance(self._error, OSError | RuntimeError | ValueError):
-            reason = getattr(self._error, "strerror", None) or str(self._error).strip().splitlines()[0]
+            reason = getattr(self._error, "strerror", None) or first_line(self._error)
             raise UserError(f"The Ray cluster at {self.address} cannot be joined: {reason}") from self._error
         raise self._error
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tuner import __version__
-from tuner.errors import UserError, did_you_mean
+from tuner.errors import UserError, did_you_mean, first_line
 from tuner.names import check_name
 from tuner.stores.store import is_uri
 
@@ -287,9 +287,9 @@ def _connected(address: str) -> Iterator[JobSubmissionClient]:
             "or set RAY_AUTH_TOKEN."
         ) from error
     except (RequestException, ConnectionError) as error:
-        raise UserError(f"The Ray cluster at {url} does not answer any more: {_first_line(error)}") from error
+        raise UserError(f"The Ray cluster at {url} does not answer any more: {first_line(error)}") from error
     except RuntimeError as error:
-        raise UserError(f"The Ray cluster at {url} refuses: {_first_line(error)}") from error
+        raise UserError(f"The Ray cluster at {url} refuses: {first_line(error)}") from error
 
 
 def _checked(address: str) -> str:
@@ -323,10 +323,6 @@ def _token() -> str | None:
     with contextlib.suppress(OSError):
         return token_file().read_text().strip() or None
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def search_words(given: Mapping[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@ def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
             yield "half-written checkpoints", path
         elif number is not None and int(number[1]) in over and path != winners:
             yield "checkpoints of trials that have ended", path
-    for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", f".{LOCK}.*"):
+    for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", ".*.part*", f".{LOCK}.*"):
         for path in sorted(folder.glob(pattern)):
             yield "left by a driver that was killed while it wrote", path
     for path in sorted((folder / ORDERS).glob("*")):

@@ -17,27 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tuner.atomic import whole, write_whole
 from tuner.errors import UserError
 
 from .paths import JOURNAL, LOGS, SPACE, SPEC, STUDY
-
-if TYPE_CHECKING:
-    pass
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Whoever reads `path` finds the old text or the new one, never half."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
 
 logger = logging.getLogger("tuner")
 
@@ -97,7 +81,7 @@ class RunFiles:
         Raises:
             UserError: neither the run's folder nor the spill can be written.
         """
-        self._or_in_the_spill(lambda: write_atomically(self.now / name, text))
+        self._or_in_the_spill(lambda: write_whole(self.now / name, text))
 
     def take(self, source: Path, name: str) -> None:
         """Moves a file to its name among the run's, where it replaces what has it.
@@ -136,7 +120,7 @@ class RunFiles:
             begin = {name: _copy(descriptor, self.spill / name) for name, descriptor in self._open.items()}
             for name, content in self._about.items():
                 (self.spill / name).write_bytes(content)
-            write_atomically(self.spill / _BEGIN, json.dumps({"folder": str(self.folder), "begin": begin}) + "\n")
+            write_whole(self.spill / _BEGIN, json.dumps({"folder": str(self.folder), "begin": begin}) + "\n")
             self._reopen(self.spill)
         except OSError as second:
             self.error = UserError(
@@ -272,12 +256,8 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        part = target.with_name(target.name + ".tmp")
-        try:
+        with whole(target) as part:
             shutil.copyfile(source, part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
         source.unlink()
 
 

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner.atomic import write_whole
 from tuner.errors import UserError
-
-from .files import write_atomically
 
 logger = logging.getLogger("tuner")
 
@@ -49,7 +48,7 @@ class RunLock:
         """
         with _alone_with(self._path.parent):
             check_free(self._path.parent)
-            write_atomically(self._path, json.dumps(self._mine) + "\n")
+            write_whole(self._path, json.dumps(self._mine) + "\n")
         self._thread = threading.Thread(target=self._beat, name="lock", daemon=True)
         self._thread.start()
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuner.atomic import write_whole
 from tuner.errors import UserError
 from tuner.names import check_name
 
 from .events import Run
-from .files import write_atomically
 from .paths import SPACE, SPEC
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def open_run(spec: Spec, name: str | None, out: Path, info: Mapping[str, Any], s
         run = Run(name=folder.name, folder=folder, spec=spec, info=info)
         (folder / SPACE).write_text(spec.text)
         resolved = spec.resolved() | {"name": run.name, "space": spec.name, **info}
-        write_atomically(folder / SPEC, json.dumps(resolved, indent=2, default=str) + "\n")
+        write_whole(folder / SPEC, json.dumps(resolved, indent=2, default=str) + "\n")
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror or error}.") from error
     return run

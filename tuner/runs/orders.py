@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuner.atomic import write_whole
 from tuner.errors import UserError
 
-from .files import write_atomically
 from .lock import holder_of
 
 logger = logging.getLogger("tuner")
@@ -100,7 +100,7 @@ def _write(folder: Path, order: Order) -> Path:
     path = folder / ORDERS / f"{order.id}.json"
     try:
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps(asdict(order)) + "\n")
+        write_whole(path, json.dumps(asdict(order)) + "\n")
     except OSError as error:
         raise UserError(f"{path.parent} cannot be written: {error.strerror or error}.") from error
     return path
@@ -154,7 +154,7 @@ class Inbox:
             logger.warning("What was enqueued while no driver ran is refused: %s", said)
         with contextlib.suppress(OSError):  # it is taken up again, and known by its name
             if heard:
-                write_atomically(path.with_suffix(".answer"), json.dumps({"taken": taken, "said": said}) + "\n")
+                write_whole(path.with_suffix(".answer"), json.dumps({"taken": taken, "said": said}) + "\n")
             path.unlink(missing_ok=True)
             _remove_if_empty(self._folder)
 

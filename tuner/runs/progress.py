@@ -47,13 +47,13 @@ class Progress:
         self.running.pop(end.trial, None)
         self.ends[end.state] += 1
         self._ended_epochs += end.epochs
-        better = end.state == "complete" and end.score is not None and (self.best is None or self._better(end.score, self.best.score))
+        better = end.state == "complete" and end.score is not None and self._is_best(end.score)
         if better:
             self.best = end
         return better
 
-    def _better(self, score: float, than: float | None) -> bool:
-        return than is None or (score > than if self.spec.metric.goal == "maximize" else score < than)
+    def _is_best(self, score: float) -> bool:
+        return self.best is None or self.best.score is None or self.spec.metric.better(score, self.best.score)
 
     def _planned(self, config: Mapping[str, Any]) -> int:
         """All epochs that the trial would have, pre-training included."""

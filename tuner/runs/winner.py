@@ -73,8 +73,8 @@ class Winner:
         assert end.score is not None
         if self._best is None or self._best.score is None:
             return True
-        sign = 1.0 if self._run.spec.metric.goal == "maximize" else -1.0
-        return (sign * end.score, -end.trial) > (sign * self._best.score, -self._best.trial)
+        rank = self._run.spec.metric.rank
+        return (rank(end.score), end.trial) < (rank(self._best.score), self._best.trial)
 
 
 def best_yaml(run: Run, end: TrialEnd, *, weights: bool) -> str:

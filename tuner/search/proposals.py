@@ -19,9 +19,10 @@ from optuna.trial import FrozenTrial
 
 from tuner.draws import seed_of
 from tuner.metrics import WORST
+from tuner.space.metric import Metric
 from tuner.space.ranges import Range
 from tuner.space.request import beside_of
-from tuner.space.spec import Metric, Spec
+from tuner.space.spec import Spec
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left

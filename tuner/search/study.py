@@ -7,20 +7,22 @@ import datetime
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.atomic import whole
 from tuner.errors import UserError
 from tuner.plain_json import is_whole
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
+from tuner.space.metric import Metric
 from tuner.space.request import config_of
-from tuner.space.spec import Metric, Spec
+from tuner.space.spec import Spec
 
 from .history import Scores
 from .proposals import worst
@@ -54,8 +56,7 @@ def open_storage(path: Path) -> JournalStorage:
 
 def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:
     """An empty study in a file of its own."""
-    direction: Literal["maximize", "minimize"] = "maximize" if spec.metric.goal == "maximize" else "minimize"
-    study = optuna.create_study(study_name=name, storage=open_storage(path), direction=direction)
+    study = optuna.create_study(study_name=name, storage=open_storage(path), direction=spec.metric.goal)
     study.set_user_attr("metric", spec.metric.name)
     study.set_user_attr("seed", spec.seed)
     return study
@@ -113,14 +114,13 @@ def _said(error: Exception) -> str:
 def write_study(folder: Path, run: Run, asked: Sequence[FrozenTrial], scores: Scores) -> None:
     """Writes the study anew so that it agrees with the journal: what has not ended there is RUNNING, under its number."""
     assert run.past is not None
-    path, fresh = folder / STUDY, folder / f"{STUDY}.new"
-    for stale in (fresh, *folder.glob(f"{STUDY}*.lock")):  # of a driver that died while it wrote; nobody else writes now
+    for stale in (*folder.glob(f"{STUDY}.*"), *folder.glob(f".{STUDY}.*")):  # of a driver that died while it wrote
         stale.unlink(missing_ok=True)
     ends = {end.trial: end for end in (*run.past.ends, *run.past.pruned)}
-    study = new_study(fresh, run.name, run.spec)
-    for trial in asked:
-        study.add_trial(_agreeing(trial, ends.get(trial.number), scores.get(trial.number, {}), run.spec))
-    fresh.replace(path)
+    with whole(folder / STUDY) as path:
+        study = new_study(path, run.name, run.spec)
+        for trial in asked:
+            study.add_trial(_agreeing(trial, ends.get(trial.number), scores.get(trial.number, {}), run.spec))
 
 
 def _agreeing(asked: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, float], spec: Spec) -> FrozenTrial:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.atomic import write_whole
 from tuner.errors import UserError
 from tuner.machines.cluster import Share, join
 from tuner.machines.versions import provenance
 from tuner.runs import orders
 from tuner.runs.events import Listener, Run
-from tuner.runs.files import bring_back, write_atomically
+from tuner.runs.files import bring_back
 from tuner.runs.journal import Journal
 from tuner.runs.lock import RunLock
 from tuner.runs.paths import SPEC, STUDY
@@ -148,5 +149,5 @@ def _note_resumed(run: Run, info: Mapping[str, Any]) -> dict[str, Any]:
     """Adds to the run's `spec.json` with what it goes on, and gives all of it."""
     about = {**run.info, "trials": run.spec.trials}
     about["resumed"] = [*about.get("resumed", []), {**info, "trials": run.spec.trials}]
-    write_atomically(run.folder / SPEC, json.dumps(about, indent=2, default=str) + "\n")
+    write_whole(run.folder / SPEC, json.dumps(about, indent=2, default=str) + "\n")
     return about | {"dashboard": info["dashboard"], "pack": info["pack"]}

@@ -15,7 +15,8 @@ from tuner.names import NAME, NAME_RULE
 from tuner.training.engine import PRECISIONS
 
 from .located import Located, Problems
-from .spec import Asha, Metric, Resources
+from .metric import Metric
+from .spec import Asha, Resources
 
 KEYS = (
     *("name", "model", "dataset", "metric", "score", "method", "trials", "epochs", "seed", "pretrain_seed", "precision"),
@@ -246,7 +247,7 @@ class Keys:
         self.problems.at(node, f"'{key}' must be a whole number {within}, but got {node.shown}.")
         return default
 
-    def _goal_of(self, name: Located, model: Model | None) -> str | None:
+    def _goal_of(self, name: Located, model: Model | None) -> Literal["maximize", "minimize"] | None:
         """What a metric's goal must be; None where there is no such metric."""
         if name.text in GOALS:
             return GOALS[name.text]

@@ -17,9 +17,10 @@ from tuner.model import Model
 from .checks import check
 from .keys import KEYS, METHODS, SCORES, Keys
 from .located import Located, Problems, given
+from .metric import Metric
 from .parameters import parents_first, pin, read_parameters, set_values, settings
 from .ranges import Range
-from .spec import Asha, Metric, Resources, Spec
+from .spec import Asha, Resources, Spec
 from .yaml_lines import parse, read_text
 
 __all__ = [

@@ -11,15 +11,10 @@ from typing import Any, Literal
 from tuner.data.datasets import DatasetSpec
 from tuner.model import Hyper, Parameter, load_model
 
+from .metric import Metric
 from .ranges import Range
 
 _MANY = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    name: str
-    goal: str  # maximize | minimize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +125,7 @@ class Spec:
     def score_of(self, values: Sequence[float]) -> float:
         """The score of a trial with these values of the metric at its clustering epochs so far."""
         if self.score == "max":
-            return max(values) if self.metric.goal == "maximize" else min(values)
+            return self.metric.best(values)
         last = values[-1:] if self.score == "last" else values[-5:]
         return sum(last) / len(last)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from tuner import atomic
 from tuner.errors import UserError
 from tuner.runs.paths import JOURNAL, SPEC, STATUS
 
@@ -67,8 +67,7 @@ def _bring(store: Store, *, whole: bool) -> Path:
     if _is_here(folder, store, journal, whole=whole):
         return folder
     keys = [key for key in files if not key.startswith(SEGMENTS) and (whole or not key.startswith(_TO_GO_ON))]
-    fresh = folder.with_name(f".{name}.{secrets.token_hex(4)}")
-    try:
+    with atomic.whole(folder) as fresh:
         for key, content in zip(keys, _read(store, keys), strict=True):
             if content is not None:
                 _write(fresh, key, content)
@@ -76,9 +75,6 @@ def _bring(store: Store, *, whole: bool) -> Path:
         (fresh / COPY).write_text("whole" if whole else "")
         _drop_what_the_winner_has(fresh)
         shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return folder
 
 

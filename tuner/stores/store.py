@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuner.errors import UserError
+from tuner.atomic import whole
+from tuner.errors import UserError, first_line
 
 SCHEMES = {
     "s3": "The bucket must be there, and this machine must have a key to it: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, "
@@ -95,10 +96,9 @@ class Store:
             with self._fs.open_output_stream(path) as file:
                 file.write(content)
             return
-        part = Path(path).with_name(f".{Path(path).name}.{secrets.token_hex(4)}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole(Path(path)) as part:
+            part.write_bytes(content)
 
     def remove(self, key: str) -> None:
         """Also where there is none."""
@@ -164,7 +164,6 @@ class Store:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in one line, without the names of the service's calls and requests."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    line = re.sub(r"^When .*?: (AWS Error )", r"\1", line)
+    line = re.sub(r"^When .*?: (AWS Error )", r"\1", first_line(error))
     line = re.sub(r" \(Request ID: [^)]*\)|; Details: .*|\. Detail: .*| error_info=.*|^\[Errno \d+\] ", "", line)
     return line.rstrip(". ")

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner import layout
+from tuner.errors import first_line
 
 from .wandb_notes import Told
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
+    from tuner.space.metric import Metric
 
 MODES = ("online", "offline", "disabled")
 PROJECT = "tuner"  # unless WANDB_PROJECT names another
@@ -87,7 +89,7 @@ class WandbRuns:
             runs = _Runs(run, told, self.mode, self._say)
             runs.catch_up(missing)
         except Exception as error:  # a mirror must not break the search; what is lost is said
-            self._say(f"W&B: not recorded: {_one_line(error)}")
+            self._say(f"W&B: not recorded: {first_line(error)}")
         while (event := self._events.get()) is not None:
             name, args = event
             if runs is not None:
@@ -95,7 +97,7 @@ class WandbRuns:
                     getattr(runs, name)(*args)
                 except Exception as error:
                     if well:
-                        self._say(f"W&B: something was not recorded: {_one_line(error)}")
+                        self._say(f"W&B: something was not recorded: {first_line(error)}")
                     well = False
 
 
@@ -155,7 +157,7 @@ class _Runs:
 
     def _log_progress(self) -> None:
         self._step += 1
-        self._search.log(_progress(self._ends, self._run.spec.metric.goal), step=self._step)
+        self._search.log(_progress(self._ends, self._run.spec.metric), step=self._step)
 
     def _close(self, end: TrialEnd) -> None:
         run = self._open.pop(end.trial, None)
@@ -230,7 +232,7 @@ class _Runs:
         except self._wandb.Error as error:
             if self._mode == "offline":
                 raise
-            self._go_offline(_one_line(error))
+            self._go_offline(first_line(error))
             arguments |= {"mode": "offline", "id": f"{arguments['id']}-offline"}  # W&B's own process still holds the other id
             return self._wandb.init(**arguments)
 
@@ -271,13 +273,13 @@ def made_up_id(run: Run) -> str:
     return "".join(letters[number // 36**place % 36] for place in range(8))
 
 
-def _progress(ends: list[TrialEnd], goal: str) -> dict[str, Any]:
+def _progress(ends: list[TrialEnd], metric: Metric) -> dict[str, Any]:
     """What the search's own run shows after each trial."""
     counts = Counter(end.state for end in ends)
     scores = {end.trial: end.score for end in ends if end.state == "complete" and end.score is not None}
     known: dict[str, Any] = {f"trials/{state}": counts[state] for state in EXIT_CODES}
     if scores:
-        best = max(scores, key=scores.__getitem__) if goal == "maximize" else min(scores, key=scores.__getitem__)
+        best = min(scores, key=lambda trial: metric.rank(scores[trial]))
         known |= {"best_score": scores[best], "best_trial": best}
     return known
 
@@ -298,11 +300,6 @@ def _table(ends: list[TrialEnd]) -> tuple[list[str | int], list[Iterable[Any]]]:
 def _slug(name: str) -> str:
     """W&B's ids may not hold `/ \\ # ? % :`, and no more than 128 characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 # --- login, network and sweep, in a process of its own: there W&B may print, retry and hang as it likes -------------------
@@ -366,4 +363,4 @@ if __name__ == "__main__":
     try:
         print(json.dumps(_register_sweep(json.load(sys.stdin))))
     except Exception as error:  # told to the search, which goes on without
-        print(json.dumps({"why": _one_line(error)}))
+        print(json.dumps({"why": first_line(error)}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tuner.atomic import whole
 from tuner.errors import UserError
 from tuner.plain_json import is_number, is_whole, load_json
 
@@ -54,12 +54,12 @@ def save(snapshot: Snapshot, path: Path) -> None:
         OSError: it cannot be written.
     """
     plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name != "tensors"}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file({k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}, part, metadata={_HEADER: json.dumps(plain)})
-    except SafetensorError as error:  # it has the system's words, but not its number
-        raise OSError(re.sub(r".*I/O error: | \(os error .*", "", str(error))) from error
-    part.replace(path)
+    tensors = {k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}
+    with whole(path) as part:
+        try:
+            save_file(tensors, part, metadata={_HEADER: json.dumps(plain)})
+        except SafetensorError as error:  # it has the system's words, but not its number
+            raise OSError(re.sub(r".*I/O error: | \(os error .*", "", str(error))) from error
 
 
 def load(path: Path) -> Snapshot:

@@ -12,7 +12,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 if TYPE_CHECKING:
-    from tuner.space.spec import Asha, Metric, Spec
+    from tuner.space.metric import Metric
+    from tuner.space.spec import Asha, Spec
 
 
 _NEVER = 10**9  # a trial ends by itself: several clustering phases may be longer than `epochs`
@@ -25,7 +26,7 @@ class Halving(ASHAScheduler):
         super().__init__(
             time_attr="cluster_epoch",
             metric="score",
-            mode="max" if metric.goal == "maximize" else "min",
+            mode=metric.mode,
             max_t=_NEVER,
             grace_period=asha.grace,
             reduction_factor=asha.reduction,

@@ -8,7 +8,6 @@ machine but the driver's needs a key to it.
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from tuner.atomic import whole
 from tuner.stores.store import local_place
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ class Keeper:
         """Whole or not at all."""
         path = self._folder / name
         path.parent.mkdir(exist_ok=True)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        part.write_bytes(content)
-        part.replace(path)
+        with whole(path) as part:
+            part.write_bytes(content)
 
 
 @dataclass(frozen=True, kw_only=True)

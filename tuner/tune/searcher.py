@@ -65,7 +65,7 @@ class StudySearch(OptunaSearch):
         super().__init__(
             space=lambda trial: None,  # `suggest` below asks by itself
             metric="score",
-            mode="max" if spec.metric.goal == "maximize" else "min",
+            mode=spec.metric.mode,
             sampler=RandomSampler(seed=0),
             study_name=name,
             storage=open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files)),
