@@ -15,10 +15,11 @@ from torch import nn
 from tuner.data.datasets import Data
 from tuner.model import load_model
 from tuner.nn import mlp
+from tuner.training.batches import Around, run_batches
 from tuner.training.engine import Settings, build, state_of
-from tuner.training.loop import Hooks, run_batches, start_trial
 from tuner.training.pack import Pack
 from tuner.training.solo import Solo
+from tuner.training.trial import start_trial
 
 B, K, Z = 100, 10, 5
 
@@ -113,7 +114,7 @@ def by_engine(x, hidden, n_steps, lanes=None):
         settings = [Settings(model, h, trial.on, {}) for trial in trials]
         values = {lane: s.values(x) for lane, s in enumerate(settings)}
         engine.begin(settings)
-        run_batches(engine, phase, trials, data, Hooks(settings, values, whole=None))
+        run_batches(engine, phase, trials, data, Around(settings, values, whole=None))
         for lane in range(len(trials)):
             engine.measured(lane)
         for trial in trials:

@@ -20,9 +20,10 @@ from tuner.search.checkpoints import _wrong_numbers
 from tuner.training import checkpoint
 from tuner.training.dryrun import owned_terms
 from tuner.training.engine import build
-from tuner.training.loop import initial_seed, planned_epochs, start_trial, train
+from tuner.training.loop import train
 from tuner.training.pool import Pool, Widths
 from tuner.training.pretraining import PretrainingCache, may_be_known, shared_phases
+from tuner.training.trial import initial_seed, planned_epochs, start_trial
 from tuner.training.widths import best_width
 
 DATA = blobs()

@@ -13,7 +13,8 @@ from tuner.draws import Draws
 from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.space.reader import read_space
-from tuner.training.loop import check_fits, train
+from tuner.training.loop import train
+from tuner.training.trial import check_fits
 from tuner.training.widths import stretches
 
 MODEL = load_model("m2")

@@ -16,7 +16,8 @@ from tuner.errors import UserError
 from tuner.losses import misfit
 from tuner.model import load_model
 from tuner.training.engine import build
-from tuner.training.loop import initial_seed, start_trial, train
+from tuner.training.loop import train
+from tuner.training.trial import initial_seed, start_trial
 
 MODEL = load_model("ae")
 DATA = blobs(n_samples=60)

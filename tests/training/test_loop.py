@@ -9,7 +9,8 @@ from kit.blobs import blobs
 
 from tuner.errors import UserError
 from tuner.model import load_model
-from tuner.training.loop import planned_epochs, train
+from tuner.training.loop import train
+from tuner.training.trial import planned_epochs
 
 DATA = blobs()
 

@@ -288,8 +288,8 @@ def train(
     from tuner.space.parameters import set_values
     from tuner.text import counted
     from tuner.training.engine import set_precision
-    from tuner.training.loop import check_fits
     from tuner.training.loop import train as run
+    from tuner.training.trial import check_fits
 
     recipe = read_recipe(what, seed)
     model = recipe.model
@@ -324,7 +324,7 @@ def _device() -> str:
 
 def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
     from tuner.text import number
-    from tuner.training.loop import planned_epochs
+    from tuner.training.trial import planned_epochs
 
     from .tables import SHOWN
 

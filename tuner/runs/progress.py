@@ -58,7 +58,7 @@ class Progress:
     def _planned(self, config: Mapping[str, Any]) -> int:
         """All epochs that the trial would have, pre-training included."""
         from tuner.model import load_model
-        from tuner.training.loop import planned_epochs
+        from tuner.training.trial import planned_epochs
 
         return planned_epochs(load_model(self.spec.model), self.spec.hyper({k: v for k, v in config.items() if k != "seed"}))[0]
 

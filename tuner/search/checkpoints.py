@@ -39,7 +39,7 @@ def ahead(folder: Path, spec: Spec, trials: Mapping[int, OpenTrial], root: Path 
 
 
 def _wrong(file: Path, trial: OpenTrial, spec: Spec, root: Path | None) -> str | None:
-    from tuner.training.loop import start_trial
+    from tuner.training.trial import start_trial
 
     model, h, seed = load_model(spec.model), spec.hyper(trial.config), int(trial.config["seed"])
     try:
@@ -52,7 +52,7 @@ def _wrong(file: Path, trial: OpenTrial, spec: Spec, root: Path | None) -> str |
 
 
 def _wrong_numbers(snapshot: Snapshot, model: Model, h: Hyper) -> str | None:
-    from tuner.training.loop import can_take
+    from tuner.training.trial import can_take
 
     phases = model.phases(h)
     if snapshot.phase >= len(phases):

@@ -18,8 +18,9 @@ from tuner.runs.paths import JOURNAL
 from tuner.runs.results import read_run
 from tuner.space.request import ASKED_FOR, config_of
 from tuner.space.spec import Spec
-from tuner.training.loop import COLLAPSED_AFTER, planned_epochs
+from tuner.training.loop import COLLAPSED_AFTER
 from tuner.training.pretraining import may_be_known
+from tuner.training.trial import planned_epochs
 
 from .proposals import worst
 

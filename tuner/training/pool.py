@@ -12,9 +12,10 @@ from tuner.model import Hyper, Model
 
 from .checkpoint import Snapshot
 from .engine import Engine, State, build, state_of
-from .loop import Epoch, Trial, check_fits, initial_seed, run_epoch, start_trial
+from .loop import Epoch, run_epoch
 from .pack import Pack
 from .solo import Solo
+from .trial import Trial, check_fits, initial_seed, start_trial
 
 
 @dataclass(frozen=True)

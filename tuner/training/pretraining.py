@@ -25,14 +25,15 @@ from tuner.data.datasets import Data, digest
 from tuner.errors import UserError
 from tuner.model import Descend, Hyper, Model, Phase, Replace, function_of
 
-from . import checkpoint, engine, loop, optimizers, solo
+from . import batches, checkpoint, engine, loop, optimizers, solo, trial
 from .checkpoint import Snapshot
 from .engine import State, build, state_of
-from .loop import Epoch, can_take, initial_seed, start_trial
+from .loop import Epoch
+from .trial import can_take, initial_seed, start_trial
 
 logger = logging.getLogger(__name__)
 
-_ENGINE = (draws, engine, loop, losses, nn, optimizers, solo)  # a change there may change the outcome
+_ENGINE = (batches, draws, engine, loop, losses, nn, optimizers, solo, trial)  # a change there may change the outcome
 
 
 def shared_phases(model: Model, h: Hyper) -> tuple[Phase, ...]:

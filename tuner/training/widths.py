@@ -13,10 +13,11 @@ from tuner.data.datasets import Data
 from tuner.data.labels import labelled_of
 from tuner.model import Model
 
+from .batches import Around, run_batches
 from .engine import Engine, Settings, build, state_of
-from .loop import Hooks, run_batches, start_trial
 from .pack import Pack
 from .solo import Solo
+from .trial import start_trial
 
 if TYPE_CHECKING:
     pass
@@ -64,7 +65,7 @@ def stretches(model: Model, h: Any, data: Data, width: int) -> Iterator[float]:
         engine.load(lane, state_of(*build(*args, seed=lane)))
     settings = [Settings(model, h, trial.on, {}) for trial in trials]
     labelled = dict.fromkeys(range(width), labelled_of(data, h)) if model.labels == "partial" else {}
-    hooks = Hooks(settings, {lane: s.values(data.x_ND) for lane, s in enumerate(settings)}, _nothing, labelled)
+    hooks = Around(settings, {lane: s.values(data.x_ND) for lane, s in enumerate(settings)}, _nothing, labelled)
     while not phase.updates:
         yield 0.0
     few = Data(name=data.name, x_ND=data.batch(slice(0, STEPS * h.batch_size)), y_N=None, shape=data.shape)

@@ -19,7 +19,7 @@ from tuner.model import load_model
 from tuner.runs.events import Listeners, OpenTrial, Past, TrialEnd
 from tuner.runs.trial_logs import TrialLogs
 from tuner.space.spec import Spec
-from tuner.training.loop import planned_epochs
+from tuner.training.trial import planned_epochs
 
 from .failures import failure_of
 from .mailbox import MailboxReader
