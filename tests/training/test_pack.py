@@ -11,9 +11,9 @@ from kit.lanes import apart, distance, packed, record, solo
 
 from tuner.errors import UserError
 from tuner.model import SGD, Adam, RMSprop, load_model
-from tuner.training import checkpoint
-from tuner.training import pack as pack_module
+from tuner.training import checkpoint, recorded
 from tuner.training.loop import train
+from tuner.training.pack import Pack
 from tuner.training.pool import Pool, Widths
 
 DATA = blobs()
@@ -204,8 +204,8 @@ def test_recording_a_step_leaves_no_trace_and_replays_what_was_recorded(monkeypa
     stand_ins = {"Stream": Stream, "current_stream": Stream, "CUDAGraph": Graph, "stream": nullcontext, "graph": nullcontext}
     for name, stand_in in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    monkeypatch.setattr(pack_module, "partial", remember)
-    monkeypatch.setattr(pack_module.Pack, "graphs", property(lambda self: True, lambda self, on: None), raising=False)
+    monkeypatch.setattr(recorded, "partial", remember)
+    monkeypatch.setattr(Pack, "graphs", property(lambda self: True, lambda self, on: None), raising=False)
 
     def drop_rates(self, h, epoch):  # an epoch without one update, then one with it: two recordings
         return {f"weights.{term}": float(epoch % 2) for term in ("adv_y", "adv_z", "l2_z")}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,107 +19,10 @@ from tuner.model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Repl
 from tuner.nn import Modes
 
 from .engine import Settings, State, build, owned_terms, views
-from .optimizers import MOMENTS, move, rate_type
+from .lanes import Layout, PackStep, wide
+from .recorded import Recorded
 
 Tree = dict[str, dict[str, Tensor]]  # network -> parameter or buffer -> tensor with a leading axis of lanes
-
-
-def _wide(a_L: Tensor, like: Tensor) -> Tensor:
-    """A number per lane, shaped to multiply a stacked tensor and in its precision."""
-    return a_L.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
-
-
-class PackStep:
-    """One `Descend` of the pack's phase: torch's own fused optimisers, called lane by lane on that lane's row.
-
-    `rows_LP` holds, for each network or tensor that moves, all its parameters of a lane in one row: an optimiser step is one
-    kernel for each lane and network, with the lane's own rate and step count, and computes what the solo run computes.
-    Everything that differs between lanes or epochs stands in tensors that stay where they are: a CUDA graph reads them anew.
-    """
-
-    def __init__(self, update: Descend, pack: Pack) -> None:
-        self.update, self.rates = update, update.rates()
-        self.rows_LP = {name: pack.rows_LP[name] for name in self.rates}
-        self.moments = {m: {name: torch.zeros_like(row) for name, row in self.rows_LP.items()} for m in MOMENTS[type(update.optimizer)]}
-        device = pack.like.device
-        self.count_L = torch.zeros(pack.slots, dtype=torch.float32, device=device)  # torch's own counts are float32
-        self.rests_L = torch.zeros(pack.slots, dtype=torch.float32, device=device)  # 1 where nothing may move, for the fused optimisers
-        self.lr_L = {name: torch.zeros(pack.slots, dtype=rate_type(device), device=device) for name in self.rates}
-        self.clip_L = torch.full((pack.slots,), torch.inf, dtype=pack.like.dtype, device=device)
-
-    def open(self, slot: int) -> None:
-        """Fresh moments for a lane."""
-        self.count_L[slot] = 0
-        for moment in self.moments.values():
-            for row_LP in moment.values():
-                row_LP[slot].zero_()
-
-    def set(self, settings: Sequence[Settings], rests: Sequence[bool]) -> None:
-        """What holds in the next epoch; a lane that rests is not moved."""
-        self.resting = any(rests)
-        self.rests_L.copy_(torch.tensor(rests))
-        for name, rate in self.rates.items():
-            self.lr_L[name].copy_(torch.tensor([s.number(rate) for s in settings], dtype=torch.float64))
-        if self.update.clip:
-            self.clip_L.copy_(torch.tensor([s.number(self.update.clip) for s in settings]))
-        o = self.update.optimizer
-        self.numbers = [{field: s.number(getattr(o, field)) for field in o.__dataclass_fields__} for s in settings]
-
-    def apply(self, grads_LP: dict[str, Tensor]) -> None:
-        """Moves every lane but those that rest."""
-        if self.update.clip:
-            norm_L = torch.stack([g.square().sum(-1) for g in grads_LP.values()]).sum(0).sqrt()
-            scale_L = (self.clip_L / (norm_L + 1e-6)).clamp(max=1.0)
-            grads_LP = {name: g * _wide(scale_L, g) for name, g in grads_LP.items()}
-        self.count_L += 1 - self.rests_L
-        o, moments_LP = self.update.optimizer, self.moments.values()
-        for name, grad_LP in grads_LP.items():
-            for lane, numbers in enumerate(self.numbers):
-                row, moments, lr = self.rows_LP[name][lane], [[moment[name][lane]] for moment in moments_LP], self.lr_L[name][lane]
-                rests = self.rests_L[lane]
-                move(o, [row], [grad_LP[lane]], moments, self.count_L[lane], lr=lr, numbers=numbers, rests=rests)
-
-    def remembered(self) -> list[Tensor]:
-        return [self.count_L, *(row_LP for moment in self.moments.values() for row_LP in moment.values())]
-
-    def state(self, slot: int, layout: Mapping[str, Layout]) -> State:
-        if self.count_L[slot] == 0:
-            return {}
-        at = f"optimizer/{self.update.name}"
-        out = {
-            f"{at}/{key}/{m}": t.clone()
-            for m, moment in self.moments.items()
-            for name, row_LP in moment.items()
-            for key, t in layout[name].parts(row_LP[slot]).items()
-        }
-        return out | {f"{at}/step": self.count_L[slot].double().cpu()}
-
-    def load(self, slot: int, state: State, layout: Mapping[str, Layout]) -> None:
-        at = f"optimizer/{self.update.name}"
-        self.open(slot)
-        if f"{at}/step" in state:
-            self.count_L[slot] = state[f"{at}/step"]
-        for m, moment in self.moments.items():
-            for name, row_LP in moment.items():
-                for key, t in layout[name].parts(row_LP[slot]).items():
-                    if f"{at}/{key}/{m}" in state:
-                        t.copy_(state[f"{at}/{key}/{m}"])
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the parameters of a network, or one tensor, lie in a row. `shapes`: by dotted name, as snapshots know them."""
-
-    shapes: Mapping[str, torch.Size]
-
-    @property
-    def sizes(self) -> list[int]:
-        return [shape.numel() for shape in self.shapes.values()]
-
-    def parts(self, row: Tensor) -> dict[str, Tensor]:
-        """Views of a row (P,), or of stacked rows (L, P), in the parameters' own shapes."""
-        pieces = torch.split(row, self.sizes, dim=-1)
-        return {key: t.view(*row.shape[:-1], *shape) for (key, shape), t in zip(self.shapes.items(), pieces, strict=True)}
 
 
 def _copy(old: dict[str, Tensor], new: Mapping[str, Tensor]) -> None:
@@ -131,38 +32,6 @@ def _copy(old: dict[str, Tensor], new: Mapping[str, Tensor]) -> None:
             old[name].copy_(t)
         else:
             old[name] = t
-
-
-class Recorded:
-    """A step as a CUDA graph: hundreds of kernels for the cost of one launch.
-
-    Recording runs the step a few times to warm up, and takes back whatever that changed; `state` lists it.
-    """
-
-    WARM_UPS = 3  # torch asks for them before a capture: lazy initialisation must lie behind
-
-    def __init__(
-        self, step: Callable[[Mapping[str, Tensor]], None], inputs: Mapping[str, Tensor], state: Callable[[], list[Tensor]]
-    ) -> None:
-        self.inputs = {name: t.clone() for name, t in inputs.items()}
-        step_once = partial(step, self.inputs)
-        before = {id(t): t.clone() for t in state()}
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(self.WARM_UPS):
-                step_once()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            step_once()
-        for t in state():  # sums of the epoch may have come into being
-            t.copy_(before[id(t)]) if id(t) in before else t.zero_()
-
-    def replay(self, inputs: Mapping[str, Tensor]) -> None:
-        for name, t in inputs.items():
-            self.inputs[name].copy_(t)
-        self.graph.replay()
 
 
 class Pack:
@@ -195,7 +64,7 @@ class Pack:
     def open(self, phase: Phase, slot: int = 0) -> None:
         """A lane enters the pack's phase: fresh moments in its slot."""
         if not self.updates:
-            self.updates = [PackStep(u, self) if isinstance(u, Descend) else u for u in phase.updates]
+            self.updates = [PackStep(u, self.rows_LP, self.like) if isinstance(u, Descend) else u for u in phase.updates]
         for step in self.updates:
             if isinstance(step, PackStep):
                 step.open(slot)
@@ -291,7 +160,7 @@ class Pack:
             )
             for j, g in enumerate(more):
                 if g is not None:
-                    weight = _wide(self.weights[term], g)
+                    weight = wide(self.weights[term], g)
                     grads[j] = grads[j] + torch.where(weight == 0, 0.0, weight * g)
         return grads
 
