@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # The packages, or files, that may import a library. What is not named here may be imported everywhere.
 LIBRARIES: Mapping[str, set[str]] = {
-    "torch": {"", "data", "training", "search", "cli/app"},
+    "torch": {"", "data", "training", "search", "cli/train"},
     "torchvision": {"data/published"},
     "optuna": {"search", "space/request", "tune", "service"},
     "ray": {"machines", "tune", "trackers/prometheus", "service"},

@@ -26,10 +26,11 @@ from kit.wandb_files import read_runs
 from rich.console import Console
 
 from tuner import layout
-from tuner.cli import app, tables
+from tuner.cli import options as cli_options
+from tuner.cli import results_view
 from tuner.cli.app import main
 from tuner.cli.live import Display, pace, render
-from tuner.cli.options import DONE, INTERRUPTED, OURS, THEIRS
+from tuner.cli.options import DONE, INTERRUPTED, OURS, PIPE_CLOSED, THEIRS
 from tuner.data.datasets import DATASETS
 from tuner.machines import cluster
 from tuner.runs.events import Run, TrialEnd
@@ -93,7 +94,9 @@ def test_what_lists_and_helps_does_not_wait_for_torch_ray_or_wandb() -> None:
 def test_models_are_listed_by_name_with_their_paper(tuner: Any) -> None:
     code, out, _ = tuner("models")
     assert code == DONE
-    assert {path.stem for path in layout.folder("models").glob("*.py")} == {line.split()[0] for line in out.splitlines() if line[0] != " "}
+    assert {path.stem for path in layout.folder("models").glob("[!_]*.py")} == {
+        line.split()[0] for line in out.splitlines() if line[0] != " "
+    }
     assert "Deep embedded clustering (Xie, Girshick & Farhadi 2016," in out
 
 
@@ -223,6 +226,23 @@ def test_check_says_what_is_legal_but_may_surprise(tuner: Any) -> None:
     Path("my.yaml").write_text(SPACE.replace("early_terminate: none", "early_terminate: {type: asha, grace: 6}"))
     _, out, _ = tuner("check", "my.yaml")
     assert "Note: Nothing is stopped early" in out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["describe", "aae_unsup"], ["models"], ["train", "kmeans", "--epochs", "30", "--set", "n_init=1"], ["show", "one", "--json"], ["ls"]],
+    ids=lambda words: words[0],
+)
+def test_a_command_whose_output_nobody_reads_ends_quietly(words: list[str]) -> None:
+    """`| head -1` closes the pipe; here it is closed before the first line."""
+    a_run(a_spec(), "one")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tuner.cli", *words]
+    environment = {**os.environ, "PYTHONPATH": str(layout.ROOT)}
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (PIPE_CLOSED, "")
 
 
 # --- train -------------------------------------------------------------------------------------------------------------
@@ -461,7 +481,7 @@ def test_wandb_does_what_the_option_says_or_else_the_environment(
 ) -> None:
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
-    assert app.wandb_mode(app.Wandb(option) if option else None) == mode
+    assert cli_options.wandb_mode(cli_options.Wandb(option) if option else None) == mode
 
 
 def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, played: dict[str, Any]) -> None:
@@ -696,7 +716,7 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
 def test_a_table_of_scores_by_another_rule_says_so() -> None:
     def titled(text: str) -> str:
         results: Results = read_run(a_run(a_spec(text), name=f"r{len(list(Path().glob('runs/*')))}").folder)
-        return f"{tables.heading(results)} / {next(iter(tables.best_table(results).columns[0].cells))}"
+        return f"{results_view.heading(results)} / {next(iter(results_view.best_table(results).columns[0].cells))}"
 
     assert titled(SPACE + "score: max\n") == "Best 2 of 3 trials by acc of the best epoch / acc (best)"
     assert titled(SPACE + "score: mean_last_5\n") == "Best 2 of 3 trials by acc as the mean of the last five epochs / acc (mean)"

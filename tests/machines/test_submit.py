@@ -19,7 +19,7 @@ import pytest
 from kit.commands import SPACE, Tuner
 
 from tuner import layout
-from tuner.cli import app
+from tuner.cli import options
 from tuner.cli.options import DONE, THEIRS
 from tuner.errors import UserError
 from tuner.machines import jobs
@@ -275,7 +275,7 @@ def test_a_dashboard_that_does_not_answer_is_told_with_the_way_to_it(tuner: Tune
 
 
 def test_options_reach_the_search_as_they_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {"trials": 3, "seed": None, "set": ["a=1", "b=x y"], "wandb": app.Wandb.offline}
+    given: dict[str, Any] = {"trials": 3, "seed": None, "set": ["a=1", "b=x y"], "wandb": options.Wandb.offline}
     assert jobs.search_words(given) == ["--trials=3", "--set=a=1", "--set=b=x y", "--wandb=offline"]
 
 

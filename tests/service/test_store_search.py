@@ -12,7 +12,7 @@ import pytest
 from kit.resumed import Heard, one_at_a_time, same
 from kit.stores import Server, journal
 
-from tuner.cli import app
+from tuner.cli import search as search_command
 from tuner.cli.app import main
 from tuner.cli.options import DONE, INTERRUPTED, THEIRS
 from tuner.runs.results import read_run
@@ -38,7 +38,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = Store(uri).at("s")
-    monkeypatch.setattr(app, "_mirror", lambda mode, console: Heard((4, 5)))
+    monkeypatch.setattr(search_command, "_mirror", lambda mode, console: Heard((4, 5)))
     assert main(["search", "--space", str(one_at_a_time(tmp_path)), "--out", uri, "--name", "s"]) == INTERRUPTED
     said = capsys.readouterr()
     folder = local_place(uri) / "s"
@@ -57,7 +57,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     assert main(["show", store.uri, "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
     again = Heard()
-    monkeypatch.setattr(app, "_mirror", lambda mode, console: again)
+    monkeypatch.setattr(search_command, "_mirror", lambda mode, console: again)
     assert main(["resume", "s", "--out", uri]) == DONE
     assert again.started == [4, 5, 6, 7] and again.epochs[0] == (4, 6)
     same(folder, through.folder)
@@ -86,7 +86,7 @@ def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
                 server.stop()
 
     uri = server.uri(f"bucket/{tmp_path.name}")
-    monkeypatch.setattr(app, "_mirror", lambda mode, console: GoesAway())
+    monkeypatch.setattr(search_command, "_mirror", lambda mode, console: GoesAway())
     try:
         command = ["search", "--space", str(one_at_a_time(tmp_path)), "--out", uri, "--name", "s", "--trials", "2", "--epochs", "2"]
         assert main(command) == DONE

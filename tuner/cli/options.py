@@ -20,24 +20,36 @@ if TYPE_CHECKING:
     from tuner.space.reader import Options
 
 
-DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130  # exit codes
+# Exit codes: done, our fault, the user's fault, Ctrl-C, and output into a pipe that was closed (as `| head` does).
+DONE, OURS, THEIRS, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
 
-class Lasting(Console):
-    """Of a search, which goes on when nobody reads what it prints any more; anything else ends then."""
+class OutputConsole(Console):
+    """A console whose reader may go away. The command then ends quietly, unless it is `lasting`: a search goes on without output."""
+
+    lasting = False
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # Python would flush into the pipe once more at the end
+        if not self.lasting:
+            raise typer.Exit(PIPE_CLOSED)
 
 
-def new_console(*, stderr: bool = False, lasting: bool = False) -> Console:
+def new_console(*, stderr: bool = False, lasting: bool = False) -> OutputConsole:
     """Prints text as it is: a formula's brackets are no markup."""
-    return (Lasting if lasting else Console)(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = OutputConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console.lasting = lasting
+    return console
+
+
+def write(text: str) -> None:
+    """Writes to stdout what programs read, or another program has written: neither wrapped nor styled."""
+    new_console().out(text, end="")
 
 
 def say(console: Console, text: str | Text) -> None:
-    """A sentence: wrapped at words in a terminal, one line anywhere else."""
+    """Prints a sentence: wrapped at words in a terminal, one line anywhere else."""
     console.print(text, soft_wrap=not console.is_terminal)
 
 
@@ -119,18 +131,18 @@ Dataset = Annotated[
         help="digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=complete_dataset
     ),
 ]
-Scale = Annotated[str | None, typer.Option(help="What is done to the values: minmax, standard or none.", metavar="HOW")]
-Limit = Annotated[int | None, typer.Option(help="Take so many samples, always the same ones.", metavar="N")]
-Trials = Annotated[int | None, typer.Option(help="How many configurations are tried.", metavar="N")]
-Epochs = Annotated[int | None, typer.Option(help="How many clustering epochs a trial has at most.", metavar="N")]
-Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", metavar="N")]
+Scale = Annotated[str | None, typer.Option(help="How values are scaled: minmax, standard or none.", metavar="HOW")]
+Limit = Annotated[int | None, typer.Option(help="Use N samples only, always the same ones.", metavar="N")]
+Trials = Annotated[int | None, typer.Option(help="Number of configurations to try.", metavar="N")]
+Epochs = Annotated[int | None, typer.Option(help="Clustering epochs of a trial, at most.", metavar="N")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", metavar="N")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option(help="Where data files live, or are downloaded to.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
+    typer.Option(help="The folder of data files; downloads go there.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
-Out = Annotated[str, typer.Option(help="What holds the runs: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI")]
-Name = Annotated[str | None, typer.Option(help="What the run is called. Without it, the space's name and a number.", metavar="NAME")]
+Out = Annotated[str, typer.Option(help="Where runs are kept: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI")]
+Name = Annotated[str | None, typer.Option(help="Name of the run. Default: the space's name and a number.", metavar="NAME")]
 
 
 def given_options(**given: Any) -> Options:
@@ -140,7 +152,7 @@ def given_options(**given: Any) -> Options:
 
 
 def examples(*lines: str) -> str:
-    """Commands, each with a remark behind three blanks or none."""
+    """An epilog of commands; a remark may follow each, after three blanks."""
     parts = [line.partition("   ") for line in lines]
     return "\n\n".join(["Examples:", *(f"  [bold]{command}[/bold]{gap}{remark}" for command, gap, remark in parts)])
 
@@ -157,5 +169,5 @@ def interruptible(message: str) -> Iterator[None]:
 def wandb_mode(given: Wandb | None) -> str:
     if given is not None:
         return given.value
-    said = os.environ.get("WANDB_MODE", "").lower()
-    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(said, "online")
+    variable = os.environ.get("WANDB_MODE", "").lower()
+    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(variable, "online")

@@ -16,7 +16,8 @@ from tuner.runs.results import Results
 from tuner.runs.standing import Progress
 from tuner.text import counted, duration, number, settings
 
-from .tables import facts, list_table, searched_names, states
+from .results_view import searched_names
+from .tables import facts, list_table, states
 
 if TYPE_CHECKING:
     from tuner.machines.jobs import Job

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuner.errors import UserError
 
 from .options import OURS, RUN, Out, as_typed, complete_run, examples, folder_and_uri, interruptible, new_console, run_folder, say
+
+if TYPE_CHECKING:
+    from tuner.runs.clean import Cleaned
 
 commands = typer.Typer()
 
@@ -221,8 +225,19 @@ def clean(
     """
     from tuner.runs import clean as cleaning
 
-    from .words import in_words
-
     console = new_console()
     for found in cleaning.clean([_existing(run, out) for run in runs], dry_run=dry_run):
-        console.print("\n".join(in_words(found, dry_run=dry_run)), soft_wrap=True)
+        console.print("\n".join(_cleaned(found, dry_run=dry_run)), soft_wrap=True)
+
+
+def _cleaned(one: Cleaned, *, dry_run: bool) -> Iterator[str]:
+    """What was removed, one line for each reason, and the sum."""
+    from tuner.text import counted, size
+
+    if not one.found:
+        yield f"{one.folder.name}: nothing to remove."
+        return
+    yield f"{one.folder.name}: {size(sum(n for _, _, n in one.found))} {'could be removed' if dry_run else 'removed'}"
+    for why in dict.fromkeys(why for why, _, _ in one.found):
+        alike = [(path, n) for reason, path, n in one.found if reason == why]
+        yield f"  {counted(len(alike), 'file')}, {size(sum(n for _, n in alike))}: {why}"

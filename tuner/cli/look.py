@@ -1,0 +1,190 @@
+"""The commands that only look: `check`, `models`, `describe`, `spaces`, `ls` and `show`."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tuner import layout
+from tuner.errors import UserError
+
+from .options import (
+    RUN,
+    SPACE,
+    DataRoot,
+    Dataset,
+    Epochs,
+    Limit,
+    Out,
+    Scale,
+    Seed,
+    Set,
+    Trials,
+    complete_model,
+    complete_run,
+    complete_space,
+    examples,
+    folder_and_uri,
+    given_options,
+    new_console,
+    run_folder,
+    say,
+    shipped,
+    write,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from tuner.runs.results import Results
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example:  [bold]tuner check my.yaml --dataset npz:my.npz --scale minmax[/bold]")
+def check(
+    space: Annotated[str, typer.Argument(help=SPACE, metavar="SPACE", autocompletion=complete_space)],
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    data_root: DataRoot = None,
+    set_: Set = None,
+) -> None:
+    """Check a search space without starting anything: print all its errors, or what the search would do."""
+    from tuner.data import datasets
+    from tuner.space.reader import read_space
+
+    from .space_view import space_view
+
+    options = given_options(
+        dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_
+    )
+    spec = read_space(space, options=options)
+    console = new_console()
+    for part in space_view(spec, datasets.describe(spec.dataset, data_root)):
+        console.print(part)
+
+
+@commands.command()
+def models() -> None:
+    """List the models."""
+    from .tables import names_table
+
+    new_console().print(names_table((name, _first_sentence(path)) for name, path in shipped("models", ".py").items()))
+
+
+def _first_sentence(path: Path) -> str:
+    """A model's name, authors, year and address, from the first lines of its file."""
+    text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+@commands.command(epilog="Example:  [bold]tuner describe aae_unsup --set updates=separate[/bold]")
+def describe(
+    model: Annotated[str, typer.Argument(help="`tuner models` lists them.", metavar="MODEL", autocompletion=complete_model)],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Choices that change the steps.", metavar="KEY=VALUE")] = None,
+) -> None:
+    """Describe a model: its hyper-parameters, its losses, and what each step trains. Spaces use these names."""
+    from tuner.model import DataSpec, load_model
+    from tuner.space.parameters import set_values
+    from tuner.training.dryrun import owned_terms
+
+    from .model_view import model_view
+
+    found = load_model(model)
+    h = found.hyper(set_values(found, set_ or []))
+    console = new_console()
+    console.print(_first_sentence(layout.folder("models") / f"{model}.py"), style="bold")
+    for part in model_view(found, h, owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10))):
+        console.print(part)
+
+
+@commands.command()
+def spaces() -> None:
+    """List the search spaces that come with tuner."""
+    from .tables import names_table
+
+    new_console().print(names_table((name, _header(path)) for name, path in shipped("search_spaces", ".yaml").items()))
+
+
+def _header(path: Path) -> str:
+    """The comments at the top of a space."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "\n".join(re.sub(r"^#\s?", "", line) for line in lines[:end])
+
+
+@commands.command("ls")
+def list_runs(out: Out = "runs") -> None:
+    """List the runs."""
+    from tuner.runs.results import list_runs as runs_in
+    from tuner.text import near
+
+    from .results_view import runs_table
+
+    folder, uri = folder_and_uri(out)
+    if uri is not None:
+        from tuner.stores.downloads import bring_all
+
+        bring_all(uri)
+    runs, damaged = runs_in(folder)
+    console = new_console()
+    if runs:
+        console.print(runs_table(runs))
+    elif not damaged:
+        say(console, f"There are no runs in {uri or near(folder)}/ yet. Start with: tuner search --space aae_unsup")
+    if damaged:
+        raise UserError("\n".join(map(str, damaged)))
+
+
+@commands.command(
+    epilog=examples(
+        "tuner show aae_unsup --json | jq .best",
+        "tuner show aae_unsup --trial 12   its log: what happened to it, and what its process printed",
+    )
+)
+def show(
+    run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
+    trial: Annotated[int | None, typer.Option(help="This trial's log.", metavar="N", min=0)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else; of a log, one per line.")] = False,
+    out: Out = "runs",
+) -> None:
+    """Show a run so far: its best trials, how all trials ended, its files; or the log of one trial."""
+    from tuner.runs.results import read_run
+
+    from .results_view import tracebacks, written
+
+    results = read_run(run_folder(run, out))
+    if trial is not None:
+        from tuner.runs.trial_logs import in_words, read_log
+
+        log = read_log(results.folder, trial)
+        write("".join(f"{line}\n" for line in (map(json.dumps, log) if as_json else in_words(log))))
+        return
+    if as_json:
+        write(json.dumps(results.summary(), indent=2) + "\n")
+        return
+    console = new_console()
+    for part in (*_shown(results), *tracebacks(results)):
+        console.print(part)
+    console.print()
+    for part in written(results.folder):
+        console.print(part)
+
+
+def _shown(results: Results) -> Iterator[Any]:
+    from .results_view import outcome_view
+
+    spec = results.spec_json
+    about = f"{spec.get('model')} on {spec.get('dataset', {}).get('name')}, {spec.get('method')}, seed {spec.get('seed')}"
+    yield Text.assemble((f"{results.name}: {results.status}", "bold"), f", {about}")
+    yield Text()
+    yield from outcome_view(results)

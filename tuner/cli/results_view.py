@@ -1,0 +1,135 @@
+"""A search's outcome, its files, and the runs of a folder, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tuner.errors import readable
+from tuner.text import NEAR, counted, duration, near, number, setting
+
+from .tables import LABELLED, RULES, SHOWN, facts, list_table, states
+
+if TYPE_CHECKING:
+    from tuner.runs.results import Results, TrialRecord
+
+BEST = 5  # trials in the table of the best
+REASONS = 3  # for which trials failed
+
+
+def searched_names(spec: Mapping[str, Any]) -> list[str]:
+    """What a run's `spec.json` varied, in its order."""
+    return [name for name, entry in spec.get("parameters", {}).items() if "value" not in entry]
+
+
+def heading(results: Results, n: int = BEST) -> str:
+    """What the table of the best trials shows: by which metric, and over which epochs."""
+    shown = len(results.ranked()[:n])
+    which = "Best trial" if shown == 1 else f"Best {shown}"
+    return f"{which} of {counted(len(results.trials), 'trial')} by {results.metric} {RULES.get(results.score, results.score)}"
+
+
+def best_table(results: Results, n: int = BEST) -> Table:
+    """The best complete trials side by side: their score, other metrics, and what was searched."""
+    best = results.ranked()[:n]
+    table = list_table()
+    table.add_column("trial", no_wrap=True)
+    for i, trial in enumerate(best):
+        table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
+    word = {"max": "best", "mean_last_5": "mean"}.get(results.score)
+    table.add_row(f"{results.metric} ({word})" if word else results.metric, *(number(trial.score, results.metric) for trial in best))
+    for name in SHOWN:
+        if name != results.metric and any(name in trial.metrics for trial in best):
+            table.add_row(name, *(number(trial.metrics.get(name), name) for trial in best))
+    table.add_row("epochs", *(str(trial.epochs) for trial in best), end_section=True)
+    for name in searched_names(results.spec_json):
+        table.add_row(name, *(setting(trial.config.get(name)) for trial in best))
+    return table
+
+
+def outcome_view(results: Results) -> Iterator[RenderableType]:
+    """What a finished search says: the best trials, how all ended, and what was written."""
+    if results.best() is None:
+        yield Text("No trial was completed, so there is no best one.", style="yellow")
+    else:
+        yield Text(heading(results), style="bold")
+        yield best_table(results)
+        if results.metric in LABELLED:
+            yield Text(f"{results.metric} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
+        data = results.spec_json.get("dataset", {}).get("name")
+        if data in NEAR:
+            yield Text(f"{data} is {NEAR[data]}.", style="dim")
+    yield Text()
+    ends = {state: n for state, n in results.counts().items() if n}
+    others = [trial.state for trial in results.trials if trial.state not in ends]
+    ends |= {state: others.count(state) for state in dict.fromkeys(others)}
+    line = Text(f"{counted(len(results.trials), 'trial')}: ").append_text(states(ends))
+    yield line.append(f"; {counted(results.epochs, 'epoch')} in {duration(results.seconds)}")
+    asked = [trial.trial for trial in results.trials if trial.asked_for]
+    if asked:
+        yield Text(f"Asked for: {_who(asked).lower()}")
+    yield from (Text(f"{who} failed: {reason}", style="red") for who, reason, _ in _failures(results)[:REASONS])
+    if len(_failures(results)) > REASONS:
+        yield Text("There are other reasons; results.jsonl has them.", style="red")
+
+
+def tracebacks(results: Results) -> Iterator[RenderableType]:
+    """Where trials raised, once for each reason."""
+    for who, _, traceback in _failures(results)[:REASONS]:
+        if traceback is not None:
+            yield Text()
+            yield Text(f"{who}:", style="red")
+            yield Text(readable(traceback), style="dim")
+
+
+def _failures(results: Results) -> list[tuple[str, str, str | None]]:
+    """Who failed, why, and the traceback of the first of them, for each reason."""
+    alike: dict[str, list[TrialRecord]] = {}
+    for trial in results.trials:
+        if trial.state == "failed" and trial.reason:
+            alike.setdefault(readable(trial.reason), []).append(trial)
+    return [(_who([trial.trial for trial in trials]), reason, trials[0].traceback) for reason, trials in alike.items()]
+
+
+def _who(trials: Sequence[int]) -> str:
+    """`Trial 3`, `Trials 3, 4, 7`, `Trials 0, 1, 2, 3, 4 and 20 more`"""
+    shown = ", ".join(map(str, trials[:BEST])) + (f" and {len(trials) - BEST} more" if len(trials) > BEST else "")
+    return f"Trial{'s' * (len(trials) > 1)} {shown}"
+
+
+def written(folder: Path) -> Iterator[RenderableType]:
+    """The files of a run that are there, what each is for, and what to do next."""
+    known = (
+        ("best.yaml, best.safetensors", "the best trial's configuration and weights"),
+        ("results.jsonl", "every epoch of every trial"),
+        ("space.yaml, spec.json", "the space as given, and all it came to"),
+        ("study.journal", "Optuna's study"),
+        ("logs", "what happened to each trial, and what was said: tuner show RUN --trial N"),
+        ("wandb", "what W&B was told"),
+    )
+    yield Text(f"In {near(folder)}/")
+    yield facts((f"  {names}", what) for names, what in known if (folder / names.split(",")[0]).exists())
+    if (folder / "best.yaml").exists():
+        yield Text(f"Train the best again with: tuner train {near(folder)}/best.yaml")
+
+
+def runs_table(runs: Sequence[Results]) -> Table:
+    """One line per run."""
+    table = list_table()
+    for column in ("run", "status", "model", "data", "trials", "best", "time"):
+        table.add_column(column, justify="right" if column in ("trials", "time") else "left", overflow="fold")
+    for run in runs:
+        best = run.best()
+        score = Text("–", style="dim") if best is None else Text(f"{run.metric} {number(best.score, run.metric)}")
+        colour = {"done": "green", "running": "cyan", "stopped": "magenta", "failed": "red"}.get(run.status, "")
+        data = run.spec_json.get("dataset", {})
+        table.add_row(
+            run.name, Text(run.status, style=colour), str(run.spec_json.get("model", "")), str(data.get("name", "")),
+            f"{len(run.trials)}/{run.spec_json.get('trials', '?')}", score, duration(run.seconds),
+        )  # fmt: skip
+    return table

@@ -1,0 +1,242 @@
+"""`tuner search` and `tuner resume`, and what they print at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from .options import (
+    INTERRUPTED,
+    OURS,
+    RUN,
+    SPACE,
+    DataRoot,
+    Dataset,
+    Epochs,
+    Limit,
+    Name,
+    Out,
+    Scale,
+    Seed,
+    Set,
+    Trials,
+    Wandb,
+    as_typed,
+    complete_run,
+    complete_space,
+    examples,
+    folder_and_uri,
+    given_options,
+    interruptible,
+    new_console,
+    run_folder,
+    say,
+    wandb_mode,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from tuner.runs.events import Listener
+    from tuner.service.driver import Outcome
+    from tuner.space.spec import Spec
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=examples(
+        "tuner search --space aae_unsup   on 1,797 real images, minutes",
+        "tuner search --space my.yaml --trials 100 --set hidden=500",
+        "tuner search --space aae_unsup --dataset npz:my.npz --scale minmax",
+        "tuner search --space my.yaml --address 10.0.0.1:6379   on a Ray cluster",
+    )
+)
+def search(
+    space: Annotated[str, typer.Option(help=SPACE, metavar="SPACE", autocompletion=complete_space)],
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    trials: Trials = None,
+    epochs: Epochs = None,
+    name: Name = None,
+    seed: Seed = None,
+    address: Annotated[str | None, typer.Option(help="Join this Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
+    wandb: Annotated[
+        Wandb | None,
+        typer.Option(
+            help="Weights & Biases: online, offline or disabled. Without a login or a network, online falls back to offline.",
+            metavar="MODE",
+            show_default="WANDB_MODE, or online",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    out: Out = "runs",
+    set_: Set = None,
+) -> None:
+    """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
+
+    Options override the file. Ctrl-C stops the search and keeps everything; `tuner resume` continues it.
+    """
+    console = new_console(lasting=True)
+    print_warnings(new_console(stderr=True, lasting=True))
+    from tuner.machines.cluster import join, start_ray_early
+
+    folder, uri = folder_and_uri(out)
+    with interruptible("Interrupted before the first trial."):
+        start_ray_early(address)  # seconds, in which the space is checked
+        with console.status(f"Starting Ray, checking {space}"):
+            options = given_options(
+                dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed, data_root=data_root, set=set_
+            )  # fmt: skip
+            from tuner.space.reader import read_space
+
+            spec = read_space(space, options=options)
+            from tuner.runs.new_run import check_place
+
+            check_place(name, folder)
+            join(address)
+        for note in spec.notes:
+            say(console, Text.assemble(("Note: ", "yellow"), note))
+        where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
+        outcome = _search(spec, where, console, wandb)
+    _print_end(outcome, console)
+
+
+def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb | None) -> Outcome:
+    from tuner.service.driver import SearchOptions
+    from tuner.service.driver import search as run_search
+
+    from .live import Display
+
+    mode = wandb_mode(wandb)
+    return run_search(spec, SearchOptions(**where, wandb=mode, listeners=(Display(console), _mirror(mode, console))))
+
+
+@commands.command(
+    epilog=examples(
+        "tuner resume aae_unsup   after Ctrl-C, a crash or a reboot",
+        "tuner resume aae_unsup --trials +50   50 trials more, also of a finished search",
+        "tuner resume elsewhere/my --address 10.0.0.1:6379   on a Ray cluster",
+    )
+)
+def resume(
+    run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
+    trials: Annotated[str | None, typer.Option(help="Number of trials: N in all, or +N more.", metavar="N|+N")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Join this Ray cluster, or 'local'.", metavar="HOST:PORT", show_default="as before"),
+    ] = None,
+    wandb: Annotated[
+        Wandb | None,
+        typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before"),
+    ] = None,
+    data_root: DataRoot = None,
+    out: Out = "runs",
+) -> None:
+    """Continue a search that was interrupted, or add trials to one that is finished.
+
+    Finished trials are not run again. Interrupted trials continue from their last checkpoint, at most a minute old, or start anew from
+    their seed. The options that the search began with still hold.
+    """
+    console = new_console(lasting=True)
+    print_warnings(new_console(stderr=True, lasting=True))
+    from tuner.runs.results import read_run
+
+    folder = run_folder(run, out, whole=True)
+    before = read_run(folder)
+    mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
+    with interruptible("Interrupted before a trial continued."):
+        if before.status in ("stopped", "failed") or (before.status == "done" and trials is not None):
+            from tuner.machines.cluster import start_ray_early
+
+            start_ray_early(None if address == "local" else address or before.spec_json.get("address"))
+        with console.status(f"Reading {folder.name}"):
+            from tuner.service.resume import ResumeOptions
+            from tuner.service.resume import resume as run_resume
+
+            from .live import Display
+
+        listeners = (Display(console), _mirror(mode, console))
+        outcome = run_resume(folder, ResumeOptions(trials=trials, address=address, data_root=data_root, listeners=listeners))
+    if outcome.ran:
+        _print_end(outcome, console)
+        return
+    count = len(outcome.results.trials)
+    left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
+    more = "" if count < outcome.run.spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
+    say(console, f"{folder.name} is finished: {left}.{more}")
+    _print_uploads(outcome, console)
+
+
+# --- listeners and warnings --------------------------------------------------------------------------------------------
+
+
+def _mirror(mode: str, console: Console) -> Listener:
+    from tuner.trackers.wandb import WandbRuns
+
+    return WandbRuns(mode, say=lambda text: console.print(text, markup=False, soft_wrap=True))
+
+
+def print_warnings(console: Console) -> None:
+    """Prints our own warnings, one line each; a live display stays intact."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with contextlib.suppress(OSError):  # the terminal was closed; the search goes on
+                say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
+
+    logger = logging.getLogger("tuner")
+    logger.handlers[:] = [Lines(logging.WARNING)]
+    logger.propagate = False
+
+
+# --- the end of a search -----------------------------------------------------------------------------------------------
+
+
+def _print_end(outcome: Outcome, console: Console) -> None:
+    """Prints the tables at the end of a search; raises its exit code where it is not 0."""
+    from tuner.text import counted
+
+    from .results_view import outcome_view, written
+
+    results = outcome.results
+    console.print()
+    for part in outcome_view(results):
+        console.print(part)
+    console.print()
+    for part in written(outcome.folder):
+        console.print(part)
+    _print_uploads(outcome, console)
+    if outcome.status == "stopped":
+        ended = sum(trial.is_over for trial in results.trials)
+        kept = f"{counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
+        console.print()
+        say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {as_typed(outcome.folder)}")
+        raise typer.Exit(INTERRUPTED)
+    if outcome.reason is not None:
+        say(new_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
+        raise typer.Exit(OURS)
+    if outcome.status == "failed":
+        say(new_console(stderr=True), "The search failed before all its trials were run. What is above was kept.")
+        raise typer.Exit(OURS)
+
+
+def _print_uploads(outcome: Outcome, console: Console) -> None:
+    from tuner.text import near
+
+    sent = outcome.sent
+    if sent is None:
+        return
+    if not sent.missing:
+        say(console, f"Everything is in {sent.place}/ too.")
+        return
+    shown = ", ".join(sent.missing[:5]) + (f" and {len(sent.missing) - 5} more" if len(sent.missing) > 5 else "")
+    say(
+        new_console(stderr=True),
+        f"Missing or outdated in {sent.place}/: {shown}. To send them: tuner resume {near(outcome.folder)}",
+    )

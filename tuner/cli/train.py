@@ -1,0 +1,93 @@
+"""`tuner train`: one configuration here, without Ray. The only file of the command line that may import torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from .options import WHAT, DataRoot, Dataset, Epochs, Limit, Scale, Seed, Set, complete_model, examples, interruptible, new_console, say
+
+if TYPE_CHECKING:
+    from tuner.model import Hyper, Model
+    from tuner.training.loop import Epoch
+
+commands = typer.Typer()
+
+
+@commands.command(
+    epilog=examples(
+        "tuner train dec --dataset digits --epochs 5 --set hidden=200",
+        "tuner train runs/aae_unsup/best.yaml   a search's best trial again",
+        "tuner train runs/aae_unsup/best.yaml --seed 1   with another seed",
+    )
+)
+def train(
+    what: Annotated[str, typer.Argument(help=WHAT, metavar="MODEL|YAML", autocompletion=complete_model)],
+    dataset: Dataset = None,
+    scale: Scale = None,
+    limit: Limit = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    data_root: DataRoot = None,
+    set_: Set = None,
+) -> None:
+    """Train one configuration on this machine: one line per epoch, no Ray, no account."""
+    from dataclasses import replace
+
+    from tuner.data import datasets
+    from tuner.space.configuration import read_recipe
+    from tuner.space.parameters import set_values
+    from tuner.text import counted
+    from tuner.training.engine import set_precision
+    from tuner.training.loop import train as run
+    from tuner.training.trial import check_fits
+
+    recipe = read_recipe(what, seed)
+    model = recipe.model
+    values = {**recipe.values, **({} if epochs is None else {"epochs": epochs}), **set_values(model, set_ or [])}
+    h: Hyper = model.hyper(values)
+    chosen = recipe.dataset if dataset is None else datasets.DatasetSpec(name=dataset)
+    chosen = replace(chosen, scale=scale or chosen.scale, limit=chosen.limit if limit is None else limit)
+    loaded = datasets.load(chosen, data_root)
+    check_fits(model, h, loaded)
+    console = new_console()
+    labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
+    about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
+    console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
+    epoch: Epoch | None = None
+    with interruptible("Interrupted. Nothing was written."):
+        set_precision(recipe.precision, _device())
+        for epoch in run(model, h, loaded, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=_device()):
+            line = _epoch_line(epoch, h, model)
+            if console.is_terminal:
+                line.truncate(console.width, overflow="ellipsis")  # one line per epoch; what is cut off are losses
+            console.print(line, soft_wrap=True)
+    assert epoch is not None, "every model has at least one epoch"
+    if epoch.ended != "complete":
+        say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
+    from tuner.text import number
+    from tuner.training.trial import planned_epochs
+
+    from .tables import SHOWN
+
+    total = planned_epochs(model, h)[0]
+    m = epoch.metrics
+    shown = [f"{name} {number(m[name], name)}" for name in SHOWN if name in m]  # none where it diverged
+    losses = [f"{name.removeprefix('loss/')} {number(value)}" for name, value in m.items() if name.startswith("loss/")]
+    return Text.assemble(
+        (f"epoch {epoch.index:>{len(str(total))}}/{total} ", "bold"),
+        (f"{epoch.phase:<8}  ", "dim"),
+        "  ".join(shown),
+        ("  ".join(["", *losses, f"{m['samples_per_s']:,.0f}/s" if "samples_per_s" in m else ""]).rstrip(), "dim"),
+    )
