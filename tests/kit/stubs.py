@@ -30,6 +30,11 @@ class Stubs:
         path.write_text(f'#!/bin/sh\necho "{name} $*" >> "{self._log}"\n{body}\n')
         path.chmod(0o755)
 
+    def until(self, call: str, number: int) -> str:
+        """Shell words that wait until `number` calls that match were written down, at most for some minutes."""
+        count = f"awk '/{call}/ {{ n++ }} END {{ print n + 0 }}' \"{self._log}\""
+        return f'for _ in $(seq 3000); do [ "$({count})" -ge {number} ] && break; sleep 0.1; done'
+
     @property
     def calls(self) -> list[str]:
         return self._log.read_text().splitlines() if self._log.exists() else []

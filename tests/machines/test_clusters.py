@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import yaml
 from kit.stubs import Stubs
+from kit.waiting import ENDS_S
 
 from tuner import layout
 
@@ -275,7 +276,8 @@ def slurm(stubs: Stubs, *words: str, nodes: int = 2) -> subprocess.CompletedProc
     stubs.add("scontrol", 'printf "node1\\nnode2\\nnode3\\n"')
     stubs.add("srun", 'case "$*" in *"hostname --ip-address"*) echo "10.0.0.7 fe80::1" ;; *"ray start"*) exec sleep 60 ;; esac')
     stubs.add("ray", 'case "$1" in get-auth-token) test "$2" = --generate ;; esac')
-    stubs.add("tuner", 'case "$1" in doctor) exit ${DOCTOR:-0} ;; esac')
+    # As the real one, it waits for the nodes: the script starts them in the background, and ends them when it ends.
+    stubs.add("tuner", f'case "$1" in doctor) {stubs.until("srun .*ray start", min(nodes, 2))}; exit ${{DOCTOR:-0}} ;; esac')
     job = {"SLURM_JOB_NODELIST": "node[1-3]", "SLURM_JOB_ID": "123456", "SLURM_JOB_NUM_NODES": str(nodes), "SLURM_CPUS_PER_TASK": "8"}
     return subprocess.run(
         ["bash", str(CLUSTERS / "slurm.sbatch"), *words],
@@ -283,7 +285,7 @@ def slurm(stubs: Stubs, *words: str, nodes: int = 2) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=ENDS_S,
     )
 
 

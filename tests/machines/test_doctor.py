@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from kit.interrupted import a_killed_run
+from kit.waiting import ENDS_S
 
 from tuner.cli.app import main
 from tuner.cli.options import DONE, OURS, THEIRS
@@ -46,7 +47,7 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "PYTHONPATH": os.pathsep.join((str(here.parent), os.environ.get("PYTHONPATH", ""))),
     }
     program = [sys.executable, str(here / "kit" / "examined.py"), str(folder)]
-    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=ENDS_S)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

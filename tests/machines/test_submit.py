@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from kit.commands import SPACE, Tuner
+from kit.waiting import ENDS_S, until
 
 from tuner import layout
 from tuner.cli import options
@@ -75,7 +76,7 @@ def token(head: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for(name: str, url: str) -> jobs.Job:
-    end = time.monotonic() + 120
+    end = time.monotonic() + ENDS_S
     while time.monotonic() < end:
         (job,) = (job for job in jobs.jobs(url) if job.name == name)
         if job.ended:
@@ -118,9 +119,7 @@ def test_a_submitted_search_that_is_stopped_keeps_what_it_had(head: dict[str, st
     assert code == DONE and out.splitlines()[0] == "long", err
     code, out, _ = tuner("status", "--address", head["url"])
     assert code == DONE and re.search(r"^long +running ", out, re.M)
-    end = time.monotonic() + 120
-    while "trial" not in jobs.last_words("long", head["url"]) and time.monotonic() < end:
-        time.sleep(0.5)
+    until(lambda: "trial" in jobs.last_words("long", head["url"]))
     steer(tuner, head["url"])
     assert tuner("stop", "long", "--address", head["url"])[:2] == (DONE, "long is stopped.\n")
     assert tuner("stop", "long", "--address", head["url"])[:2] == (DONE, "long is stopped.\n")  # once more does no harm
@@ -178,7 +177,7 @@ def test_without_the_token_nothing_is_taken_and_nothing_told(
 @pytest.mark.parametrize("path", ["/api/jobs/", "/api/version", "/nodes?view=summary", "/api/v0/actors"])
 def test_without_the_token_rest_is_refused(path: str, head: dict[str, str]) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(head["url"] + path, timeout=10)
+        urllib.request.urlopen(head["url"] + path, timeout=60)
     assert refused.value.code == 401
     refused.value.close()
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 import wandb
+from kit.waiting import until
 from kit.wandb_files import OfflineRun, payloads, read_run, read_runs
 
 from tuner.runs.events import OpenTrial, Past, Run, TrialEnd
@@ -458,8 +458,7 @@ def test_a_cloud_that_vanishes_is_told_once_and_everything_is_recorded_for_later
     for trial in (0, 1):
         listener.trial_started(trial, config_of(trial))
         epoch(trial, 1)
-    while not {"my-search-sw33p1d0-0", "my-search-sw33p1d0-1"} <= cloud.files.keys():
-        time.sleep(0.1)
+    until(lambda: {"my-search-sw33p1d0-0", "my-search-sw33p1d0-1"} <= cloud.files.keys())
     cloud.shutdown()
     cloud.server_close()
     for trial in (0, 2, 1):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from kit.waiting import ENDS_S, until
 from ray.exceptions import OutOfMemoryError
 
 from tuner.data.datasets import DatasetSpec
@@ -60,7 +61,7 @@ def fetch_all(host: PackHost, trials: list[int]) -> dict[int, list[int]]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=ENDS_S)
     return found
 
 
@@ -95,10 +96,9 @@ def test_whoever_waits_for_a_trial_that_another_process_came_for_waits_no_longer
     host.join(0, config(trainer), 3)  # nothing comes: all three epochs were fetched
     waiting = threading.Thread(target=lambda: waited.append(host.next(0)), daemon=True)
     waiting.start()
-    while not host._guests[0].over:
-        pass
+    until(lambda: host._guests[0].over)
     host.join(0, config(trainer), 1)
-    waiting.join(timeout=30)
+    waiting.join(timeout=ENDS_S)
     assert waited == [None]
     assert fetch(host, 0) == [2, 3]
     assert host.next(7) is None, "who never joined, or joined the process before this one, is told to join"
