@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from kit.lanes import apart, solo
+from kit.lanes import apart, run_again, solo
 
 
 def tiny(model, **more):
@@ -22,4 +22,9 @@ def short(model, **more):
 def yardstick(model, h, data, seed):
     """How far a solo run moves when its data moves by one rounding: no two ways to compute it agree better than that."""
     moved = dataclasses.replace(data, x_ND=data.x_ND * (1 - torch.finfo(data.x_ND.dtype).eps))
-    return apart(solo(model, h, data, seed), solo(model, h, moved, seed))
+    return apart(solo(model, h, data, seed), run_again(model, h, moved, seed))
+
+
+def is_rounding(gap, model, h, data, seed, least=1e-10):
+    """Whether two ways to compute a solo run lie `gap` apart by rounding alone. The yardstick trains twice: only where it decides."""
+    return gap <= least or gap <= 100 * yardstick(model, h, data, seed)

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 from kit.blobs import blobs
-from kit.conformance import short, tiny, yardstick
-from kit.lanes import apart, crowded, packed, solo
+from kit.conformance import is_rounding, short, tiny
+from kit.lanes import apart, crowded, packed, run_again, solo
 
 from tuner import layout
 from tuner.model import Descend, Model, load_model, model_names
@@ -84,7 +84,7 @@ def test_training_leaves_the_global_generator_untouched(model):
 def test_the_same_seed_gives_the_same_result_and_another_seed_another(model):
     h = short(model)
     one = solo(model, h, DATA, 1)
-    assert apart(one, solo(model, h, DATA, 1)) == 0
+    assert apart(one, run_again(model, h, DATA, 1)) == 0
     others = (solo(model, h, DATA, seed) for seed in range(2, 7))  # k-means may find the same blobs twice
     assert any([r.ended for r in one] != [r.ended for r in other] or apart(one, other) > 0 for other in others)
 
@@ -97,7 +97,7 @@ def test_a_lane_equals_its_solo_run(model):
     hs = [short(model), short(model, **rates, **weights), short(model, **{longest: 1})]
     runs = packed(model, hs, DATA, seeds=[1, 2, 3], joins=[0, 1, 0])
     for h, seed, run in zip(hs, [1, 2, 3], runs, strict=True):
-        assert apart(solo(model, h, DATA, seed), run) <= max(1e-10, 100 * yardstick(model, h, DATA, seed))
+        assert is_rounding(apart(solo(model, h, DATA, seed), run), model, h, DATA, seed)
 
 
 @pytest.mark.slow
@@ -123,14 +123,15 @@ def test_a_lane_equals_its_solo_run_whoever_comes_and_goes(model, width):
         crowd, runs = crowd[1:], runs[1:]
     for (h, seed, _, leave), run in zip(crowd, runs, strict=True):
         alone = solo(model, h, DATA, seed)[:leave]
-        assert apart(alone, run) <= max(1e-10, 100 * yardstick(model, h, DATA, seed)), (h, seed)
+        assert is_rounding(apart(alone, run), model, h, DATA, seed), (h, seed)
 
 
 @EVERY_MODEL
 def test_every_choice_of_every_hyper_parameter_runs_alone_and_in_a_pack(model):
     for over in choices(model):
         h = short(model, **over)
-        assert apart(solo(model, h, DATA, 1), packed(model, [h], DATA, seeds=[1])[0]) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
+        gap = apart(solo(model, h, DATA, 1), packed(model, [h], DATA, seeds=[1])[0])
+        assert is_rounding(gap, model, h, DATA, 1), (over, gap)
 
 
 @EVERY_MODEL
@@ -149,7 +150,8 @@ def test_zero_weight_removes_a_term_even_one_that_is_infinite(model):
         h = short(model, **{name: 0.0})
         poisoned = poison(model, name.removeprefix("weights."))
         assert apart(solo(model, h, DATA, 1), solo(poisoned, h, DATA, 1)) == 0
-        assert apart(solo(poisoned, h, DATA, 1), packed(poisoned, [h], DATA, [1])[0]) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
+        gap = apart(solo(poisoned, h, DATA, 1), packed(poisoned, [h], DATA, [1])[0])
+        assert is_rounding(gap, model, h, DATA, 1), (name, gap)
 
 
 @EVERY_MODEL
@@ -162,8 +164,12 @@ def test_every_weight_is_alive_in_some_choice(model):
 @EVERY_MODEL
 def test_three_easy_blobs_are_separated_on_two_seeds_of_three(model):
     data = blobs(n_samples=300, dtype=torch.float32)
-    accs = [list(train(model, model.hyper(model.tiny), data, seed=seed))[-1].metrics.get("acc", 0.0) for seed in range(3)]
-    assert sorted(accs)[1] >= 0.9, accs
+    accs = []
+    for seed in range(3):
+        accs.append(list(train(model, model.hyper(model.tiny), data, seed=seed))[-1].metrics.get("acc", 0.0))
+        if sum(acc >= 0.9 for acc in accs) == 2:
+            return  # the third could not change it
+    pytest.fail(f"separated on fewer than two seeds of three: {accs}")
 
 
 @EVERY_MODEL

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from kit.blobs import blobs
-from kit.conformance import short, yardstick
+from kit.conformance import is_rounding, short
 from kit.lanes import apart, distance, packed, record, solo
 
 from tuner.errors import UserError
@@ -30,7 +30,7 @@ def pool_of(model, most, **more):
 
 
 def equal(model, h, run, seed, data=DATA):
-    return apart(solo(model, h, data, seed), run) <= max(1e-10, 100 * yardstick(model, h, data, seed))
+    return is_rounding(apart(solo(model, h, data, seed), run), model, h, data, seed)
 
 
 def test_an_update_whose_terms_all_weigh_0_in_an_epoch_is_not_taken_in_that_lane():
@@ -168,21 +168,21 @@ def test_a_trial_moves_between_packs_solo_runs_and_files(name, tmp_path):
     snapshot = dict(pool.round())["trial"].snapshot()
     checkpoint.save(snapshot, tmp_path / "trial.safetensors")
     alone = solo(model, h, DATA, 1, start=checkpoint.load(tmp_path / "trial.safetensors"))
-    assert apart(whole[1:], alone) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
+    assert is_rounding(apart(whole[1:], alone), model, h, DATA, 1)
     snapshot = next(train(model, h, DATA, seed=1)).snapshot()
     pool = pool_of(model, 4)
     pool.join("trial", h, seed=1, start=snapshot)
     back = []
     while pool.members:
         back += [record(epoch) for _, epoch in pool.round()]
-    assert apart(whole[1:], back) <= max(1e-10, 100 * yardstick(model, h, DATA, 1))
+    assert is_rounding(apart(whole[1:], back), model, h, DATA, 1)
 
 
 def test_a_pack_in_float32_follows_the_solo_run_in_its_first_steps():
     data = blobs(n_samples=90, dtype=torch.float32)
     h = short(AAE, epochs=1)
     (run,) = packed(AAE, [h], data, [1])
-    assert apart(solo(AAE, h, data, 1), run) <= max(1e-4, 100 * yardstick(AAE, h, data, 1))
+    assert is_rounding(apart(solo(AAE, h, data, 1), run), AAE, h, data, 1, least=1e-4)
 
 
 def test_recording_a_step_leaves_no_trace_and_replays_what_was_recorded(monkeypatch):

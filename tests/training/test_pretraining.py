@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from kit.blobs import blobs
-from kit.conformance import short, tiny, yardstick
+from kit.conformance import is_rounding, short, tiny
 from kit.lanes import apart, record, solo
 
 from tuner.errors import UserError
@@ -52,7 +52,7 @@ def test_a_trial_from_the_cache_is_the_trial_without_it_alone_and_in_a_pack(mode
     pool.join("hit", h, seed=2, pretrain_seed=7, start=start)
     (first,) = [epoch for _, epoch in pool.round()]
     assert first.index == skipped + 1
-    assert apart(whole[skipped : skipped + 1], [record(first)]) <= max(1e-10, 100 * yardstick(model, h, DATA, 2))
+    assert is_rounding(apart(whole[skipped : skipped + 1], [record(first)]), model, h, DATA, 2)
 
 
 @pytest.mark.parametrize("model", SHARES, ids=lambda m: m.name)
