@@ -1,13 +1,8 @@
-"""What holds for all tests: no account, no network, one thread. And what many need: the command line, a Ray that runs."""
+"""What holds for all tests: no account, no network, one thread. And what many need: the command line."""
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from tuner.machines.cluster import Cluster
 
 # Before torch is imported. Small tensors on two threads are slower, and Ray's workers inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,7 +10,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
-pytest_plugins = ["kit.disks", "kit.resumed", "kit.store_fixtures"]  # fixtures that several files use
+# Fixtures that several files use, and when each test runs.
+pytest_plugins = ["kit.disks", "kit.one_ray", "kit.resumed", "kit.store_fixtures", "kit.tiers"]
 
 
 @pytest.fixture
@@ -29,17 +25,3 @@ def tuner(capsys):
         return code, "".join(line.rstrip() + "\n" for line in out.splitlines()), err
 
     return run
-
-
-@pytest.fixture(scope="module")
-def cluster(request: pytest.FixtureRequest) -> "Iterator[Cluster]":
-    """One Ray for all tests of a file: starting it takes longer than most of them."""
-    import ray
-
-    from tuner.machines import cluster
-
-    ray.cloudpickle.register_pickle_by_value(request.module)  # workers cannot import it
-    cluster = cluster.join(None)
-    yield cluster
-    cluster.close()
-    ray.cloudpickle.unregister_pickle_by_value(request.module)

@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kit.commands import Tuner, tuner_process
+from kit.waiting import ENDS_S, until
 
 from tuner import layout
 from tuner.cli.options import DONE, INTERRUPTED, THEIRS
@@ -62,6 +62,7 @@ def begun(*words: str) -> subprocess.Popen[str]:
 # --- a search that runs in another process -----------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_search_is_watched_steered_and_stopped_from_another_terminal(tuner: Tuner) -> None:
     driver = begun()
     try:
@@ -76,11 +77,14 @@ def test_a_search_is_watched_steered_and_stopped_from_another_terminal(tuner: Tu
         assert (code, err) == (THEIRS, "error: Trial 0 of my has ended already: it is complete.\n")
         code, _, err = tuner("clean", "my")
         assert code == THEIRS and err.startswith(f"error: my has a driver already, process {driver.pid} on ")
-        while not any(trial.trial == int(found[1]) and trial.is_over for trial in read_run(Path("runs/my")).trials):
-            assert driver.poll() is None
-            time.sleep(0.1)
+
+        def is_over() -> bool:
+            assert driver.poll() is None and found is not None
+            return any(trial.trial == int(found[1]) and trial.is_over for trial in read_run(Path("runs/my")).trials)
+
+        until(is_over)
         assert tuner("stop", "my") == (DONE, "my is stopped. To go on: tuner resume my\n", "")
-        _, err = driver.communicate(timeout=60)
+        _, err = driver.communicate(timeout=ENDS_S)
         assert driver.returncode == INTERRUPTED and err.endswith("To go on: tuner resume my\n")
     finally:
         driver.kill()
@@ -174,6 +178,7 @@ def test_an_order_that_cannot_be_gets_one_message(tuner: Tuner, words: list[str]
 # --- clean -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_run_that_was_killed_is_cleaned_and_shown_resumed_and_its_winner_used(tuner: Tuner, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = begun("--trials", "30")
     driver.kill()
@@ -205,7 +210,7 @@ def test_a_run_that_was_killed_is_cleaned_and_shown_resumed_and_its_winner_used(
     finally:
         others.rmdir()
     going_on = tuner_process("resume", "my", "--trials", f"{over + 3}")
-    out, err = going_on.communicate(timeout=120)
+    out, err = going_on.communicate(timeout=ENDS_S)
     assert (going_on.returncode, err) == (DONE, "") and f"{over + 3} trials: {over + 3} complete" in out
     best = read_run(folder).best()
     assert best is not None and f"acc {best.metrics['acc']:.4f}" in tuner("train", "runs/my/best.yaml")[1].splitlines()[-1]

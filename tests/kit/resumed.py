@@ -9,7 +9,7 @@ import optuna
 import pytest
 import yaml
 
-from tuner.machines.cluster import Cluster
+from kit.one_ray import OneRay
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import LOCK
 from tuner.runs.paths import STUDY
@@ -42,9 +42,10 @@ def one_at_a_time(folder: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def through(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Outcome:
+@pytest.fixture(scope="session")
+def through(tmp_path_factory: pytest.TempPathFactory, ray_here: OneRay) -> Outcome:
     """The search that nothing interrupted."""
+    ray_here.up()
     folder = tmp_path_factory.mktemp("through")
     outcome = search(read_space(str(one_at_a_time(folder))), SearchOptions(out=folder / "runs", name="s"))
     states = outcome.results.counts()

@@ -1,10 +1,8 @@
 """Searches that were interrupted and go on, on the real Ray, compared with one that ran through."""
 
-import contextlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 from kit.resumed import SPACE, Heard, one_at_a_time, plain, same
 from kit.searches import CONDITIONAL, play, space
+from kit.workers import worker
 
 from tuner.data.datasets import load
 from tuner.errors import UserError
@@ -85,18 +84,6 @@ def test_a_search_that_was_killed_stopped_and_resumed_is_the_one_that_ran_throug
     assert len(about["resumed"]) == 2 and about["trials"] == 8
 
 
-def trial_process() -> int:
-    """The one process of our own Ray that runs trials of `s`: Ray's workers are its raylet's children, which is ours."""
-    parents, titles = {}, {}
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            titles[int(path.name)] = (path / "cmdline").read_text()
-    ours = [pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()]
-    (found,) = [pid for pid in ours if re.match(r"ray::s\b", titles.get(pid, ""))]
-    return found
-
-
 class KillsTheTrial(Heard):
     """SIGKILLs the process of a trial, once."""
 
@@ -104,7 +91,7 @@ class KillsTheTrial(Heard):
 
     def epoch_ended(self, number: int, line: dict[str, Any]) -> None:
         if (number, line["epoch"]) == self.at and not self.killed:
-            self.killed = trial_process()
+            self.killed = worker(r"ray::s\b")
             os.kill(self.killed, signal.SIGKILL)
 
 

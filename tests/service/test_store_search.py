@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from kit.resumed import Heard, one_at_a_time, same
 from kit.stores import Server, journal
+from kit.waiting import ENDS_S
 
 from tuner.cli import search as search_command
 from tuner.cli.app import main
@@ -105,9 +106,10 @@ def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
     assert journal(Store(uri).at("s")) == (folder / "results.jsonl").read_bytes()
 
 
+@pytest.mark.nodes
 def test_trials_on_a_machine_without_the_runs_folder_keep_their_files_in_it(tmp_path: Path) -> None:
     program = Path(__file__).parent.parent / "kit" / "distant_trials.py"
-    done = subprocess.run([sys.executable, str(program), str(tmp_path)], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([sys.executable, str(program), str(tmp_path)], capture_output=True, text=True, check=False, timeout=ENDS_S)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["status"] == "done" and found["states"]["complete"] == 2

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuner.data.datasets import DATASETS
 from tuner.data.published import KNOWN
 from tuner.errors import UserError
 from tuner.model import load_model
@@ -1009,6 +1010,8 @@ def read_head(name: str) -> dict:
 @pytest.mark.parametrize("name", space_names())
 def test_a_shipped_space_opens_with_command_cost_and_result_and_has_no_problem(name):
     source = f"{name}.yaml"
+    dataset = read_head(name)["dataset"]
+    assert (dataset["name"] if isinstance(dataset, dict) else dataset) in DATASETS
     options = Options(dataset="digits") if read_head(name)["dataset"] != "digits" else None  # others may not be at hand
     spec = read_space(source, options=options)
     opening = [line.split(":")[0] for line in spec.text.splitlines()[:3]]

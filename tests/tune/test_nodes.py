@@ -55,7 +55,7 @@ class Script:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(without_ray: None) -> Iterator[Cluster]:
     protect_token()
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
     cluster = Cluster(initialize_head=True, head_node_args={**ROOM, "include_dashboard": False})
@@ -72,6 +72,7 @@ def run(tmp_path: Path, cluster: Cluster) -> Outcome:
     return search(read_space(str(path)), SearchOptions(out=tmp_path / "runs", address=cluster.address))
 
 
+@pytest.mark.smoke
 def test_a_node_where_trials_keep_dying_gets_no_more_and_no_trial_is_lost_through_it(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,10 +3,10 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kit.workers import worker
 
 from tuner.machines.cluster import Cluster, Share
 from tuner.runs.journal import read_lines
@@ -76,19 +76,11 @@ class KillsAHost:
     def epoch_ended(self, trial: int, line: object) -> None:
         self.epochs += 1
         if self.epochs == 5 and not self.killed:
-            self.killed = next(pid for pid, name in _processes() if "PackHost" in name)
+            self.killed = worker(r"ray::\w*PackHost")
             os.kill(self.killed, signal.SIGKILL)
 
     def __getattr__(self, name: str) -> object:
         return lambda *event: None
-
-
-def _processes() -> Iterator[tuple[int, str]]:
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            yield int(path.name), (path / "cmdline").read_text()
-        except OSError:
-            continue  # it ended meanwhile
 
 
 def test_a_host_that_is_killed_loses_nothing(tmp_path: Path, cluster: Cluster) -> None:

@@ -1,0 +1,41 @@
+"""What a test needs decides when it runs and beside what.
+
+    unit      neither Ray nor a whole command
+    ray       searches on the one Ray of a session
+    process   whole commands that start a Ray of their own
+    nodes     clusters of several nodes
+
+`pytest` runs unit and ray, and of the others those marked `smoke`; CI runs the rest in a second step. Everything that touches Ray is
+run by one worker of pytest-xdist, one after another: two Rays at once on two cores would only wait for each other.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+BY_FIXTURE = {"without_ray": "nodes", "head": "nodes", "examined": "nodes", "ray_here": "ray"}
+TIERS = ("ray", "process", "nodes", "unit")  # in the order in which one worker runs them: Ray is started once
+
+
+def tier(item: pytest.Item) -> str:
+    """As the test is marked; unmarked, as its fixtures say."""
+    marked = next((name for name in TIERS if item.get_closest_marker(name)), None)
+    fixtures = getattr(item, "fixturenames", ())
+    return marked or next((name for fixture, name in BY_FIXTURE.items() if fixture in fixtures), "unit")
+
+
+def group(item: pytest.Item) -> str:
+    """Tests of one group are run by one worker, so that what they share is computed once: a fixture of their file, a model's runs."""
+    if tier(item) != "unit":
+        return "ray"
+    path = item.path.stem
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return f"{path}-{parameters['model'].name}" if path == "test_conformance" and "model" in parameters else path
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects and pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(tier(item))
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: TIERS.index(tier(item)))
