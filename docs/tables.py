@@ -14,29 +14,11 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # a plain checkout
 
 from tuner.metrics import ERRORS, GOALS, KNN_ERRORS, LABELLED, SILHOUETTE  # noqa: E402
-from tuner.space.keys import KEYS, METHODS, SCORES  # noqa: E402
+from tuner.space.keys import KEYS, METHODS  # noqa: E402
+from tuner.space.scores import SCORES  # noqa: E402
 
 _BLOCK = re.compile(r"(<!-- docs/tables\.py, (\w+): begin -->\n).*?(<!-- docs/tables\.py, \2: end -->\n)", re.DOTALL)
 
-# Default and meaning of each key.
-_KEYS = {
-    "name": ("the file's name", "What the run is called, unless `--name` says otherwise."),
-    "model": ("required", "A model; `tuner models` lists them."),
-    "dataset": ("required", "A data set, or `{name: …, limit: …, scale: …}`; see [data.md](data.md)."),
-    "metric": ("required", "`{name: …, goal: …}`: what decides ([metrics.md](metrics.md)). The goal may be left out."),
-    "score": ("`last`", "Which epochs count for a trial; see below."),
-    "method": ("`tpe`", "How configurations are chosen; see below."),
-    "trials": ("24; with `method: grid` all configurations", "How many configurations are tried."),
-    "epochs": ("the model's", "The clustering epochs of a trial. It may also be searched, under `parameters`."),
-    "seed": ("0", "Everything random follows from it."),
-    "pretrain_seed": ("`seed`", "The seed of pre-training, which trials share."),
-    "precision": ("`fp32`", "`fp32` or `tf32`: the arithmetic of matrix products on a GPU."),
-    "early_terminate": ("`{type: asha, grace: 5, reduction: 3}`", "When bad trials are stopped, or `none`; see below."),
-    "resources": ("`{cpu: 1, gpu: auto, pack: auto}`", "What one trial or one pack may use; see below."),
-    "retries": ("2", "How often a trial is tried again after its process was killed."),
-    "checkpoint_gb": ("no limit", "The most gigabytes that all checkpoints may take."),
-    "parameters": ("required", "What varies, and what is fixed; see below."),
-}  # fmt: skip
 _METRICS = {
     "acc": "share of samples in the right class, clusters matched to classes one to one (Hungarian)",
     "acc_vote": "the same, each cluster taking its commonest class; rises with the number of clusters",
@@ -60,11 +42,11 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def keys() -> str:
-    return _table(("key", "default", "meaning"), ((f"`{key}`", *_KEYS[key]) for key in KEYS))
+    return _table(("key", "default", "meaning"), ((f"`{key.name}`", key.default, key.doc) for key in KEYS.values()))
 
 
 def scores() -> str:
-    return _table(("score", "a trial's score is the metric of"), ((f"`{name}`", doc) for name, doc in SCORES.items()))
+    return _table(("score", "a trial's score is the metric of"), ((f"`{name}`", score.doc) for name, score in SCORES.items()))
 
 
 def methods() -> str:

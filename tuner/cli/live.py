@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.runs.progress import Progress, Trial
+from tuner.space.scores import SCORES
 from tuner.stores.store import Store
 from tuner.text import counted, duration, megabytes, near, number, settings
 
-from .tables import RULES, states
+from .tables import states
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
@@ -95,7 +96,7 @@ def ended_line(progress: Progress, end: TrialEnd, *, best: bool) -> Text:
 def opening(progress: Progress) -> list[Text]:
     spec, info = progress.spec, progress.run.info
     what = f"{progress.run.name}: {counted(spec.trials, 'trial')} of {spec.model} on {spec.dataset.name}"
-    lines = [Text.assemble((what, "bold"), f", by {spec.metric.name} {RULES[spec.score]}, in {near(progress.run.folder)}/")]
+    lines = [Text.assemble((what, "bold"), f", by {spec.metric.name} {SCORES[spec.score].words}, in {near(progress.run.folder)}/")]
     if progress.run.past is not None:
         open_, over = len(progress.run.past.open), progress.ended
         lines.append(Text(f"Resumed: {counted(over, 'trial')} had ended, {counted(open_, 'interrupted trial')} will go on."))

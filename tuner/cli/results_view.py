@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.errors import readable
+from tuner.space.scores import SCORES
 from tuner.text import NEAR, counted, duration, near, number, setting
 
-from .tables import LABELLED, RULES, SHOWN, facts, list_table, states
+from .tables import LABELLED, SHOWN, facts, list_table, states
 
 if TYPE_CHECKING:
     from tuner.runs.results import Results, TrialRecord
@@ -31,7 +32,7 @@ def heading(results: Results, n: int = BEST) -> str:
     """What the table of the best trials shows: by which metric, and over which epochs."""
     shown = len(results.ranked()[:n])
     which = "Best trial" if shown == 1 else f"Best {shown}"
-    return f"{which} of {counted(len(results.trials), 'trial')} by {results.metric} {RULES.get(results.score, results.score)}"
+    return f"{which} of {counted(len(results.trials), 'trial')} by {results.metric} {SCORES[results.score].words}"
 
 
 def best_table(results: Results, n: int = BEST) -> Table:
@@ -41,7 +42,7 @@ def best_table(results: Results, n: int = BEST) -> Table:
     table.add_column("trial", no_wrap=True)
     for i, trial in enumerate(best):
         table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
-    word = {"max": "best", "mean_last_5": "mean"}.get(results.score)
+    word = SCORES[results.score].short
     table.add_row(f"{results.metric} ({word})" if word else results.metric, *(number(trial.score, results.metric) for trial in best))
     for name in SHOWN:
         if name != results.metric and any(name in trial.metrics for trial in best):

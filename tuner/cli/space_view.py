@@ -9,9 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tuner.text import NEAR, counted, megabytes, setting
+from tuner.text import megabytes, setting
 
-from .tables import LABELLED, RULES, facts, list_table
+from .tables import facts, list_table
 
 if TYPE_CHECKING:
     from tuner.model import DataSpec
@@ -45,47 +45,16 @@ def space_view(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
 
 def _settings(spec: Spec, data: DataSpec) -> Iterator[tuple[str, RenderableType]]:
     from tuner.search.budget import sizes
+    from tuner.space.keys import KEYS  # not above: it imports torch, and commands that only list import the views, too
 
     def marked(text: str, *keys: str) -> Text:
         """Marked as a default where one of the keys is not in the file."""
         default = any(key in spec.filled for key in keys)
         return Text.assemble(text, ("  (default)" if default else "", "dim"))
 
-    uses = " (uses the labels)" if spec.metric.name in LABELLED else ""
-    gpu = "a GPU where there is one" if spec.resources.gpu == "auto" else f"{spec.resources.gpu:g} GPU"
-    budget = f", all together {spec.checkpoint_gb:g} GB" if spec.checkpoint_gb else ""
-    packs = {"auto": "in packs where they pay", 1: "each by itself"}.get(spec.resources.pack, f"in packs of up to {spec.resources.pack}")
-    yield "name", marked(spec.name, "name")
-    yield "model", spec.model
-    yield "data set", _dataset(spec, data)
-    yield "metric", marked(f"{spec.metric.name}, {spec.metric.goal}{uses}", "metric.goal")
-    yield "score", marked(f"{spec.metric.name} {RULES[spec.score]}", "score")
-    yield "method", marked(spec.method, "method")
-    yield "trials", marked(str(spec.trials), "trials")
-    yield "epochs", marked(str(spec.epochs), "epochs")
-    yield "seed", marked(str(spec.seed), "seed")
-    yield "pre-training seed", marked(str(spec.pretrain_seed), "pretrain_seed")
-    yield "precision", marked(spec.precision, "precision")
-    yield "stopped early", marked(_early(spec), "early_terminate.grace", "early_terminate.reduction")
-    yield "each trial has", marked(f"{spec.resources.cpu:g} CPU, {gpu}", "resources.cpu", "resources.gpu")
-    yield "trials train", marked(packs, "resources.pack")
-    yield "retries", marked(f"{counted(spec.retries, 'time')} if a trial's process is killed", "retries")
-    yield "a checkpoint", f"up to {megabytes(sizes(spec, data).state)}{budget}"
-
-
-def _dataset(spec: Spec, data: DataSpec) -> str:
-    name = spec.dataset.name + (f", limit {spec.dataset.limit:,}" if spec.dataset.limit else "")
-    name += f", scale {spec.dataset.scale}" if spec.dataset.scale else ""
-    shape, labels = "x".join(map(str, data.shape)), f"{data.n_classes} classes" if data.n_classes else "no labels"
-    near = f"; {NEAR[spec.dataset.name]}" if spec.dataset.name in NEAR else ""
-    return f"{name}: {data.n_samples:,} samples of {shape}, {labels}{near}"
-
-
-def _early(spec: Spec) -> str:
-    asha = spec.early_terminate
-    if asha is None:
-        return "nothing"
-    return f"asha: all but the best 1/{asha.reduction} after {asha.grace}, {asha.grace * asha.reduction}, … epochs"
+    for row in (row for key in KEYS.values() for row in key.rows(spec.by_key, data)):
+        yield row.label, marked(row.text, *row.filled)
+    yield "a checkpoint", f"up to {megabytes(sizes(spec, data).state)}"
 
 
 def _searched(spec: Spec) -> Table:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 SHOWN = ("acc", "nmi", "ari", "error", "error_test", "n_used", "silhouette", "knn_error_5")  # metrics in tables; the journal has all
 # The metrics that look at the labels; tuner/metrics.py, which imports torch, has them by kind.
 LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami", "error", "error_test", "knn_error_3", "knn_error_5", "knn_error_10")
-RULES = {"last": "of the last epoch", "max": "of the best epoch", "mean_last_5": "as the mean of the last five epochs"}
 COLOURS = {"complete": "green", "pruned": "cyan", "collapsed": "yellow", "diverged": "yellow", "stopped": "magenta", "failed": "red"}
 
 

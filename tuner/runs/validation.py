@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner.names import NAME, NAME_RULE
 from tuner.plain_json import is_number, is_whole
+from tuner.space.scores import SCORES
 
 STATES = ("complete", "pruned", "stopped", "failed", "diverged", "collapsed")  # how a trial ends
 
@@ -52,7 +53,7 @@ _ABOUT: dict[str, Rule] = {
     "model": _TEXT,
     "dataset": ("{name: a text, limit: a whole number or null, scale: a text or null}", _is_dataset),
     "metric": ("{name: a text, goal: maximize or minimize}", _is_metric),
-    "score": ("last, max or mean_last_5", lambda value: value in ("last", "max", "mean_last_5")),
+    "score": (f"one of {', '.join(SCORES)}", lambda value: value in SCORES),
     "method": _TEXT,
     "trials": ("a whole number from 1 on", lambda value: is_whole(value, 1)),
     "seed": ("a whole number from 0 on", is_whole),

@@ -12,26 +12,10 @@ from typing import Any
 from tuner.errors import UserError
 from tuner.runs.paths import SPACE
 from tuner.runs.results import read_run
+from tuner.space.keys import KEYS
 from tuner.space.ranges import show
 from tuner.space.reader import Options, read_space
 from tuner.space.spec import Spec
-
-# What a result depends on. Where this program reads it differently from the one that began the run, the two cannot be one run.
-_SAME = (
-    "model",
-    "metric",
-    "score",
-    "method",
-    "epochs",
-    "seed",
-    "pretrain_seed",
-    "precision",
-    "early_terminate",
-    "parameters",
-    "switches",
-    "filled",
-)
-
 
 # --- the space ---------------------------------------------------------------------------------------------------------
 
@@ -45,11 +29,7 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
     about = _about(folder)
     spec = read_space(str(folder / SPACE), options=_options(about, _trials(trials, int(about["trials"])), data_root))
     now = json.loads(json.dumps(spec.resolved(), default=str))
-    filled = now["filled"], about["filled"]
-    for one in filled:  # what is said of the data and of the length of the search, here or there, makes no difference
-        for key in ("trials", "name", "resources.cpu", "resources.gpu", "resources.pack", "retries"):
-            one.pop(key, None)
-    unlike = [key for key in _SAME if now[key] != about.get(key)]
+    unlike = _unlike(now, about)
     if unlike:
         versions = f"tuner {about['versions']['tuner']}, commit {about.get('commit')}"
         raise UserError(
@@ -57,6 +37,20 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
             f"Go on with the version that began it ({versions}), or start a new search."
         )
     return replace(spec, options=about["options"], notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
+
+
+def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """What decides results and means something else than when the run began. A key that its version did not know has its default now."""
+
+    def decides(entry: str) -> bool:
+        name = entry.partition(".")[0]
+        return name not in KEYS or (KEYS[name].decides and name in before)
+
+    new = {entry.partition(".")[0] for entry in now["filled"]} - before.keys()
+    found = [name for name, key in KEYS.items() if key.decides and name not in new and now[name] != before.get(name)]
+    found += [name for name in ("switches",) if now[name] != before.get(name)]
+    filled = [{entry: value for entry, value in one["filled"].items() if decides(entry)} for one in (now, before)]
+    return [*found, *(["filled"] if filled[0] != filled[1] else [])]
 
 
 def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:

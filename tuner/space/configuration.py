@@ -13,9 +13,10 @@ from tuner.errors import UserError, did_you_mean
 from tuner.model import Model, load_model
 from tuner.training.engine import PRECISIONS
 
-from .keys import Keys
+from .keys import read_key
 from .located import Located, Problems, given
 from .ranges import read_fixed
+from .reading import Reading
 from .yaml_lines import parse, read_text
 
 _ASKED = ("model", "dataset", "epochs", "seed", "pretrain_seed", "precision", "parameters")
@@ -48,7 +49,7 @@ def read_recipe(what: str, seed: int | None = None) -> Recipe:
     if seed is None:
         return recipe
     problems = Problems(title=f"--seed {seed}", file="")
-    own = Keys({"seed": given("--seed", seed)}, "", problems).seed()
+    own = read_key(Reading(nodes={"seed": given("--seed", seed)}, problems=problems), "seed")
     problems.raise_if_any()
     return replace(recipe, seed=own, pretrain_seed=None)
 
@@ -65,30 +66,31 @@ def _from_file(what: str) -> Recipe:
     for key, example in (("model", "name a model; `tuner models` lists them."), ("parameters", "hold the values that best.yaml holds.")):
         if key not in said:
             problems.at(None, f"'{key}' is missing: {example}")
-    keys = Keys({key: node for key, node in said.items() if key in _ASKED}, "", problems)
-    model = keys.model()
-    seed = keys.seed()
+    keys = Reading(nodes={key: node for key, node in said.items() if key in _ASKED}, problems=problems)
+    read_key(keys, "model")
+    model = keys.model
+    seed = read_key(keys, "seed")
     recipe = Recipe(
         model=model or load_model("kmeans"),  # which is not trained: there is a problem then
         dataset=_dataset(keys, problems),
         values={} if model is None else _values(said, model, problems),
         seed=seed,
-        pretrain_seed=keys.pretrain_seed(seed) if "pretrain_seed" in said else None,
-        precision=keys.precision(),
+        pretrain_seed=read_key(keys, "pretrain_seed") if "pretrain_seed" in said else None,
+        precision=read_key(keys, "precision"),
     )
     problems.raise_if_any()
     return recipe
 
 
-def _dataset(keys: Keys, problems: Problems) -> DatasetSpec:
-    if "dataset" not in keys.said:
+def _dataset(keys: Reading, problems: Problems) -> DatasetSpec:
+    if "dataset" not in keys.nodes:
         return _DIGITS
-    dataset = keys.dataset()
+    dataset: DatasetSpec = read_key(keys, "dataset")
     try:
         if dataset.name:
             check_named(dataset)
     except UserError as error:
-        problems.at(keys.said["dataset"], str(error))
+        problems.at(keys.nodes["dataset"], str(error))
     return dataset
 
 

@@ -15,24 +15,19 @@ from tuner.errors import UserError, did_you_mean
 from tuner.model import Model
 
 from .checks import check
-from .keys import KEYS, METHODS, SCORES, Keys
+from .keys import KEYS, METHODS, read_key, unknown_keys
 from .located import Located, Problems, given
 from .metric import Metric
 from .parameters import parents_first, pin, read_parameters, set_values, settings
 from .ranges import Range
-from .spec import Asha, Resources, Spec
+from .reading import Asha, Reading, Resources
+from .scores import SCORES
+from .spec import Spec
 from .yaml_lines import parse, read_text
 
 __all__ = [
     "METHODS", "SCORES", "Asha", "Metric", "Options", "Range", "Resources", "Spec", "read_space", "set_values", "space_names", "space_path",
 ]  # fmt: skip
-
-_REQUIRED = {
-    "model": "name a model; `tuner models` lists them.",
-    "dataset": "name a data set, such as digits.",
-    "metric": "say what decides, such as {name: acc, goal: maximize}. There is no default: choosing by labels is a decision.",
-    "parameters": "say what is searched.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,52 +86,39 @@ class _Reader:
     def __init__(self, path: Path, text: str, options: Options, problems: Problems) -> None:
         self.path, self.text, self.options, self.problems = path, text, options, problems
         self.file = parse(text, problems)
-        self.keys = Keys(dict(self.file), path.stem, problems)
+        self.keys = Reading(nodes=dict(self.file), problems=problems, stem=path.stem)
+        unknown_keys(self.keys)
         self._put_options()
-        for key, what in _REQUIRED.items():
-            if key not in self.keys.said:
-                problems.at(None, f"'{key}' is missing: {what}")
+        for key in KEYS.values():
+            if key.missing and key.name not in self.keys.nodes:
+                problems.at(None, f"'{key.name}' is missing: {key.missing}")
         self.pins = settings(options.set, problems)
 
     def read(self) -> Spec:
-        keys = self.keys
-        model = keys.model()
+        keys, values = self.keys, self.keys.values
+        read_key(keys, "model")
+        model = keys.model
         parameters, switches = self._parameters(model) if model else ((), frozenset[str]())
-        epochs, seed = self._epochs(model, parameters), keys.seed()
-        spec = Spec(
-            name=keys.name(),
-            model=model.name if model else "",
-            dataset=keys.dataset(),
-            metric=keys.metric(model),
-            score=keys.score(),
-            method=keys.method(),
-            trials=1,
-            epochs=epochs,
-            seed=seed,
-            pretrain_seed=keys.pretrain_seed(seed),
-            precision=keys.precision(),
-            early_terminate=keys.early_terminate(epochs),
-            resources=keys.resources(),
-            retries=keys.retries(),
-            checkpoint_gb=keys.checkpoint_gb(),
-            parameters=parameters,
-            switches=switches,
-            text=self.text,
-            path=self.path,
-        )
+        values |= {"parameters": parameters, "epochs": self._epochs(model, parameters), "trials": 1}
+        for name, key in KEYS.items():
+            if key.read is not None and name != "model":
+                read_key(keys, name)
+        own = {name: value for name, value in values.items() if name in Spec.__dataclass_fields__}
+        more = {name: value for name, value in values.items() if name not in own}
+        spec = Spec(**own, switches=switches, text=self.text, path=self.path, more=more)
         spec = replace(spec, trials=self._trials(spec, spec.combinations() if model else None))
         if model:
             for name, p in spec.known.items():
                 if name not in spec.ranges and name != "epochs":
                     keys.default(f"parameters.{name}", p.default)
-            keys.notes += check(spec, keys.said, self.pins, self.problems, self.options.data_root)
+            keys.notes += check(spec, keys.nodes, self.pins, self.problems, self.options.data_root)
         self.problems.raise_if_any()
         said = {f.name: getattr(self.options, f.name) for f in fields(Options) if f.name != "data_root"}
         options = {name: list(value) if name == "set" else value for name, value in said.items() if value is not None}
         return replace(spec, filled=keys.filled, notes=tuple(keys.notes), options=options)
 
     def _put_options(self) -> None:
-        said, options = self.keys.said, self.options
+        said, options = self.keys.nodes, self.options
         for key in ("trials", "epochs", "seed", "name"):
             if (value := getattr(options, key)) is not None:
                 said[key] = given(f"--{key}", value)
@@ -153,7 +135,7 @@ class _Reader:
 
     def _parameters(self, model: Model) -> tuple[tuple[Range, ...], frozenset[str]]:
         """The ranges with what `--set` pins, and the names of the switches among them."""
-        section = self.keys.said.get("parameters")
+        section = self.keys.nodes.get("parameters")
         ranges = read_parameters(section, model, self.problems) if section is not None else ()
         pins = {name: node for name, node in self.pins.items() if not self._is_key(name, node)}
         pinned = pin(self._one_epochs(ranges), pins, model, self.problems)
@@ -180,7 +162,7 @@ class _Reader:
         if "epochs" in self.pins and self.options.epochs is not None:
             self.problems.at(self.pins["epochs"], f"'epochs' is set twice, also by --epochs {self.options.epochs}.")
         elif "epochs" in self.pins:
-            self.keys.said.pop("epochs", None)
+            self.keys.nodes.pop("epochs", None)
         return ranges if self.options.epochs is None else tuple(one for one in ranges if one is not found)
 
     def _epochs(self, model: Model | None, ranges: Sequence[Range]) -> int:
@@ -190,13 +172,13 @@ class _Reader:
         if found is not None and p is not None:
             return int(max(found.highest, p.default) if found.when else found.highest)
         if p is None:
-            return self.keys.whole("epochs", 1, None, 0) if "epochs" in self.keys.said else 0
+            return self.keys.whole("epochs", 1, None, 0) if "epochs" in self.keys.nodes else 0
         assert p.low is not None and p.high is not None
         return self.keys.whole("epochs", int(p.low), int(p.high), p.default)
 
     def _trials(self, spec: Spec, count: int | None) -> int:
         """`count`: how many configurations there are, if they can be counted."""
-        if spec.method == "grid" and "trials" not in self.keys.said and count is not None:
+        if spec.method == "grid" and "trials" not in self.keys.nodes and count is not None:
             return int(self.keys.default("trials", count))
         trials = self.keys.whole("trials", 1, None, 24)
         if count is not None and count < trials:

@@ -6,33 +6,20 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tuner.data.datasets import DatasetSpec
 from tuner.model import Hyper, Parameter, load_model
 
+from .keys import KEYS
 from .metric import Metric
 from .ranges import Range
+from .reading import Asha, Resources
+from .scores import SCORES
+
+__all__ = ["Asha", "Metric", "Resources", "Spec"]
 
 _MANY = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asha:
-    """Stop what is not among the best 1 / `reduction` after `grace`, `grace * reduction`, ... clustering epochs."""
-
-    grace: int
-    reduction: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """A trial's share, or a pack's. `gpu`: `auto` is one GPU where the cluster has any. `pack`: how many trials train as one; 1 is
-    each by itself, `auto` whatever is measured to be fastest."""
-
-    cpu: float
-    gpu: float | Literal["auto"]
-    pack: int | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +31,7 @@ class Spec:
     `retries`: how often a trial is tried again whose process is gone. `checkpoint_gb`: what all checkpoints may take; None: what they
     do take. `options`: what the command line said, as plain values.
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
-    `notes`: what is legal, but may surprise.
+    `notes`: what is legal, but may surprise. `more`: the values of those keys that have no field here.
     """
 
     name: str
@@ -69,6 +56,16 @@ class Spec:
     notes: tuple[str, ...] = ()
     checkpoint_gb: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def key(self, name: str) -> Any:
+        """The value of a key of the file."""
+        return self.more[name] if name in self.more else getattr(self, name)
+
+    @property
+    def by_key(self) -> dict[str, Any]:
+        """The value of every key of the file."""
+        return {name: self.key(name) for name in KEYS}
 
     @cached_property
     def known(self) -> dict[str, Parameter]:
@@ -124,10 +121,7 @@ class Spec:
 
     def score_of(self, values: Sequence[float]) -> float:
         """The score of a trial with these values of the metric at its clustering epochs so far."""
-        if self.score == "max":
-            return self.metric.best(values)
-        last = values[-1:] if self.score == "last" else values[-5:]
-        return sum(last) / len(last)
+        return SCORES[self.score].of(self.metric, values)
 
     # --- what can be chosen ---
 
@@ -177,24 +171,7 @@ class Spec:
 
     def resolved(self) -> dict[str, Any]:
         """Everything, defaults included, for `spec.json`."""
-        asha = None if self.early_terminate is None else {"type": "asha", **asdict(self.early_terminate)}
-        return {
-            "name": self.name,
-            "model": self.model,
-            "dataset": asdict(self.dataset),
-            "metric": asdict(self.metric),
-            "score": self.score,
-            "method": self.method,
-            "trials": self.trials,
-            "epochs": self.epochs,
-            "seed": self.seed,
-            "pretrain_seed": self.pretrain_seed,
-            "precision": self.precision,
-            "early_terminate": asha or "none",
-            "resources": asdict(self.resources),
-            "retries": self.retries,
-            "checkpoint_gb": self.checkpoint_gb,
-            "parameters": {found.name: found.entry() for found in self.parameters},
+        return {name: key.plain(self.key(name)) for name, key in KEYS.items()} | {
             "switches": sorted(self.switches),
             "filled": dict(self.filled),
             "notes": list(self.notes),
