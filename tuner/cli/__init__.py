@@ -2,3 +2,7 @@
 
 Uses everything below, typer and rich. Start with `app`.
 """
+
+from tuner.import_path import keep_out_current_folder
+
+keep_out_current_folder()  # before anything else is imported

@@ -8,11 +8,12 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner import layout
 from tuner.errors import UserError, first_line
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # else the driver's terminal gets a page for every worker that dies
     "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONSAFEPATH": "1",  # Ray starts helpers by `python -c`, which imports from the current folder
     # One worker per core would be started and wait for tasks that never come: a trial's worker has an environment of its own.
     "RAY_prestart_worker_first_driver": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # they import torch and tensorboardX, and cost 3 s
@@ -48,6 +50,19 @@ class Share:
     def threads(self) -> int:
         """For torch, in one trial."""
         return max(1, int(self.cpu))
+
+
+class _WorkerPath(list[str]):
+    """What Ray puts in front of its workers' `sys.path`: what a plain checkout needs, and not the driver's current folder, which Ray adds.
+
+    A `tuner.py` or `models.py` of the user's may lie there, and every trial's process would import that one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([] if layout.ROOT.name in ("site-packages", "dist-packages") else [str(layout.ROOT)])
+
+    def extend(self, paths: Iterable[str]) -> None:
+        super().extend(path for path in paths if path != str(Path.cwd()))
 
 
 class Cluster:
@@ -88,6 +103,7 @@ class Cluster:
         if ray.is_initialized():  # by whoever runs this process: theirs to stop, and to say where its dashboard is
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+        quiet["job_config"] = ray.job_config.JobConfig(_py_driver_sys_path=_WorkerPath())
         if self.address is not None:
             context = ray.init(address=self.address, **quiet)
         else:
