@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -66,6 +67,16 @@ def test_another_file_or_another_wish_is_read_anew(tmp_path: Path, change: str) 
         np.savez(tmp_path / "my.npz", x=np.ones((40, 2)))
     else:
         dataset = DatasetSpec(**vars(dataset) | {"limit": {"limit": 10, "scale": 30}[change], "scale": None})
+    same(load_once(dataset, tmp_path), load(dataset, tmp_path))
+
+
+def test_a_file_of_the_same_size_and_time_with_other_content_is_read_anew(tmp_path: Path) -> None:
+    dataset, path = npz(tmp_path / "my.npz"), tmp_path / "my.npz"
+    load_once(dataset, tmp_path)
+    size, times = path.stat().st_size, (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    np.savez(path, x=np.random.RandomState(1).rand(40, 3, 2), y=np.random.RandomState(0).randint(0, 3, 40))
+    os.utime(path, ns=times)
+    assert path.stat().st_size == size and path.stat().st_mtime_ns == times[1]
     same(load_once(dataset, tmp_path), load(dataset, tmp_path))
 
 

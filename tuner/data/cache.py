@@ -24,6 +24,7 @@ from tuner.atomic import whole
 
 from . import datasets, files, published, raw, rcv1
 from .datasets import Data, DatasetSpec, load
+from .fingerprint import Fingerprint
 from .published import PUBLISHED
 
 logger = logging.getLogger("tuner")
@@ -40,12 +41,14 @@ def load_once(dataset: DatasetSpec, root: Path) -> Data:
         UserError: as `load`.
     """
     try:
-        folder = _own_folder()
+        folder, key = _own_folder(), _key(dataset, root)
         with _alone(folder):
-            kept = _kept(folder / _key(dataset, root))
-            if kept is None:
-                _keep(load(dataset, root), folder / _key(dataset, root))  # only now its files are there: they may be fetched
-                kept = _kept(folder / _key(dataset, root))
+            kept = _kept(folder / key)
+            while kept is None:
+                loaded, before, key = load(dataset, root), key, _key(dataset, root)
+                if key == before:  # else its files were fetched, or written, while they were read
+                    _keep(loaded, folder / key)
+                kept = _kept(folder / key)
     except OSError as error:  # a full disk, for instance
         logger.warning("The data cannot be shared among this machine's processes: %s. Each reads them by itself.", error)
         kept = None
@@ -75,25 +78,31 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _key(dataset: DatasetSpec, root: Path) -> str:
-    """Of all that decides the content: what was asked for, the files as they are, and the code that reads them."""
+    """Of all that decides the content: what was asked for, what its files hold, and the code that reads them. Not of size and time, which
+    another file may have, too."""
     name, _, path = dataset.name.partition(":")
     files = [Path(path)] if path else [root / file for file in (PUBLISHED[name].files if name in PUBLISHED else ())]
-    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
-    code = [hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest() for module in _READERS]
-    content = [dataset.name, dataset.limit, dataset.scale, states, code]
+    readers = [Path(str(module.__file__)) for module in _READERS]
+    content = [dataset.name, dataset.limit, dataset.scale, *(_digest(file) for file in (*files, *readers) if file.is_file())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _keep(loaded: Data, path: Path) -> None:
     """Whole or not at all."""
     test = None if loaded.test is None else [loaded.test.start, loaded.test.stop]
     about = {"name": loaded.name, "shape": loaded.shape, "test": test, "n_classes": loaded.n_classes, "labels": loaded.y_N is not None}
+    identity = {"identity": loaded.identity.written()}
     with whole(path) as part:
         part.mkdir(mode=0o700)
         np.save(part / "x.npy", loaded.x_ND.numpy())
         if loaded.y_N is not None:
             np.save(part / "y.npy", loaded.y_N.numpy())
-        (part / _ABOUT).write_text(json.dumps(about))
+        (part / _ABOUT).write_text(json.dumps(about | identity))
     old = sorted(path.parent.glob(f"*/{_ABOUT}"), key=lambda file: file.stat().st_mtime_ns)[:-KEPT]
     for file in old:
         shutil.rmtree(file.parent)  # who has mapped it keeps it
@@ -103,7 +112,7 @@ def _kept(path: Path) -> Data | None:
     if not (path / _ABOUT).is_file():
         return None
     about = json.loads((path / _ABOUT).read_text())
-    return Data(
+    data = Data(
         name=about["name"],
         x_ND=_mapped(path / "x.npy"),
         y_N=_mapped(path / "y.npy") if about["labels"] else None,
@@ -111,6 +120,10 @@ def _kept(path: Path) -> Data | None:
         test=None if about["test"] is None else slice(*about["test"]),
         n_classes=about["n_classes"],
     )
+    identity = Fingerprint.read(about["identity"])
+    assert identity is not None, path
+    vars(data).update(identity=identity, fingerprint=identity.values)  # hashed once per machine, not by each of its processes
+    return data
 
 
 def _mapped(path: Path) -> torch.Tensor:

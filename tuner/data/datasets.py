@@ -17,8 +17,7 @@ TUNER_DATA, or ~/.cache/tuner.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +32,7 @@ from tuner.model import DataSpec
 from tuner.nn import by_slices, slice_of
 
 from .files import READERS, find, read_file
+from .fingerprint import Fingerprint, digest
 from .published import KNOWN, PUBLISHED, fetch, read_published
 from .raw import data_root
 
@@ -85,6 +85,12 @@ class Data:
         """A hash of the samples, and of which of them are the test split's."""
         return digest({"x_ND": self.x_ND, "n_train": torch.tensor(self.n_train)})
 
+    @cached_property
+    def identity(self) -> Fingerprint:
+        """What a run remembers of its data."""
+        labels = None if self.y_N is None else digest({"y_N": self.y_N})
+        return Fingerprint(rows=len(self.x_ND), columns=self.x_ND.shape[1], values=self.fingerprint, labels=labels)
+
     @property
     def n_train(self) -> int:
         """The rows that come before the published test split; all where there is none."""
@@ -107,15 +113,6 @@ class Data:
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Data:
         """The same with `x_ND` on a device and in a precision."""
         return replace(self, x_ND=self.x_ND.to(device=device, dtype=dtype))
-
-
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names, types, shapes and values."""
-    found = hashlib.sha256()
-    for name, t in sorted(tensors.items()):
-        found.update(f"{name} {t.dtype} {tuple(t.shape)} ".encode())
-        found.update(np.ascontiguousarray(t.detach().cpu().numpy()).tobytes())
-    return found.hexdigest()
 
 
 def describe(dataset: DatasetSpec, root: Path | None = None) -> DataSpec:

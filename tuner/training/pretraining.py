@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from tuner import draws, losses, nn
-from tuner.data.datasets import Data, digest
+from tuner.data.datasets import Data
+from tuner.data.fingerprint import digest
 from tuner.errors import UserError
 from tuner.model import Descend, Hyper, Model, Phase, Replace, function_of
 
