@@ -20,11 +20,16 @@ def load_json(raw: bytes | str) -> Any:
     Raises:
         ValueError: it is not that, or nested beyond all measure.
     """
+    if not isinstance(raw, str):
+        raw = raw.decode(json.detect_encoding(raw), "surrogatepass")
     try:
-        return json.loads(raw, parse_constant=_no_number)
+        return _DECODER.decode(raw)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
 def _no_number(word: str) -> Any:
     raise ValueError(f"{word} is no number of JSON's")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)  # once: a journal has many lines

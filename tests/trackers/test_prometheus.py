@@ -13,7 +13,7 @@ import pytest
 from tuner.cli.app import main
 from tuner.cli.options import DONE
 from tuner.machines.cluster import Cluster
-from tuner.runs.validation import STATES
+from tuner.runs.states import STATES
 from tuner.service.driver import SearchOptions, search
 from tuner.space.reader import read_space
 

@@ -22,6 +22,7 @@ from .tables import states
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
+    from tuner.runs.records import EpochLine
 
 
 PER_SECOND = 2  # redraws
@@ -53,7 +54,7 @@ class Display:
         with self._lock:
             self._progress.begin(trial, config)
 
-    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         with self._lock:
             self._progress.advance(trial, line, time.monotonic())
         if self._live is None and time.monotonic() - self._last_line > QUIET_S:

@@ -17,7 +17,8 @@ from tuner.text import NEAR, counted, duration, near, number, setting
 from .tables import LABELLED, SHOWN, facts, list_table, states
 
 if TYPE_CHECKING:
-    from tuner.runs.results import Results, TrialRecord
+    from tuner.runs.events import TrialEnd
+    from tuner.runs.results import Results
 
 BEST = 5  # trials in the table of the best
 REASONS = 3  # for which trials failed
@@ -90,7 +91,7 @@ def tracebacks(results: Results) -> Iterator[RenderableType]:
 
 def _failures(results: Results) -> list[tuple[str, str, str | None]]:
     """Who failed, why, and the traceback of the first of them, for each reason."""
-    alike: dict[str, list[TrialRecord]] = {}
+    alike: dict[str, list[TrialEnd]] = {}
     for trial in results.trials:
         if trial.state == "failed" and trial.reason:
             alike.setdefault(readable(trial.reason), []).append(trial)

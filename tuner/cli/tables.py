@@ -10,13 +10,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tuner.runs.states import STATES
+
 if TYPE_CHECKING:
     from tuner.machines.doctor import Check
 
 SHOWN = ("acc", "nmi", "ari", "error", "error_test", "n_used", "silhouette", "knn_error_5")  # metrics in tables; the journal has all
 # The metrics that look at the labels; tuner/metrics.py, which imports torch, has them by kind.
 LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami", "error", "error_test", "knn_error_3", "knn_error_5", "knn_error_10")
-COLOURS = {"complete": "green", "pruned": "cyan", "collapsed": "yellow", "diverged": "yellow", "stopped": "magenta", "failed": "red"}
+COLOURS = {name: state.colour for name, state in STATES.items()}
 
 
 def states(counts: Mapping[str, int], *, always: Sequence[str] = ()) -> Text:

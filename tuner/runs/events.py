@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from .records import EndLine, EpochLine
 
 if TYPE_CHECKING:
     from tuner.space.spec import Spec
@@ -43,8 +45,8 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What happened in a run before this driver's time. `ends`: of trials that are over. `pruned`: of those that were to stop, which
-    nobody wrote down any more. `open`: the trials that go on, by number."""
+    """What happened in a run before this driver's time. `ends`: of trials that are over. `pruned`: trials that ASHA had stopped before
+    the last driver died, and whose end is not in the journal yet. `open`: the trials that go on, by number."""
 
     ends: tuple[TrialEnd, ...]
     pruned: tuple[TrialEnd, ...]
@@ -63,9 +65,15 @@ class OpenTrial:
     seconds: float
 
 
+NO_END = ("running", "unfinished")  # a trial's states where the journal has no end of it: its search goes on, or does not
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialEnd:
-    """How a trial ended. `metrics` are those of the epoch that the score was taken from; `score` is None where none counts."""
+    """How a trial ended. `metrics` are those of the epoch that the score was taken from; `score` is None where none counts.
+
+    Of a run that is read back also how far a trial without an end has come; its state is then one of NO_END.
+    """
 
     trial: int
     state: str  # one of STATES
@@ -81,12 +89,20 @@ class TrialEnd:
 
     @property
     def is_over(self) -> bool:
-        """Whether it stays so: what was stopped with its search goes on with it."""
-        return self.state != "stopped" or self.for_good
+        """Whether it stays so. A trial that was stopped with its search goes on with it."""
+        return self.state not in NO_END and (self.state != "stopped" or self.for_good)
 
-    def line(self, now: float) -> dict[str, Any]:
+    @staticmethod
+    def of(line: EndLine) -> TrialEnd:
+        """From the journal's line, be it of an older tuner."""
+        known = {name: line[name] for name in _END_KEYS if name in line}  # type: ignore[literal-required]  # the keys are its fields
+        if known.get("score") is not None:
+            known["score"] = float(known["score"])
+        return TrialEnd(**known)
+
+    def line(self, now: float) -> EndLine:
         """The journal's line."""
-        line = {
+        line: EndLine = {
             "trial": self.trial,
             "state": self.state,
             "config": dict(self.config),
@@ -97,20 +113,27 @@ class TrialEnd:
             "reason": self.reason,
             "time": round(now, 3),
         }
-        rare = {"traceback": self.traceback, "asked_for": self.asked_for, "for_good": self.for_good}
-        return line | {name: value for name, value in rare.items() if value}
+        if self.traceback:
+            line["traceback"] = self.traceback
+        if self.asked_for:
+            line["asked_for"] = True
+        if self.for_good:
+            line["for_good"] = True
+        return line
+
+
+_END_KEYS = tuple(one.name for one in fields(TrialEnd))
 
 
 class Listener(Protocol):
-    """Whoever wants to know. All calls come in order, from one thread of the driver's process."""
+    """Hears of a search. All calls come in order, from one thread of the driver's process."""
 
     def search_started(self, run: Run) -> None: ...
 
     def trial_started(self, trial: int, config: dict[str, Any]) -> None:
         """`config`: every hyper-parameter under its dotted name, and the trial's `seed`."""
 
-    def epoch_ended(self, trial: int, line: dict[str, Any]) -> None:
-        """`line`: what the journal keeps."""
+    def epoch_ended(self, trial: int, line: EpochLine) -> None: ...
 
     def trial_ended(self, end: TrialEnd) -> None: ...
 
@@ -119,7 +142,7 @@ class Listener(Protocol):
 
 
 class Listeners:
-    """The journal, and others after it. Another's failure is told once and ends its listening, never the search."""
+    """The journal, then the others. If another one fails, that is logged once and it hears no more; the search goes on."""
 
     def __init__(self, journal: Listener, others: Sequence[Listener]) -> None:
         self._journal = journal
@@ -133,7 +156,7 @@ class Listeners:
         self._journal.trial_started(trial, config)
         self._tell(lambda other: other.trial_started(trial, config))
 
-    def epoch_ended(self, trial: int, line: dict[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         self._journal.epoch_ended(trial, line)
         self._tell(lambda other: other.epoch_ended(trial, line))
 

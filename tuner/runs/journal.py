@@ -16,14 +16,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tuner.errors import UserError
 from tuner.plain_json import load_json
 
 from .events import Run, TrialEnd
 from .paths import JOURNAL, STATUS
-from .validation import wrong_line, wrong_status
+from .records import EndLine, EpochLine, Status, wrong_line, wrong_status
 
 if TYPE_CHECKING:
     from .files import RunFiles
@@ -49,13 +49,13 @@ class Journal:
         self._since = time.time()
         self._started = read_status(self.folder).get("started", self._since)
         self._before = 0.0 if run.past is None else run.past.seconds
-        clock = {"started": self._started, "since": self._since, "before": self._before}
+        clock: Status = {"started": self._started, "since": self._since, "before": self._before}
         self._write_status({"status": "running", **clock, "host": socket.gethostname(), "pid": os.getpid()})
 
     def trial_started(self, trial: int, config: dict[str, Any]) -> None:
-        pass  # the study keeps what was asked; a trial's first line is its first epoch
+        pass  # the study keeps its configuration; a trial's first line is its first epoch
 
-    def epoch_ended(self, trial: int, line: dict[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         self._append(line)
 
     def trial_ended(self, end: TrialEnd) -> None:
@@ -66,16 +66,16 @@ class Journal:
         seconds = self._before + now - self._since
         self._write_status({"status": status, "started": self._started, "ended": now, "seconds": seconds})
 
-    def _append(self, line: dict[str, Any], *, sync: bool = False) -> None:
+    def _append(self, line: EpochLine | EndLine, *, sync: bool = False) -> None:
         assert self._files is not None, "the search has not started"
         self._files.append(JOURNAL, json.dumps(line, allow_nan=False).encode() + b"\n", sync=sync)
 
-    def _write_status(self, status: dict[str, Any]) -> None:
+    def _write_status(self, status: Status) -> None:
         assert self._files is not None, "the search has not started"
         self._files.write(STATUS, json.dumps(status) + "\n")
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[EpochLine | EndLine]:
     """A journal's lines. A torn last one is left out.
 
     Raises:
@@ -85,7 +85,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield line
 
 
-def lines_with_ends(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def lines_with_ends(path: Path) -> Iterator[tuple[EpochLine | EndLine, int]]:
     """Every whole line, and the position in the file where it ends."""
     end = 0
     with _opened(path) as file:
@@ -129,9 +129,9 @@ def cut_torn_line(path: Path) -> None:
                 file.write(b"\n")
 
 
-def read_status(folder: Path) -> dict[str, Any]:
+def read_status(folder: Path) -> Status:
     path = folder / STATUS
-    return json_object(path, wrong_status) if path.exists() else {}
+    return cast("Status", json_object(path, wrong_status)) if path.exists() else {}
 
 
 def json_object(path: Path, wrong_with: Callable[[dict[str, Any]], str | None]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .events import Run, TrialEnd
+    from .records import EpochLine
 
 WINDOW_S = 30  # over which the speed is counted
 
@@ -34,7 +35,7 @@ class Progress:
     def begin(self, trial: int, config: Mapping[str, Any]) -> None:
         self.running[trial] = Trial(config, self._planned(config))
 
-    def advance(self, trial: int, line: Mapping[str, Any], now: float) -> None:
+    def advance(self, trial: int, line: EpochLine, now: float) -> None:
         if self._first_epoch is None:
             self._first_epoch = now
         self.epochs += 1
@@ -100,6 +101,6 @@ class Trial:
         self.epoch, self.phase = 0, ""
         self.value: float | None = None
 
-    def advance(self, line: Mapping[str, Any], metric: str) -> None:
+    def advance(self, line: EpochLine, metric: str) -> None:
         self.epoch, self.phase = line["epoch"], line["phase"]
         self.value = line["metrics"].get(metric)

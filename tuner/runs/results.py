@@ -5,44 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, cast
 
 from tuner.errors import UserError, did_you_mean
+from tuner.space.metric import Metric
 
+from .events import TrialEnd
 from .journal import json_object, read_lines, read_status
 from .paths import JOURNAL, SPEC
-from .validation import STATES, wrong_about
-
-if TYPE_CHECKING:
-    pass
-
+from .records import About, EndLine, EpochLine, Status, wrong_about
+from .states import STATES
 
 # --- reading a run -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord:
-    """A trial as the journal knows it. `state`: one of STATES; `running` or `unfinished` where no end was written."""
-
-    trial: int
-    state: str
-    config: Mapping[str, Any]
-    score: float | None
-    metrics: Mapping[str, float]
-    epochs: int
-    seconds: float = 0.0
-    reason: str | None = None
-    traceback: str | None = None
-    asked_for: bool = False
-    for_good: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it stays as it is when the search goes on."""
-        return self.state in STATES and (self.state != "stopped" or self.for_good)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +29,22 @@ class Results:
 
     name: str
     folder: Path
-    spec_json: dict[str, Any]
+    spec_json: About
     status: str  # running | done | stopped | failed
     metric: str
-    goal: str
+    goal: Literal["maximize", "minimize"]
     score: str
-    trials: tuple[TrialRecord, ...]  # by number
+    trials: tuple[TrialEnd, ...]  # by number
     epochs: int  # of all trials together
     seconds: float
 
-    def ranked(self) -> list[TrialRecord]:
+    def ranked(self) -> list[TrialEnd]:
         """The complete trials, best first."""
         complete = [t for t in self.trials if t.state == "complete" and t.score is not None]
-        sign = -1.0 if self.goal == "maximize" else 1.0
-        return sorted(complete, key=lambda t: (sign * float(t.score or 0.0), t.trial))
+        rank = Metric(name=self.metric, goal=self.goal).rank
+        return sorted(complete, key=lambda t: (rank(t.score or 0.0), t.trial))
 
-    def best(self) -> TrialRecord | None:
+    def best(self) -> TrialEnd | None:
         """The best of the complete trials; of equal ones the first."""
         return next(iter(self.ranked()), None)
 
@@ -96,51 +74,61 @@ def read_run(folder: Path) -> Results:
     """
     if not os.path.isfile(folder / SPEC):  # noqa: PTH113 - Path.is_file raises where a name is too long to be one
         raise no_such_run(folder)
-    spec = json_object(folder / SPEC, wrong_about)
+    about = cast("About", json_object(folder / SPEC, wrong_about))
     status = read_status(folder)
     now = _status_now(status)
-    ends: dict[int, dict[str, Any]] = {}
-    last: dict[int, dict[str, Any]] = {}
-    epochs: dict[int, int] = {}
-    times: list[float] = []
+    journal = _Journalled()
     if (folder / JOURNAL).exists():
         for line in read_lines(folder / JOURNAL):
-            number = line["trial"]
-            times[1:] = [float(line.get("time", 0.0))]
-            if "state" in line:
-                ends[number] = line
-            else:
-                ends.pop(number, None)  # it was interrupted, and goes on
-                last[number] = line
-                epochs[number] = epochs.get(number, 0) + 1
-    trials = [
-        _ended(ends[number], epochs.get(number, 0))
-        if number in ends
-        else TrialRecord(
-            trial=number,
-            state="running" if now == "running" else "unfinished",
-            config={},
-            score=None,
-            metrics=last[number]["metrics"],
-            epochs=epochs[number],
-        )
-        for number in sorted(ends.keys() | last.keys())
-    ]
-    since = float(status.get("since", status.get("started", times[0] if times else 0.0)))
-    until = float(status.get("ended", time.time() if now == "running" else times[-1] if times else since))
-    seconds = float(status.get("seconds", status.get("before", 0.0) + max(0.0, until - since)))
+            journal.add(line)
     return Results(
-        name=str(spec.get("name", folder.name)),
+        name=str(about.get("name", folder.name)),
         folder=folder,
-        spec_json=spec,
+        spec_json=about,
         status=now,
-        metric=str(spec["metric"]["name"]),
-        goal=str(spec["metric"]["goal"]),
-        score=str(spec.get("score", "last")),
-        trials=tuple(trials),
-        epochs=sum(epochs.values()),
-        seconds=seconds,
+        metric=about["metric"]["name"],
+        goal=about["metric"]["goal"],
+        score=about.get("score", "last"),
+        trials=tuple(journal.trials("running" if now == "running" else "unfinished")),
+        epochs=sum(journal.epochs.values()),
+        seconds=_seconds(status, journal.times, running=now == "running"),
     )
+
+
+class _Journalled:
+    """A journal's lines, put together by trial."""
+
+    def __init__(self) -> None:
+        self.ends: dict[int, EndLine] = {}
+        self.last: dict[int, EpochLine] = {}
+        self.epochs: Counter[int] = Counter()
+        self.times: list[float] = []  # of the first line and the last
+
+    def add(self, line: EpochLine | EndLine) -> None:
+        number = line["trial"]
+        self.times[1:] = [float(line.get("time", 0.0))]
+        if "state" in line:
+            self.ends[number] = line
+        else:
+            self.ends.pop(number, None)  # it was interrupted, and goes on
+            self.last[number] = line
+            self.epochs[number] += 1
+
+    def trials(self, without_end: str) -> Iterator[TrialEnd]:
+        """By number. `without_end`: the state of those that have none. The epochs are those of the journal: a trial may share others."""
+        for number in sorted(self.ends.keys() | self.last.keys()):
+            if number in self.ends:
+                yield replace(TrialEnd.of(self.ends[number]), epochs=self.epochs[number])
+            else:
+                metrics = self.last[number]["metrics"]
+                yield TrialEnd(trial=number, state=without_end, config={}, metrics=metrics, epochs=self.epochs[number])
+
+
+def _seconds(status: Status, times: Sequence[float], *, running: bool) -> float:
+    """How long all drivers together took. `times`: of the journal, for a driver that died or an older tuner."""
+    since = float(status.get("since", status.get("started", times[0] if times else 0.0)))
+    until = float(status.get("ended", time.time() if running else times[-1] if times else since))
+    return float(status.get("seconds", status.get("before", 0.0) + max(0.0, until - since)))
 
 
 def no_such_run(folder: Path) -> UserError:
@@ -148,35 +136,18 @@ def no_such_run(folder: Path) -> UserError:
     return UserError(f"There is no run '{folder}'.{did_you_mean(folder.name, siblings)} `tuner ls` lists them.")
 
 
-def _ended(line: Mapping[str, Any], epochs: int) -> TrialRecord:
-    score = line.get("score")
-    return TrialRecord(
-        trial=line["trial"],
-        state=line["state"],
-        config=line["config"],
-        score=None if score is None else float(score),
-        metrics=line["metrics"],
-        epochs=epochs,
-        seconds=float(line.get("seconds", 0.0)),
-        reason=line.get("reason"),
-        traceback=line.get("traceback"),
-        asked_for=bool(line.get("asked_for")),
-        for_good=bool(line.get("for_good")),
-    )
-
-
-def _status_now(status: Mapping[str, Any]) -> str:
+def _status_now(status: Status) -> str:
     """What the file says, unless it says `running` of a process on this machine that is gone."""
-    said = str(status.get("status", "failed"))
-    if said != "running" or status.get("host") != socket.gethostname():
-        return said
+    written = status.get("status", "failed")
+    if written != "running" or status.get("host") != socket.gethostname():
+        return written
     try:
         os.kill(int(status["pid"]), 0)
     except ProcessLookupError:
         return "failed"
-    except PermissionError:  # alive, and somebody else's
-        return said
-    return said
+    except PermissionError:  # alive, and another user's
+        return written
+    return written
 
 
 def list_runs(out: Path) -> tuple[list[Results], list[UserError]]:

@@ -16,14 +16,13 @@ from tuner.errors import UserError, readable
 from tuner.plain_json import load_json
 
 from .paths import LOGS
+from .states import STATES
 
 if TYPE_CHECKING:
     from tuner.capture import Line
 
     from .events import Run, TrialEnd
-
-
-_LEVELS = {"failed": "ERROR", "diverged": "WARNING", "collapsed": "WARNING"}  # of an end; INFO where it is none of these
+    from .records import EpochLine
 
 
 def log_name(trial: int) -> str:
@@ -59,14 +58,14 @@ class TrialLogs:
         elif past is None or all(end.trial != trial for end in past.pruned):  # those only end, once more
             self.note(trial, "INFO", "begins with " + ", ".join(f"{name} {value}" for name, value in config.items()))
 
-    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         pass
 
     def trial_ended(self, end: TrialEnd) -> None:
         score = "" if end.score is None else f", {self._run.spec.metric.name} {end.score:.6g}"
         reason = "" if end.reason is None else f": {end.reason}"
         after = f"{end.state} after {end.epochs} epoch{'s' * (end.epochs != 1)}{score}{reason}"
-        self.note(end.trial, _LEVELS.get(end.state, "INFO"), after if end.traceback is None else f"{after}\n{end.traceback}")
+        self.note(end.trial, STATES[end.state].level, after if end.traceback is None else f"{after}\n{end.traceback}")
 
     def search_ended(self, status: str) -> None:
         pass

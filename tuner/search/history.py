@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -15,7 +13,9 @@ from tuner.model import load_model
 from tuner.runs.events import OpenTrial, Past, TrialEnd
 from tuner.runs.journal import read_lines
 from tuner.runs.paths import JOURNAL
+from tuner.runs.records import EndLine, EpochLine
 from tuner.runs.results import read_run
+from tuner.runs.states import STATES
 from tuner.space.request import ASKED_FOR, config_of
 from tuner.space.spec import Spec
 from tuner.training.loop import COLLAPSED_AFTER
@@ -23,6 +23,7 @@ from tuner.training.pretraining import may_be_known
 from tuner.training.trial import planned_epochs
 
 from .proposals import worst
+from .scores import TrialScore
 
 Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
 Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
@@ -32,10 +33,10 @@ Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): w
 
 
 def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge) -> tuple[Past, Scores]:
-    """What happened in a run so far. `asked`: the trials of its study. `judge` is told all scores in their order.
+    """What happened in a run so far. `asked`: the trials of its study. `judge` gets all scores in their order.
 
     Raises:
-        UserError: the journal is damaged, or tells of trials that nobody asked for.
+        UserError: the journal is damaged, or has trials that the study does not know.
     """
     path = folder / JOURNAL
     lines = list(read_lines(path)) if path.exists() else []
@@ -47,12 +48,12 @@ def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge
             raise UserError(f"{path}:{place}: the journal is damaged here: {wrong}. Nothing was changed. Bring the file back from a copy.")
     stopped: set[int] = set()
     for line in lines:
-        trial, epoch = trials[line["trial"]], line.get("cluster_epoch")
+        trial, epoch = trials[line["trial"]], None if "state" in line else line.get("cluster_epoch")
         if epoch is not None and epoch in trial.scores and judge(line["trial"], epoch, trial.scores[epoch]):
             stopped.add(line["trial"])
     going = {number: trial for number, trial in trials.items() if trial.end is None}
     past = Past(
-        ends=tuple(_end(line) for line in lines if trials[line["trial"]].end is line),
+        ends=tuple(TrialEnd.of(line) for line in lines if "state" in line and trials[line["trial"]].end is line),
         pruned=tuple(trial.ended("pruned") for number, trial in going.items() if number in stopped),
         open={number: trial.opened() for number, trial in going.items() if number not in stopped},
         seconds=read_run(folder).seconds,
@@ -66,20 +67,20 @@ class _Trial:
     def __init__(self, asked: FrozenTrial, spec: Spec) -> None:
         self.number, self.config, self._spec = asked.number, config_of(spec, asked), spec
         self._asked_for = ASKED_FOR in asked.user_attrs
-        self.metrics: list[dict[str, float]] = []  # of each epoch; empty where it was not trained
-        self.clustering: list[dict[str, float]] = []  # of each clustering epoch
-        self.end: dict[str, Any] | None = None
+        self.metrics: list[Mapping[str, float]] = []  # of each epoch; empty where it was not trained
+        self.clustering: list[Mapping[str, float]] = []  # of each clustering epoch
+        self.end: EndLine | None = None
         self._ended = False  # by its last epoch, which says so
         self._seconds, self._since, self._until = 0.0, 0.0, 0.0
 
-    def add(self, line: dict[str, Any]) -> str | None:
+    def add(self, line: EpochLine | EndLine) -> str | None:
         """Takes a line in, or says what is wrong with it."""
         now = float(line.get("time", 0.0))
         if self.end is not None:
             return f"trial {self.number} has ended before"
         if "state" in line:
             self._seconds, self._since, self._until = float(line.get("seconds", 0.0)), 0.0, 0.0
-            self.end = line if _end(line).is_over else None
+            self.end = line if TrialEnd.of(line).is_over else None
             return None
         if not self.metrics and self._may_begin_behind(line["epoch"] - 1):
             self.metrics = [{}] * (line["epoch"] - 1)
@@ -96,23 +97,22 @@ class _Trial:
         """Whether it need not have trained these epochs: those of a pre-training whose outcome was known."""
         return epochs > 0 and may_be_known(load_model(self._spec.model), self._spec.hyper(self.config), epochs)
 
-    @property
-    def values(self) -> list[float]:
-        """The metric at the clustering epochs that measured it."""
+    def _score(self) -> TrialScore:
+        """Of the clustering epochs that measured the metric."""
         name = self._spec.metric.name
-        return [float(metrics[name]) for metrics in self.clustering if name in metrics]
+        return TrialScore(self._spec, [metrics[name] for metrics in self.clustering if name in metrics])
 
     @cached_property
     def scores(self) -> dict[int, float]:
-        """What the scheduler and the sampler were told, by clustering epoch. To be asked for when all lines are in.
+        """What the scheduler and the sampler were told, by clustering epoch. Complete when all lines are in.
 
         Without the last epoch of a trial that was over with it, where that was not journalled: it is trained again, and told then.
         """
-        values, spec = self.values, self._spec
-        scores = {i: spec.score_of(values[:i]) for i in range(1, len(values) + 1)}
+        score = self._score()
+        scores = {i: score.after(i) for i in range(1, len(score.values) + 1)}
         last = len(self.clustering)
-        if last and self.end is not None and self.end["state"] in ("collapsed", "diverged"):
-            scores[last] = worst(spec.metric)
+        if last and self.end is not None and STATES[self.end["state"]].worst:
+            scores[last] = worst(self._spec.metric)
         elif last and self.end is None and self._was_over():
             scores.pop(last, None)
         return scores
@@ -125,21 +125,15 @@ class _Trial:
         while lonely < len(self.clustering) and self.clustering[-1 - lonely].get("n_used", 2) <= 1:
             lonely += 1
         planned = planned_epochs(load_model(self._spec.model), self._spec.hyper(self.config))[0]
-        return len(self.values) < len(self.clustering) or lonely >= COLLAPSED_AFTER or len(self.metrics) >= planned
-
-    def _shown(self) -> tuple[float | None, dict[str, float]]:
-        """The score so far, and the metrics of the epoch that it is of."""
-        values = self.values
-        if not values:
-            return None, self.metrics[-1] if self.metrics else {}
-        score = self._spec.score_of(values)
-        best = max(i for i, value in enumerate(values) if value == score) if self._spec.score == "max" else len(values) - 1
-        return score, self.clustering[best]
+        unmeasured = len(self._score().values) < len(self.clustering)
+        return unmeasured or lonely >= COLLAPSED_AFTER or len(self.metrics) >= planned
 
     def opened(self) -> OpenTrial:
-        score, shown = self._shown()
+        """The trial as it goes on, with the metrics of the epoch that its score is of."""
+        score = self._score()
+        shown = self.clustering[score.epoch - 1] if score.values else self.metrics[-1] if self.metrics else {}
         seconds = self._seconds + self._until - self._since
-        return OpenTrial(config=self.config, metrics=self.metrics, score=score, shown=shown, seconds=seconds)
+        return OpenTrial(config=self.config, metrics=self.metrics, score=score.value, shown=shown, seconds=seconds)
 
     def ended(self, state: str) -> TrialEnd:
         known = self.opened()
@@ -153,7 +147,3 @@ class _Trial:
             seconds=known.seconds,
             asked_for=self._asked_for,
         )
-
-
-def _end(line: Mapping[str, Any]) -> TrialEnd:
-    return TrialEnd(**{f.name: line[f.name] for f in fields(TrialEnd) if f.name in line})

@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner.errors import UserError
 from tuner.runs.paths import SPACE
+from tuner.runs.records import About
 from tuner.runs.results import read_run
 from tuner.space.keys import KEYS
 from tuner.space.ranges import show
@@ -74,7 +75,7 @@ def _options(about: Mapping[str, Any], trials: int, data_root: Path | None) -> O
     return Options(**said, **where, name=about["space"], trials=trials)
 
 
-def _about(folder: Path) -> dict[str, Any]:
+def _about(folder: Path) -> About:
     about = read_run(folder).spec_json
     missing = [key for key in ("options", "space", "dataset", "dataset_at", "trials", "filled", "versions") if key not in about]
     if missing or not (folder / SPACE).is_file():

@@ -20,6 +20,7 @@ from tuner.plain_json import is_whole
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
+from tuner.runs.states import STATES
 from tuner.space.metric import Metric
 from tuner.space.request import config_of
 from tuner.space.spec import Spec
@@ -62,11 +63,14 @@ def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:
     return study
 
 
-def told(end: TrialEnd, metric: Metric) -> tuple[TrialState, float | None]:
-    """What Optuna is told of a trial's end; of a pruned one it takes its last step's value."""
-    if end.state in ("pruned", "failed", "stopped"):
-        return (TrialState.PRUNED if end.state == "pruned" else TrialState.FAIL), None
-    return TrialState.COMPLETE, end.score if end.state == "complete" else worst(metric)
+def optuna_end(state: str, score: float | None, metric: Metric) -> tuple[TrialState, float | None]:
+    """A trial's end for Optuna: its state and value. Of a pruned trial Optuna takes the last step's value.
+
+    `state`: one of STATES. `score`: of the trial, where it is complete.
+    """
+    known = STATES[state]
+    value = None if known.optuna != "COMPLETE" else worst(metric) if known.worst else score
+    return TrialState[known.optuna], value
 
 
 # --- the study ---------------------------------------------------------------------------------------------------------
@@ -132,7 +136,7 @@ def _agreeing(asked: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, flo
     if end is not None:
         trial.user_attrs["state"] = end.state
         trial.datetime_complete = asked.datetime_complete or datetime.datetime.now()
-        trial.state, value = told(end, spec.metric)
+        trial.state, value = optuna_end(end.state, end.score, spec.metric)
         if trial.state == TrialState.PRUNED and scores:
             value = scores[max(scores)]
         trial.values = None if value is None else [value]

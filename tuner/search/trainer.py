@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tuner.capture import Line
 from tuner.errors import UserError
 from tuner.runs.paths import BEST_WEIGHTS, PRETRAINED, begun_file, checkpoint_file, weights_file
+from tuner.runs.records import EpochLine
+from tuner.runs.states import STATES
 
 if TYPE_CHECKING:
     from tuner.data.datasets import Data, DatasetSpec
@@ -32,7 +34,7 @@ CHECKPOINT_EVERY_S = 60.0
 class Report:
     """One epoch, in plain values. `score`: of the trial so far; None in pre-training."""
 
-    line: dict[str, Any]  # the journal's, but for the time
+    line: EpochLine  # the journal's, but for the time
     score: float | None
     ended: str | None
     reason: str | None
@@ -139,12 +141,13 @@ class Reports:
         from tuner.training.pretraining import PretrainingCache
 
         from .budget import Budget
+        from .scores import TrialScore
 
         self._spec, self._worst, self._trial, self._hand_in = trainer.spec, trainer.worst, trial, hand_in
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
-        self._values = list(self.start.values) if self.start else []  # the metric at the epochs that count
+        self._score = TrialScore(self._spec, self.start.values if self.start else ())
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.index <= self.start.index else None
@@ -165,7 +168,7 @@ class Reports:
     def of(self, epoch: Epoch) -> Report:
         """To be called for every epoch, before the next one is trained."""
         spec, metrics = self._spec, {name: float(value) for name, value in epoch.metrics.items()}
-        line = {
+        line: EpochLine = {
             "trial": self._trial,
             "epoch": epoch.index,
             "phase": epoch.phase,
@@ -175,14 +178,14 @@ class Reports:
         if epoch.ended is not None:
             line["ended"] = epoch.ended
         score = None
-        if epoch.ended in ("collapsed", "diverged"):
+        if epoch.ended is not None and STATES[epoch.ended].worst:
             score = self._worst
         elif epoch.cluster_epoch is not None:
             if spec.metric.name not in metrics:
                 raise RuntimeError(f"epoch {epoch.index} ({epoch.phase}) measured no '{spec.metric.name}', which the search goes by")
-            self._values.append(metrics[spec.metric.name])
-            score = spec.score_of(self._values)
-            if spec.score == "max" and self._values[-1] == score:
+            newest = self._score.add(metrics[spec.metric.name])
+            score = self._score.value
+            if spec.score == "max" and newest:
                 self._best = epoch.snapshot()
         self._keep(epoch)
         report = Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason, trouble=self._trouble)
@@ -199,7 +202,7 @@ class Reports:
             weights = replace(final, tensors=final.weights())
             self._wrote(lambda: self._store_somewhere(weights))
         elif epoch.ended is None and time.monotonic() - self._written >= self._every:
-            self._unsettled = replace(epoch.snapshot(), values=list(self._values)), self._best
+            self._unsettled = replace(epoch.snapshot(), values=list(self._score.values)), self._best
             self._written = time.monotonic()
 
     def settle(self, done: int) -> None:

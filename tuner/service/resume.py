@@ -70,7 +70,7 @@ def _resume(folder: Path, options: ResumeOptions) -> Outcome:
 
     about = read_run(folder).spec_json
     bring_back(folder, str(about.get("id", about["name"])))
-    root = options.data_root or (Path(about["data_root"]) if about.get("data_root") else None)
+    root = options.data_root or (Path(given) if (given := about.get("data_root")) else None)
     spec = spec_of(folder, options.trials, root)
     name = str(about["name"])  # the folder may have been moved
     asked, rungs = asked_in(folder, name), scheduler(spec)

@@ -16,8 +16,9 @@ from ray.util.metrics import Counter, Gauge
 
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.progress import Progress
+from tuner.runs.records import EpochLine
 from tuner.runs.results import read_run
-from tuner.runs.validation import STATES
+from tuner.runs.states import STATES
 
 
 class RayMetrics:
@@ -37,7 +38,7 @@ class RayMetrics:
         self._progress.begin(trial, config)
         self._tell()
 
-    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         self._progress.advance(trial, line, time.monotonic())
         self._count(1)
         self._speed.set(self._progress.speed(), self._tags)

@@ -25,16 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import layout
 from tuner.errors import first_line
+from tuner.runs.states import STATES
 
 from .wandb_notes import Told
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
+    from tuner.runs.records import EndLine, EpochLine
     from tuner.space.metric import Metric
 
 MODES = ("online", "offline", "disabled")
 PROJECT = "tuner"  # unless WANDB_PROJECT names another
-EXIT_CODES = {"complete": 0, "pruned": 0, "collapsed": 0, "diverged": 0, "stopped": 255, "failed": 1}  # 255 is W&B's own for an interrupt
 REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
 INIT_S = 30  # for opening one run
 FINISH_S = 20  # for the last lines of one run
@@ -64,7 +65,7 @@ class WandbRuns:
     def trial_started(self, trial: int, config: Mapping[str, Any]) -> None:
         self._put("trial_started", trial, config)
 
-    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         self._put("epoch_ended", trial, line)
 
     def trial_ended(self, end: TrialEnd) -> None:
@@ -83,7 +84,7 @@ class WandbRuns:
         if self._thread is not None:
             self._events.put((name, args))
 
-    def _work(self, run: Run, told: Told, missing: Sequence[Mapping[str, Any]]) -> None:
+    def _work(self, run: Run, told: Told, missing: Sequence[EpochLine | EndLine]) -> None:
         runs, well = None, True
         try:
             runs = _Runs(run, told, self.mode, self._say)
@@ -120,7 +121,7 @@ class _Runs:
         wandb.setup(settings=wandb.Settings(silent=True))
         self._search = self._init("search", run.name, job_type="search", config={**run.spec.resolved(), **run.info})
 
-    def catch_up(self, missing: Sequence[Mapping[str, Any]]) -> None:
+    def catch_up(self, missing: Sequence[EpochLine | EndLine]) -> None:
         """Tells what an earlier driver did not live to tell. `missing`: lines of the journal."""
         past = self._run.past
         if past is None:
@@ -145,7 +146,7 @@ class _Runs:
         if trial not in self._open:  # a second attempt goes on in the first one's run
             self._open[trial] = self._init(str(trial), f"{self._run.name} #{trial}", job_type="trial", config=dict(config))
 
-    def epoch_ended(self, trial: int, line: Mapping[str, Any]) -> None:
+    def epoch_ended(self, trial: int, line: EpochLine) -> None:
         counted = {} if line["cluster_epoch"] is None else {"cluster_epoch": line["cluster_epoch"]}
         if trial in self._open:
             self._open[trial].log({**line["metrics"], **counted, "phase": line["phase"]}, step=line["epoch"])
@@ -165,13 +166,13 @@ class _Runs:
             known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
             known["traceback"] = end.traceback
             run.summary.update({key: value for key, value in known.items() if value is not None})
-            self._finish(run, EXIT_CODES[end.state])
+            self._finish(run, STATES[end.state].exit_code)
             self._told.note_trial(end.trial, end.epochs, end.state, run)
 
     def search_ended(self, status: str) -> None:
         for trial, run in self._open.items():  # of an earlier driver; this one did not come to them
             run.summary.update({"state": "stopped"})
-            self._finish(run, EXIT_CODES["stopped"])
+            self._finish(run, STATES["stopped"].exit_code)
             self._told.note_trial(trial, len(self._run.past.open[trial].metrics) if self._run.past else 0, "stopped", run)
         self._open.clear()
         if self._went:  # what follows asks the cloud, unless it is of an offline run
@@ -277,7 +278,7 @@ def _progress(ends: list[TrialEnd], metric: Metric) -> dict[str, Any]:
     """What the search's own run shows after each trial."""
     counts = Counter(end.state for end in ends)
     scores = {end.trial: end.score for end in ends if end.state == "complete" and end.score is not None}
-    known: dict[str, Any] = {f"trials/{state}": counts[state] for state in EXIT_CODES}
+    known: dict[str, Any] = {f"trials/{state}": counts[state] for state in STATES}
     if scores:
         best = min(scores, key=lambda trial: metric.rank(scores[trial]))
         known |= {"best_score": scores[best], "best_trial": best}

@@ -15,6 +15,7 @@ from typing import Any
 from tuner.runs.events import Run
 from tuner.runs.journal import read_lines
 from tuner.runs.paths import JOURNAL
+from tuner.runs.records import EndLine, EpochLine
 
 NOTES = "told.jsonl"  # in the run's `wandb`
 
@@ -57,7 +58,7 @@ class Told:
             file.write(json.dumps(note) + "\n")
         self._take(note)
 
-    def missing(self, run: Run) -> list[dict[str, Any]]:
+    def missing(self, run: Run) -> list[EpochLine | EndLine]:
         """The journal's lines that W&B may not have, so far. What a trial that goes on was stopped for is none of them."""
         path = run.folder / JOURNAL
         if run.past is None or not path.exists():

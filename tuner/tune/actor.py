@@ -15,6 +15,7 @@ from ray import tune
 
 from tuner.capture import Captured, attach, captured_for
 from tuner.machines.versions import check_code
+from tuner.runs.records import EpochLine
 from tuner.search.trainer import Report
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class TrialActor(tune.Trainable):
     job: ClassVar[Job]
     _trainer: Callable[[int, Mapping[str, Any]], Iterator[Report]] | None
     _reports: Iterator[Report] | None
-    _before: list[dict[str, Any]]  # lines of epochs that Tune has not heard of
+    _before: list[EpochLine]  # lines of epochs that Tune has not heard of
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:

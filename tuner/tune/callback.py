@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from tuner.model import load_model
 from tuner.runs.events import Listeners, OpenTrial, Past, TrialEnd
+from tuner.runs.records import EpochLine
 from tuner.runs.trial_logs import TrialLogs
 from tuner.space.spec import Spec
 from tuner.training.trial import planned_epochs
@@ -201,7 +202,7 @@ class TuneCallback(tune.Callback):
             running.epochs, running.known = line["epoch"], ()
             if running.score is None:
                 running.metrics = line["metrics"]
-            self._listeners.epoch_ended(line["trial"], line | {"time": round(time.time(), 3)})
+            self._listeners.epoch_ended(line["trial"], cast("EpochLine", line | {"time": round(time.time(), 3)}))
 
     def _compare(self, running: _Running, line: Mapping[str, Any]) -> None:
         """An epoch that is journalled already was trained again: the same seed should give the same numbers."""

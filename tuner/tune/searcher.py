@@ -18,8 +18,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
-from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed, worst
-from tuner.search.study import StudyFile, open_storage
+from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed
+from tuner.search.study import StudyFile, open_storage, optuna_end
 from tuner.space.ranges import Range
 from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of
 from tuner.space.spec import Spec
@@ -150,14 +150,8 @@ class StudySearch(OptunaSearch):
             self._close(trial_id, "failed" if error else "stopped", TrialState.FAIL)
             return
         self._step(trial_id, result)
-        ended = result.get("ended")
-        if ended is None:
-            self._close(trial_id, "pruned", TrialState.PRUNED)
-        elif ended == "stopped":
-            self._close(trial_id, ended, TrialState.FAIL)
-        else:
-            value = result["score"] if ended == "complete" else worst(self.spec.metric)
-            self._close(trial_id, ended, TrialState.COMPLETE, value)
+        ended = result.get("ended") or "pruned"
+        self._close(trial_id, ended, *optuna_end(ended, result["score"], self.spec.metric))
 
     def open_trials(self) -> list[dict[str, Any]]:
         """The configurations of the trials that were asked for and have not ended."""
