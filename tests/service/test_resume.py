@@ -63,6 +63,7 @@ def killed(*where: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_stopped_and_resumed_is_the_one_that_ran_through(
     tmp_path: Path, through: Outcome, always_checkpointed: None
 ) -> None:

@@ -269,6 +269,7 @@ def test_a_trial_that_ran_out_of_memory_says_what_to_do_and_is_not_tried_again(
     assert caplog.messages == []
 
 
+@pytest.mark.slow
 def test_a_search_whose_first_trials_all_fail_alike_is_given_up(tmp_path: Path, scripted: Callable[..., None]) -> None:
     scripted("raises")
     outcome = run_search(one_at_a_time(space(tmp_path)), tmp_path / "runs")

@@ -138,6 +138,7 @@ def test_what_is_enqueued_is_tried_next_and_all_others_are_as_they_were(tmp_path
     assert same == [0, 1, 4, 5]
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_with_what_was_enqueued(tmp_path: Path, cluster: Cluster) -> None:
     """Of the three that were enqueued one has ended, one is open and one waits."""
     third = enqueue("3", "n_clusters=30")
@@ -160,6 +161,7 @@ def test_an_interrupted_search_goes_on_with_what_was_enqueued(tmp_path: Path, cl
     assert plain(outcome.folder) == plain(whole.folder)
 
 
+@pytest.mark.slow
 def test_what_is_enqueued_while_no_driver_runs_is_tried_when_the_search_goes_on(
     tmp_path: Path, through: Outcome, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -186,6 +188,7 @@ def stop(number: str, trial: int | None = None) -> Order:
     return Order(do="stop", trial=trial, id=number)
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_stopped_keeps_its_score_and_the_search_goes_on(tmp_path: Path, through: Outcome) -> None:
     one, waits, over, none = stop("2", 1), stop("3", 2), stop("4", 0), stop("5", 9)
     outcome, gives = steered(tmp_path, {(1, 2): [enqueue("1", "n_clusters=5"), one, waits, over, none]})

@@ -30,6 +30,7 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("uri", ["file", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
 def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     uri: str,
     tmp_path: Path,
@@ -74,6 +75,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     assert capsys.readouterr().out.startswith("s is finished: 8 trials have ended.")
 
 
+@pytest.mark.slow
 def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
     server: Server,
     tmp_path: Path,

@@ -138,7 +138,7 @@ parameters:
 """
 
 
-@pytest.mark.parametrize("pack", ["off", "3"])
+@pytest.mark.parametrize("pack", ["off", pytest.param("3", marks=pytest.mark.slow)])
 def test_a_second_search_spends_no_pre_training_epoch_and_finds_the_same(tmp_path: Path, pack: str, cluster: Cluster) -> None:
     (tmp_path / "my.yaml").write_text(SPACE.replace("PACK", pack))
     first, second = (search(read_space(str(tmp_path / "my.yaml")), SearchOptions(out=tmp_path / "runs")) for _ in range(2))

@@ -83,6 +83,7 @@ class KillsAHost:
         return lambda *event: None
 
 
+@pytest.mark.slow
 def test_a_host_that_is_killed_loses_nothing(tmp_path: Path, cluster: Cluster) -> None:
     killer = KillsAHost()
     outcome = run(tmp_path, 2, killer)
@@ -102,6 +103,7 @@ class Stops:
         return lambda *event: None
 
 
+@pytest.mark.slow
 def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
