@@ -101,7 +101,7 @@ def doctor(
     nodes: Annotated[int | None, typer.Option(help="Wait for so many nodes.", metavar="N", min=1, max=100_000)] = None,
     dataset: Dataset = None,
     data_root: DataRoot = None,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Check before a search that it will work, here or on every node of a cluster: storage, data, versions, GPUs, Ray's token, W&B.
 

@@ -123,7 +123,7 @@ def _header(path: Path) -> str:
 
 
 @commands.command("ls")
-def list_runs(out: Out = "runs") -> None:
+def list_runs(out: Out = None) -> None:
     """List the runs."""
     from tuner.runs.results import list_runs as runs_in
     from tuner.text import near
@@ -155,7 +155,7 @@ def show(
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     trial: Annotated[int | None, typer.Option(help="This trial's log.", metavar="N", min=0)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else; of a log, one per line.")] = False,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Show a run so far: its best trials, how all trials ended, its files; or the log of one trial."""
     from tuner.runs.results import read_run

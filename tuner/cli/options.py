@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner import layout
+from tuner.errors import UserError
+from tuner.runs.paths import SPEC
 
 if TYPE_CHECKING:
     from tuner.space.reader import Options
@@ -76,6 +78,7 @@ def complete_model(incomplete: str) -> Iterator[str]:
     yield from (name for name in shipped("models", ".py") if name.startswith(incomplete))
 
 
+RUNS = "runs"  # where runs are kept, unless --out says otherwise
 DATASETS = ("digits", "mnist", "usps", "svhn", "rcv1_4", "rcv1_4_first", "npz:", "csv:")
 
 
@@ -84,40 +87,50 @@ def complete_dataset(incomplete: str) -> Iterator[str]:
 
 
 def complete_run(incomplete: str) -> Iterator[str]:
-    yield from (path.parent.name for path in Path("runs").glob(f"{incomplete}*/spec.json"))
+    yield from (path.parent.name for path in Path(RUNS).glob(f"{incomplete}*/{SPEC}"))
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------------
 
 
-def folder_and_uri(out: str) -> tuple[Path, str | None]:
+def folder_and_uri(out: str | None) -> tuple[Path, str | None]:
     """The folder on this machine that holds the runs, and the place that they are sent to, where `--out` is one."""
     from tuner.stores.store import is_uri, local_place
 
+    out = out or RUNS
     return (local_place(out), out) if is_uri(out) else (Path(out), None)
 
 
-def run_folder(run: str, out: str, *, whole: bool = False) -> Path:
-    """A run's folder by its path or URI, or by its name under `out`. One in a store is brought here: to go on with it if `whole`."""
+def run_folder(run: str, out: str | None, *, whole: bool = False) -> Path:
+    """A run's folder by its path or URI, or by its name: under `out` where that was typed, else in `runs/` or the current folder. A run in
+    a store is brought here: to go on with it if `whole`.
+
+    Raises:
+        UserError: without `out`, there are runs of that name in both places.
+    """
     from tuner.stores.store import Store, is_uri
 
-    if is_uri(out) and not is_uri(run):
+    if out is not None and is_uri(out) and not is_uri(run):
         run = Store(out).at(run).uri
     if is_uri(run):
         from tuner.stores.downloads import bring
 
         return bring(run, whole=whole)
-    path = Path(run)
-    if len(path.parts) > 1 or (path / "spec.json").is_file():
-        return path
-    return Path(out).expanduser() / run
+    if os.sep in run or run in (os.curdir, os.pardir):
+        return Path(run).expanduser()
+    kept, here = Path(out or RUNS).expanduser() / run, Path(run)
+    if out is not None or not (here / SPEC).is_file():
+        return kept
+    if (kept / SPEC).is_file() and not kept.samefile(here):
+        raise UserError(f"There are two runs '{run}': {here.absolute()} and {kept.absolute()}. Write ./{run}, or --out {RUNS}.")
+    return here
 
 
 def as_typed(folder: Path) -> str:
     """A run as a command takes it: by its name where that is enough."""
     from tuner.text import near
 
-    return shlex.quote(folder.name if folder.absolute().parent == Path("runs").absolute() else near(folder))
+    return shlex.quote(folder.name if folder.absolute().parent == Path(RUNS).absolute() else near(folder))
 
 
 # --- options that several commands have --------------------------------------------------------------------------------
@@ -141,7 +154,10 @@ DataRoot = Annotated[
     typer.Option(help="The folder of data files; downloads go there.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
-Out = Annotated[str, typer.Option(help="Where runs are kept: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI")]
+Out = Annotated[
+    str | None,
+    typer.Option(help="Where runs are kept: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI", show_default=RUNS),
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run. Default: the space's name and a number.", metavar="NAME")]
 
 

@@ -75,7 +75,7 @@ def search(
         ),
     ] = None,
     data_root: DataRoot = None,
-    out: Out = "runs",
+    out: Out = None,
     set_: Set = None,
 ) -> None:
     """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
@@ -136,7 +136,7 @@ def resume(
         typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before"),
     ] = None,
     data_root: DataRoot = None,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Continue a search that was interrupted, or add trials to one that is finished.
 

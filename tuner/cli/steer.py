@@ -47,7 +47,7 @@ def status(
     run: Annotated[str | None, typer.Argument(help=f"{RUN} Without it, all.", metavar="RUN", autocompletion=complete_run)] = None,
     address: Address = None,
     as_json: AsJson = False,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Say which searches run and how far they are: here, or as submitted to a cluster."""
     from tuner.runs.standing import progress_of, running_in
@@ -108,7 +108,7 @@ def stop(
     run: RunName,
     trial: Annotated[int | None, typer.Option(help="Stop this one; the search goes on with the others.", metavar="N", min=0)] = None,
     address: Address = None,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Stop a search that runs, or one of its trials. Everything finished is kept.
 
@@ -157,7 +157,7 @@ def enqueue(
     like: Annotated[int | None, typer.Option(help="Copy this trial, but for what --set says.", metavar="TRIAL", min=0)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A value; may be repeated.", metavar="KEY=VALUE")] = None,
     address: Address = None,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Hand a configuration to a search, to be tried next: a copy of a trial with changes, or a whole one.
 
@@ -184,7 +184,7 @@ def enqueue(
     say(new_console(), said)
 
 
-def _existing(run: str, out: str) -> Path:
+def _existing(run: str, out: str | None) -> Path:
     """The folder of a run that there is."""
     from tuner.runs.paths import SPEC
     from tuner.runs.results import no_such_run
@@ -217,7 +217,7 @@ def _on_the_head(run: str, address: str, words: list[str]) -> None:
 def clean(
     runs: Annotated[list[str], typer.Argument(help="Their names, or folders.", metavar="RUN...", autocompletion=complete_run)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, and remove nothing.")] = False,
-    out: Out = "runs",
+    out: Out = None,
 ) -> None:
     """Remove what is not needed to show a run, to resume it, or to use its winner; say what, and how much that was.
 
