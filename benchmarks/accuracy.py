@@ -137,8 +137,8 @@ def tasks(given: argparse.Namespace, pretrained: str) -> Iterator[tuple[str, str
 
 def table() -> str:
     """docs/accuracy.md."""
+    from tuner.data.names import NEAR
     from tuner.model import model_names
-    from tuner.text import NEAR
 
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows():

@@ -13,26 +13,11 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # a plain checkout
 
-from tuner.metrics import ERRORS, GOALS, KNN_ERRORS, LABELLED, SILHOUETTE  # noqa: E402
+from tuner.metrics import METRICS  # noqa: E402
 from tuner.space.keys import KEYS, METHODS  # noqa: E402
 from tuner.space.scores import SCORES  # noqa: E402
 
 _BLOCK = re.compile(r"(<!-- docs/tables\.py, (\w+): begin -->\n).*?(<!-- docs/tables\.py, \2: end -->\n)", re.DOTALL)
-
-_METRICS = {
-    "acc": "share of samples in the right class, clusters matched to classes one to one (Hungarian)",
-    "acc_vote": "the same, each cluster taking its commonest class; rises with the number of clusters",
-    "nmi": "normalised mutual information of clusters and classes",
-    "ari": "adjusted Rand index",
-    "ami": "mutual information adjusted for chance: compares different numbers of clusters",
-    "error": "share of the training rows without a label that get the wrong class; semi-supervised models only",
-    "error_test": "the same on the published test split; semi-supervised models only",
-    "n_used": "clusters that have a sample",
-    "largest_share": "share of the samples in the largest cluster",
-    "confidence": "mean probability of the likeliest cluster",
-    "silhouette": "how much nearer samples lie to their own cluster than to the next, from -1 to 1; after the last epoch",
-    **{name: f"share of wrong votes of the {k} nearest codes; after the last epoch" for name, k in KNN_ERRORS.items()},
-}
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -54,8 +39,7 @@ def methods() -> str:
 
 
 def metrics() -> str:
-    labels = {*LABELLED, *ERRORS, *KNN_ERRORS} - {SILHOUETTE}
-    rows = ((f"`{name}`", goal, "yes" if name in labels else "no", _METRICS[name]) for name, goal in GOALS.items())
+    rows = ((f"`{name}`", found.goal, "yes" if found.uses_labels else "no", found.doc) for name, found in METRICS.items())
     return _table(("metric", "goal", "uses labels", "what it measures"), rows)
 
 

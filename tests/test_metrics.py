@@ -1,14 +1,21 @@
 """Every metric against an independent statement of it."""
 
+import subprocess
+import sys
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
-from tuner import metrics
-from tuner.metrics import ERRORS, GOALS, KNN_ERRORS, LABEL_FREE, LABELLED, SILHOUETTE, WORST, contingency, errors, evaluate
+from docs import tables
+from tuner import layout, metrics
+from tuner.errors import UserError
+from tuner.metrics import METRICS, Measure, contingency, errors, evaluate
+from tuner.search.proposals import worst
+from tuner.space.reader import read_space
 
 SIZES = [(2, 2), (3, 3), (6, 6), (5, 2), (6, 3), (2, 5), (3, 6), (1, 4), (4, 1)]  # K, C
 
@@ -185,7 +192,7 @@ def test_evaluate_gives_every_metric_as_a_plain_float() -> None:
         | {"n_used": 2, "largest_share": 0.75, "confidence": 0.75}
     )
     assert all(type(value) is float for value in found.values())
-    assert set(found) == {*LABELLED, *LABEL_FREE}
+    assert list(found) == [name for name, measure in METRICS.items() if measure.of]
 
 
 def test_without_labels_the_labelled_metrics_are_absent_not_zero() -> None:
@@ -200,9 +207,29 @@ def test_equal_probabilities_put_every_sample_into_the_first_cluster() -> None:
 
 def test_every_metric_has_a_goal_and_a_worst_value_that_is_no_better_than_what_it_can_be() -> None:
     p_NK, y_N = torch.full((8, 4), 0.25), torch.arange(8) % 4
-    assert set(GOALS) == set(WORST) == {*LABELLED, *ERRORS, *LABEL_FREE, SILHOUETTE, *KNN_ERRORS}
     for name, value in evaluate(p_NK, y_N).items():
-        assert WORST[name] <= value if GOALS[name] == "maximize" else WORST[name] >= value
+        assert METRICS[name].worst <= value if METRICS[name].goal == "maximize" else METRICS[name].worst >= value
+
+
+def test_a_metric_is_an_entry_of_the_table_and_its_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tidy = Measure(
+        goal="minimize", worst=9.0, of=lambda clusters: float(clusters.sizes_K.max()), doc="samples in the largest", with_k="it falls"
+    )
+    monkeypatch.setitem(METRICS, "tidy", tidy)
+    assert evaluate(torch.eye(3), None)["tidy"] == 1.0
+    text = "model: kmeans\ndataset: digits\nmetric: {name: tidy}\nparameters: {n_clusters: {value: 7}, n_init: {values: [1, 2]}}\n"
+    (tmp_path / "space.yaml").write_text(text)
+    spec = read_space(str(tmp_path / "space.yaml"))
+    assert (spec.metric.goal, worst(spec.metric)) == ("minimize", 9.0)
+    assert "| `tidy` | minimize | no | samples in the largest |" in tables.metrics().splitlines()
+    (tmp_path / "space.yaml").write_text(text.replace("value: 7", "values: [7, 8]"))
+    with pytest.raises(UserError, match="'n_clusters' cannot be searched by 'tidy': it falls"):
+        read_space(str(tmp_path / "space.yaml"))
+
+
+def test_the_table_of_metrics_needs_no_torch() -> None:
+    program = "import sys, tuner.metrics; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=layout.ROOT)
 
 
 def test_errors_count_the_rows_whose_labels_the_model_was_not_given_and_the_test_split_apart() -> None:

@@ -6,73 +6,147 @@ cluster k. K clusters and C classes need not be equally many.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # the table is asked by commands that need no torch, which takes seconds to import
+    from torch import Tensor
 
 Table = NDArray[np.int64]
 
-LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami")
-ERRORS = ("error", "error_test")  # of the semi-supervised models only
-LABEL_FREE = ("n_used", "largest_share", "confidence")
-# Of neighbourhoods in the latent (tuner/training/neighbours.py): after a trial's last epoch, and in every one where a search goes by them.
-SILHOUETTE = "silhouette"
-KNN_ERRORS: Mapping[str, int] = {"knn_error_3": 3, "knn_error_5": 5, "knn_error_10": 10}
 
-GOALS: Mapping[str, Literal["maximize", "minimize"]] = {
-    "acc": "maximize",
-    "acc_vote": "maximize",
-    "nmi": "maximize",
-    "ari": "maximize",
-    "ami": "maximize",
-    "error": "minimize",
-    "error_test": "minimize",
-    "n_used": "maximize",
-    "largest_share": "minimize",
-    "confidence": "maximize",
-    "silhouette": "maximize",
-    **dict.fromkeys(KNN_ERRORS, "minimize"),
-}
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """The clusters of an epoch. `n_KC`: the contingency table; None without labels. `sizes_K`: samples in each cluster.
+    `confidence`: the mean probability of the likeliest cluster."""
 
-# What a sampler is told of a trial that collapsed or diverged.
-WORST: Mapping[str, float] = {
-    "acc": 0.0,
-    "acc_vote": 0.0,
-    "nmi": 0.0,
-    "ari": -0.5,
-    "ami": -1.0,
-    "error": 1.0,
-    "error_test": 1.0,
-    "n_used": 1.0,
-    "largest_share": 1.0,
-    "confidence": 0.0,
-    "silhouette": -1.0,
-    **dict.fromkeys(KNN_ERRORS, 1.0),
-}
+    n_KC: Table | None
+    sizes_K: NDArray[np.int64]
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A metric: everything that tuner knows about it.
+
+    `worst`: no value is worse; a sampler is given it for a trial that collapsed or diverged.
+    `needs`: `labels` it is compared with; `some labels` that the model is given, in semi-supervised models; or nothing.
+    `of`: the value, given the clusters of an epoch. None for what `errors` and tuner/training/neighbours.py compute.
+    `of_codes`: of neighbourhoods in the latent, after a trial's last epoch, and in every epoch where a search goes by it. `k`: of how
+    many neighbours. `with_k`: why the number of clusters cannot be searched by it, if so.
+    `shown`: whether tables have it; the journal has all. `doc`: in Markdown, for docs/metrics.md.
+    """
+
+    goal: Literal["maximize", "minimize"]
+    worst: float
+    doc: str
+    needs: Literal["labels", "some labels", "nothing"] = "nothing"
+    of: Callable[[Clusters], float] | None = None
+    of_codes: bool = False
+    k: int | None = None
+    with_k: str = ""
+    shown: bool = False
+
+    @property
+    def uses_labels(self) -> bool:
+        return self.needs != "nothing"
+
+
+def _compared(formula: Callable[[Table], float]) -> Callable[[Clusters], float]:
+    """A metric of the contingency table."""
+
+    def of(clusters: Clusters) -> float:
+        assert clusters.n_KC is not None
+        return formula(clusters.n_KC)
+
+    return of
+
+
+def _knn(k: int, shown: bool = False) -> Measure:
+    doc = f"share of wrong votes of the {k} nearest codes; after the last epoch"
+    return Measure(goal="minimize", worst=1.0, needs="labels", of_codes=True, k=k, shown=shown, doc=doc)
+
+
+# The formulas stand below.
+METRICS: dict[str, Measure] = {
+    "acc": Measure(
+        goal="maximize", worst=0.0, needs="labels", of=_compared(lambda n_KC: acc(n_KC)), shown=True,
+        doc="share of samples in the right class, clusters matched to classes one to one (Hungarian)",
+    ),
+    "acc_vote": Measure(
+        goal="maximize", worst=0.0, needs="labels", of=_compared(lambda n_KC: acc_vote(n_KC)),
+        with_k="it rises with the number of clusters, up to 1 where every sample has its own",
+        doc="the same, each cluster taking its commonest class; rises with the number of clusters",
+    ),
+    "nmi": Measure(
+        goal="maximize", worst=0.0, needs="labels", of=_compared(lambda n_KC: nmi(n_KC)), shown=True,
+        doc="normalised mutual information of clusters and classes",
+    ),
+    "ari": Measure(
+        goal="maximize", worst=-0.5, needs="labels", of=_compared(lambda n_KC: ari(n_KC)), shown=True, doc="adjusted Rand index",
+    ),
+    "ami": Measure(
+        goal="maximize", worst=-1.0, needs="labels", of=_compared(lambda n_KC: ami(n_KC)),
+        doc="mutual information adjusted for chance: compares different numbers of clusters",
+    ),
+    "error": Measure(
+        goal="minimize", worst=1.0, needs="some labels", shown=True,
+        doc="share of the training rows without a label that get the wrong class; semi-supervised models only",
+    ),
+    "error_test": Measure(
+        goal="minimize", worst=1.0, needs="some labels", shown=True,
+        doc="the same on the published test split; semi-supervised models only",
+    ),
+    "n_used": Measure(
+        goal="maximize", worst=1.0, of=lambda clusters: float(np.count_nonzero(clusters.sizes_K)), shown=True,
+        with_k="it counts the clusters that are used, which rise with their number", doc="clusters that have a sample",
+    ),
+    "largest_share": Measure(
+        goal="minimize", worst=1.0, of=lambda clusters: largest_share(clusters.sizes_K),
+        with_k="it falls with the number of clusters", doc="share of the samples in the largest cluster",
+    ),
+    "confidence": Measure(
+        goal="maximize", worst=0.0, of=lambda clusters: clusters.confidence, doc="mean probability of the likeliest cluster"
+    ),
+    "silhouette": Measure(
+        goal="maximize", worst=-1.0, of_codes=True, shown=True,
+        doc="how much nearer samples lie to their own cluster than to the next, from -1 to 1; after the last epoch",
+    ),
+    "knn_error_3": _knn(3),
+    "knn_error_5": _knn(5, shown=True),
+    "knn_error_10": _knn(10),
+}  # fmt: skip
+
+
+def uses_labels(name: str) -> bool:
+    """Whether a metric, which may be a loss, looks at the labels."""
+    return name in METRICS and METRICS[name].uses_labels
 
 
 def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
-    """Every metric of the assignment probabilities `p_NK`; those of `LABELLED` only where there are labels `y_N`.
+    """Every metric of the assignment probabilities `p_NK`; those that need labels only where there are labels `y_N`.
 
     A sample belongs to its likeliest cluster, the first of several.
     """
-    n_samples, n_clusters = p_NK.shape
+    import torch
+
+    n_clusters = p_NK.shape[1]
     confidence_N, c_N = p_NK.max(dim=1)
+    n_KC = None
     if y_N is None:
         sizes_K = torch.bincount(c_N, minlength=n_clusters).cpu().numpy()
-        labelled = {}
     else:
         n_KC = contingency(c_N, y_N, n_clusters, int(y_N.max()) + 1).cpu().numpy()
         sizes_K = n_KC.sum(axis=1)
-        labelled = {"acc": acc(n_KC), "acc_vote": acc_vote(n_KC), "nmi": nmi(n_KC), "ari": ari(n_KC), "ami": ami(n_KC)}
-    return labelled | {
-        "n_used": float(np.count_nonzero(sizes_K)),
-        "largest_share": float(sizes_K.max() / n_samples),
-        "confidence": float(confidence_N.mean(dtype=torch.float64)),
+    clusters = Clusters(n_KC=n_KC, sizes_K=sizes_K, confidence=float(confidence_N.mean(dtype=torch.float64)))
+    return {
+        name: measure.of(clusters)
+        for name, measure in METRICS.items()
+        if measure.of is not None and (n_KC is not None or not measure.uses_labels)
     }
 
 
@@ -82,6 +156,8 @@ def errors(p_NK: Tensor, y_N: Tensor, rows_M: Tensor, test: slice | None) -> dic
     `error`: of the rows that were trained on without their label, all but `rows_M` and the test split; `error_test`: of the
     published test split, where there is one. A search that goes by `error` leaves the test split unseen.
     """
+    import torch
+
     wrong_N = (p_NK.argmax(dim=1).cpu() != y_N.cpu()).double()
     counts_N = torch.ones_like(wrong_N)
     counts_N[rows_M.cpu()] = 0.0
@@ -93,8 +169,15 @@ def errors(p_NK: Tensor, y_N: Tensor, rows_M: Tensor, test: slice | None) -> dic
 
 def contingency(c_N: Tensor, y_N: Tensor, n_clusters: int, n_classes: int) -> Tensor:
     """(K, C) counts as int64, on the device of `c_N`: a table goes to the host, not the assignments."""
+    import torch
+
     cell_N = c_N * n_classes + y_N.to(c_N.device)
     return torch.bincount(cell_N, minlength=n_clusters * n_classes).reshape(n_clusters, n_classes)
+
+
+def largest_share(sizes_K: NDArray[np.int64]) -> float:
+    """Share of the samples in the largest cluster."""
+    return int(np.max(sizes_K)) / int(sizes_K.sum())
 
 
 def acc(n_KC: Table) -> float:

@@ -21,9 +21,6 @@ def size(n: float) -> str:
     return f"{n:.1f} GB"
 
 
-# Data sets whose published figures are of other samples.
-NEAR = dict.fromkeys(("rcv1_4", "rcv1_4_first"), "close to the papers' REUTERS-10K, not the same rows")
-
 # --- words and numbers -------------------------------------------------------------------------------------------------
 
 

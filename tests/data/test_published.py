@@ -15,10 +15,10 @@ from scipy.io import savemat
 from tuner.cli import options
 from tuner.data import rcv1 as rcv1_file
 from tuner.data.datasets import DATASETS, DatasetSpec, describe, load
+from tuner.data.names import NEAR
 from tuner.data.published import MissingData
 from tuner.errors import UserError
 from tuner.model import load_model
-from tuner.text import NEAR
 from tuner.training.loop import train
 
 # --- svhn --------------------------------------------------------------------------------------------------------------

@@ -12,11 +12,10 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tuner.data.datasets import Data
 from tuner.draws import Draws
-from tuner.metrics import KNN_ERRORS
 from tuner.model import load_model
 from tuner.training import neighbours
 from tuner.training.loop import train
-from tuner.training.neighbours import NEIGHBOURHOODS, held_out, knn_errors, neighbourhoods, silhouette
+from tuner.training.neighbours import KNN_ERRORS, NEIGHBOURHOODS, held_out, knn_errors, neighbourhoods, silhouette
 
 DATA, MODEL = blobs(), load_model("ae")
 

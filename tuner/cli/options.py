@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner import layout
+from tuner.data.names import FORMATS, NAMES
 from tuner.errors import UserError
 from tuner.runs.paths import SPEC
 
@@ -79,7 +80,7 @@ def complete_model(incomplete: str) -> Iterator[str]:
 
 
 RUNS = "runs"  # where runs are kept, unless --out says otherwise
-DATASETS = ("digits", "mnist", "usps", "svhn", "rcv1_4", "rcv1_4_first", "npz:", "csv:")
+DATASETS = (*NAMES, *(f"{kind}:" for kind in FORMATS))
 
 
 def complete_dataset(incomplete: str) -> Iterator[str]:
@@ -141,7 +142,7 @@ SPACE = "A path, or the name of a space that comes with tuner."
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, npz:PATH or csv:PATH.", metavar="NAME", autocompletion=complete_dataset
+        help=f"{', '.join(NAMES)}, {' or '.join(f'{kind}:PATH' for kind in FORMATS)}.", metavar="NAME", autocompletion=complete_dataset
     ),
 ]
 Scale = Annotated[str | None, typer.Option(help="How values are scaled: minmax, standard or none.", metavar="HOW")]

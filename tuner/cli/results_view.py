@@ -10,11 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tuner.data.names import NEAR
 from tuner.errors import readable
 from tuner.space.scores import SCORES
-from tuner.text import NEAR, counted, duration, near, number, setting
+from tuner.text import counted, duration, near, number, setting
 
-from .tables import LABELLED, SHOWN, facts, list_table, states
+from .tables import facts, list_table, states
 
 if TYPE_CHECKING:
     from tuner.runs.events import TrialEnd
@@ -38,6 +39,8 @@ def heading(results: Results, n: int = BEST) -> str:
 
 def best_table(results: Results, n: int = BEST) -> Table:
     """The best complete trials side by side: their score, other metrics, and what was searched."""
+    from tuner.metrics import METRICS  # not above: it imports numpy, which a list of runs does not need
+
     best = results.ranked()[:n]
     table = list_table()
     table.add_column("trial", no_wrap=True)
@@ -45,7 +48,7 @@ def best_table(results: Results, n: int = BEST) -> Table:
         table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
     word = SCORES[results.score].short
     table.add_row(f"{results.metric} ({word})" if word else results.metric, *(number(trial.score, results.metric) for trial in best))
-    for name in SHOWN:
+    for name in (name for name, measure in METRICS.items() if measure.shown):
         if name != results.metric and any(name in trial.metrics for trial in best):
             table.add_row(name, *(number(trial.metrics.get(name), name) for trial in best))
     table.add_row("epochs", *(str(trial.epochs) for trial in best), end_section=True)
@@ -56,12 +59,14 @@ def best_table(results: Results, n: int = BEST) -> Table:
 
 def outcome_view(results: Results) -> Iterator[RenderableType]:
     """What a finished search says: the best trials, how all ended, and what was written."""
+    from tuner.metrics import uses_labels
+
     if results.best() is None:
         yield Text("No trial was completed, so there is no best one.", style="yellow")
     else:
         yield Text(heading(results), style="bold")
         yield best_table(results)
-        if results.metric in LABELLED:
+        if uses_labels(results.metric):
             yield Text(f"{results.metric} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
         data = results.spec_json.get("dataset", {}).get("name")
         if data in NEAR:

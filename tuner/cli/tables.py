@@ -15,9 +15,6 @@ from tuner.runs.states import STATES
 if TYPE_CHECKING:
     from tuner.machines.doctor import Check
 
-SHOWN = ("acc", "nmi", "ari", "error", "error_test", "n_used", "silhouette", "knn_error_5")  # metrics in tables; the journal has all
-# The metrics that look at the labels; tuner/metrics.py, which imports torch, has them by kind.
-LABELLED = ("acc", "acc_vote", "nmi", "ari", "ami", "error", "error_test", "knn_error_3", "knn_error_5", "knn_error_10")
 COLOURS = {name: state.colour for name, state in STATES.items()}
 
 

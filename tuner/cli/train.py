@@ -76,14 +76,15 @@ def _device() -> str:
 
 
 def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
+    from tuner.metrics import METRICS
     from tuner.text import number
     from tuner.training.trial import planned_epochs
 
-    from .tables import SHOWN
-
     total = planned_epochs(model, h)[0]
     m = epoch.metrics
-    shown = [f"{name} {number(m[name], name)}" for name in SHOWN if name in m]  # none where it diverged
+    shown = [
+        f"{name} {number(m[name], name)}" for name, measure in METRICS.items() if measure.shown and name in m
+    ]  # none where it diverged
     losses = [f"{name.removeprefix('loss/')} {number(value)}" for name, value in m.items() if name.startswith("loss/")]
     return Text.assemble(
         (f"epoch {epoch.index:>{len(str(total))}}/{total} ", "bold"),

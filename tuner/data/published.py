@@ -20,6 +20,7 @@ from tuner.errors import UserError, first_line
 from tuner.model import DataSpec
 
 from . import rcv1
+from .names import NAMES
 from .raw import Raw, data_root
 
 
@@ -180,4 +181,5 @@ PUBLISHED: dict[str, Published] = {
     "rcv1_4": _rcv1("RCV1/rcv1_4.npz", first=False),
     "rcv1_4_first": _rcv1("RCV1/rcv1_4_first.npz", first=True),
 }
+assert PUBLISHED.keys() == NAMES.keys()
 KNOWN = f"Known are {', '.join(PUBLISHED)}, npz:PATH and csv:PATH."

@@ -9,6 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tuner import layout
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Raw:
@@ -20,5 +22,4 @@ class Raw:
 
 def data_root(root: Path | None = None) -> Path:
     """The folder where data files live, absolute: `root`, or TUNER_DATA, or ~/.cache/tuner."""
-    given = root or os.environ.get("TUNER_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tuner"
-    return Path(given).expanduser().absolute()
+    return Path(root or os.environ.get("TUNER_DATA") or layout.cache()).expanduser().absolute()

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tuner import layout
 from tuner.atomic import whole, write_whole
 from tuner.errors import UserError
 
@@ -277,8 +278,7 @@ def _copy(descriptor: int, path: Path) -> int:
 
 def _bases() -> list[Path]:
     """Where spills may lie."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return [cache / "tuner" / "spill", Path(tempfile.gettempdir()) / f"tuner-{os.getuid()}" / "spill"]
+    return [layout.cache() / "spill", Path(tempfile.gettempdir()) / f"tuner-{os.getuid()}" / "spill"]
 
 
 def _spill_of(folder: Path, run_id: str) -> Path:

@@ -18,7 +18,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from tuner.draws import seed_of
-from tuner.metrics import WORST
+from tuner.metrics import METRICS
 from tuner.space.metric import Metric
 from tuner.space.ranges import Range
 from tuner.space.request import beside_of
@@ -38,7 +38,9 @@ def trial_seed(seed: int, trial: int) -> int:
 
 def worst(metric: Metric) -> float:
     """What is told of a trial that collapsed or diverged."""
-    return WORST.get(metric.name, WORST_LOSS if metric.goal == "minimize" else -WORST_LOSS)
+    if metric.name in METRICS:
+        return METRICS[metric.name].worst
+    return WORST_LOSS if metric.goal == "minimize" else -WORST_LOSS
 
 
 def distribution(found: Range) -> BaseDistribution:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tuner.data.datasets import describe
 from tuner.errors import UserError
-from tuner.metrics import ERRORS, KNN_ERRORS, LABEL_FREE, LABELLED, SILHOUETTE
+from tuner.metrics import METRICS, uses_labels
 from tuner.model import DataSpec, Descend, Hyper, Model, Parameter, load_model
 from tuner.training.dryrun import dead_weights, owned_terms, redundant_weights
 from tuner.training.engine import terms_on
@@ -22,11 +22,6 @@ from .ranges import Range, show
 from .spec import Spec
 
 _MOST_WORLDS, _MOST_DRIED = 2048, 8  # a dry run takes a tenth of a second
-_BY_K = {
-    "acc_vote": "it rises with the number of clusters, up to 1 where every sample has its own",
-    "n_used": "it counts the clusters that are used, which rise with their number",
-    "largest_share": "it falls with the number of clusters",
-}
 
 
 def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], problems: Problems, root: Path | None) -> list[str]:
@@ -120,26 +115,28 @@ class _About:
         if node is None or not name:
             return
         at = node.value["name"]
-        if name in (*LABELLED, *KNN_ERRORS) and data is not None and data.n_classes is None:
-            others = ", ".join([*LABEL_FREE, SILHOUETTE, *(f"loss/{term}" for term in self.model.terms)])
+        measure = METRICS.get(name)
+        if measure is not None and measure.needs == "labels" and data is not None and data.n_classes is None:
+            free = [other for other, found in METRICS.items() if not found.uses_labels]
+            others = ", ".join([*free, *(f"loss/{term}" for term in self.model.terms)])
             self.problems.at(at, f"'{name}' needs labels, and {self.spec.dataset.name} has none. Without labels there are {others}.")
-        if name in ERRORS and self.model.labels != "partial":
+        if measure is not None and measure.needs == "some labels" and self.model.labels != "partial":
             self.problems.at(at, f"'{name}' needs a model that is given some labels, and {self.model.name} is given none. Use acc.")
         elif name == "error_test" and data is not None and not data.n_test:
             why = f"the published test split, and {self.spec.dataset.name} has none"
             self.problems.at(at, f"'error_test' is of {why}. Use error, which is of the samples whose labels the model is not given.")
         n_clusters = self.spec.ranges.get("n_clusters")
-        if name in _BY_K and n_clusters is not None and n_clusters.searched:
+        if measure is not None and measure.with_k and n_clusters is not None and n_clusters.searched:
             instead = "Give it one value." if data is not None and data.n_classes is None else "Use acc, nmi or ari."
-            self.problems.at(at, f"'n_clusters' cannot be searched by '{name}': {_BY_K[name]}. {instead}")
+            self.problems.at(at, f"'n_clusters' cannot be searched by '{name}': {measure.with_k}. {instead}")
 
     def choice(self) -> Iterator[str]:
         """Notes on what the lines of the file mean."""
         if self.spec.metric.name == "error_test":
             yield "'error_test' chooses on the test split, and looks better than it is. Choose by error, and report error_test."
-        if self.spec.metric.name == SILHOUETTE:
+        if self.spec.metric.name == "silhouette":
             yield "'silhouette' is of the codes, which training shapes: drawn to their centres they score high, rightly or wrongly."
-        if self.spec.score == "max" and self.spec.metric.name in (*LABELLED, *ERRORS, *KNN_ERRORS):
+        if self.spec.score == "max" and uses_labels(self.spec.metric.name):
             yield f"With score: max the labels choose each trial's best epoch, too: '{self.spec.metric.name}' looks better than it is."
         for found in self.spec.searched():
             p = self.spec.known.get(found.name)

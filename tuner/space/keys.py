@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuner.metrics import ERRORS, KNN_ERRORS, LABELLED
+from tuner.data.names import NEAR
+from tuner.metrics import uses_labels
 from tuner.model import DataSpec
-from tuner.text import NEAR, counted
+from tuner.text import counted
 from tuner.training.engine import PRECISIONS
 
 from . import reading
@@ -93,7 +94,7 @@ def _show_dataset(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
 
 def _show_metric(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     metric = values["metric"]
-    uses = " (uses the labels)" if metric.name in (*LABELLED, *ERRORS, *KNN_ERRORS) else ""
+    uses = " (uses the labels)" if uses_labels(metric.name) else ""
     yield Row("metric", f"{metric.name}, {metric.goal}{uses}", ("metric.goal",))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tuner.data.datasets import SCALES, DatasetSpec
 from tuner.errors import UserError, did_you_mean
-from tuner.metrics import ERRORS, GOALS
+from tuner.metrics import METRICS
 from tuner.model import Model, load_model
 from tuner.names import NAME, NAME_RULE
 
@@ -198,8 +198,8 @@ def read_metric(reading: Reading, key: str) -> Metric:
 
 def _goal_of(name: Located, reading: Reading) -> Literal["maximize", "minimize"] | None:
     """What a metric's goal must be; None where there is no such metric."""
-    if name.text in GOALS:
-        return GOALS[name.text]
+    if name.text in METRICS:
+        return METRICS[name.text].goal
     model = reading.model
     losses = [] if model is None else [f"loss/{term}" for term in model.terms]
     if name.text in losses or (model is None and name.text.startswith("loss/")):
@@ -209,7 +209,7 @@ def _goal_of(name: Located, reading: Reading) -> Literal["maximize", "minimize"]
         reading.problems.at(name, rule)
     else:
         partial = model is not None and model.labels == "partial"
-        known = [*(goal for goal in GOALS if partial or goal not in ERRORS), *losses]
+        known = [*(known for known, measure in METRICS.items() if partial or measure.needs != "some labels"), *losses]
         reading.problems.at(name, f"there is no metric {name.shown}.{did_you_mean(name.text, known)} Known are {', '.join(known)}.")
     return None
 

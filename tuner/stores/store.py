@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tuner import layout
 from tuner.atomic import whole
 from tuner.errors import UserError, first_line
 
@@ -34,7 +35,7 @@ def local_place(uri: str) -> Path:
     """The folder on this machine in which runs whose `--out` is this URI are worked on: `~/.cache/tuner/runs/s3-bucket-path`."""
     parts = urlsplit(uri)
     words = re.findall(r"[\w.]+", f"{parts.scheme}/{parts.netloc}{parts.path}", re.ASCII)
-    return Path("~/.cache/tuner/runs").expanduser() / "-".join(words)
+    return layout.cache() / "runs" / "-".join(words)
 
 
 @dataclass(frozen=True)

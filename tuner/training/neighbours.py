@@ -15,9 +15,11 @@ from torch import Tensor
 
 from tuner.data.datasets import Data
 from tuner.draws import Draws
-from tuner.metrics import KNN_ERRORS, SILHOUETTE, WORST
+from tuner.metrics import METRICS
 
-NEIGHBOURHOODS = (SILHOUETTE, *KNN_ERRORS)
+NEIGHBOURHOODS = tuple(name for name, measure in METRICS.items() if measure.of_codes)
+SILHOUETTE = "silhouette"
+KNN_ERRORS = {name: measure.k for name, measure in METRICS.items() if measure.k is not None}  # by their numbers of neighbours
 SAMPLES = 2000  # of the silhouette, whose cost is quadratic in them; the mean of so many is off by less than 0.01
 REFERENCES, HELD_OUT = 60_000, 10_000  # at most: MNIST's own, some seconds on one core
 
@@ -48,7 +50,7 @@ def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
 
     n_used = int(c_S.bincount().count_nonzero())
     if not 1 < n_used < len(c_S) or not z_SZ.isfinite().all():
-        return WORST[SILHOUETTE]
+        return METRICS[SILHOUETTE].worst
     return float(silhouette_score(z_SZ.double().cpu().numpy(), c_S.numpy()))
 
 
@@ -69,7 +71,7 @@ def knn_errors(known: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor]) -> di
 
     (z_RZ, y_R), (z_TZ, y_T) = known, asked
     if not (z_RZ.isfinite().all() and z_TZ.isfinite().all()):
-        return {name: WORST[name] for name in KNN_ERRORS}
+        return {name: METRICS[name].worst for name in KNN_ERRORS}
     most = min(max(KNN_ERRORS.values()), len(y_R))
     nearest = NearestNeighbors(n_neighbors=most).fit(z_RZ.double().cpu().numpy())
     near_TM = nearest.kneighbors(z_TZ.double().cpu().numpy(), return_distance=False)
