@@ -398,10 +398,10 @@ def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def search(spec: Spec, options: SearchOptions) -> Outcome:
         how["spec"], how["options"] = spec, options
-        run = a_run(spec, options.name or spec.name, how["status"])
+        run = a_run(spec, options.name or spec.name, how["status"], how.get("ends", ENDS))
         for listener in options.listeners:
             listener.search_started(run)
-            for end in ENDS:
+            for end in how.get("ends", ENDS):
                 listener.trial_started(end.trial, dict(end.config))
                 for epoch in (1, 2):
                     listener.epoch_ended(end.trial, line(end.trial, epoch, 0.5))
@@ -487,6 +487,23 @@ def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, p
     code, out, err = tuner("search", "--space", "my.yaml", "--seed", "4", "--wandb", "disabled")
     assert code == INTERRUPTED and "Best 2 of 3 trials" in out
     assert err == ("Interrupted: 3 trials had ended. Every epoch is kept, also of those that had not. To go on: tuner resume my\n")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["it broke"], "Nothing was found: the only trial failed: it broke\n"),
+        (["it broke", "it broke"], "Nothing was found: all 2 trials failed: it broke\n"),
+        (["it broke", "no room"], "Nothing was found: all 2 trials failed: for 2 reasons, the first: it broke\n"),
+    ],
+)
+def test_a_search_in_which_every_trial_failed_ends_as_a_failure_however_few_there_were(
+    tuner: Any, played: dict[str, Any], reasons: list[str], said: str
+) -> None:
+    Path("my.yaml").write_text(SPACE)
+    played["ends"] = tuple(replace(ENDS[2], trial=trial, reason=reason) for trial, reason in enumerate(reasons))
+    code, _, err = tuner("search", "--space", "my.yaml", "--wandb", "disabled")
+    assert (code, err) == (OURS, said)
 
 
 def test_a_search_that_was_given_up_says_why_once(tuner: Any, played: dict[str, Any]) -> None:
