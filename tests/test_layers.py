@@ -32,7 +32,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "torchvision": {"data/published"},
     "optuna": {"search", "space/request", "tune", "service"},
     "ray": {"machines", "tune", "trackers/prometheus", "service"},
-    "wandb": {"trackers/wandb"},
+    "wandb": {"trackers/wandb", "trackers/wandb_login"},
     "pyarrow": {"stores"},
     "typer": {"cli"},
     "rich": {"cli"},

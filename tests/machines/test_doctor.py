@@ -293,7 +293,7 @@ def test_where_the_dashboard_listens_is_told(url: str | None, state: str) -> Non
     ],
 )
 def test_the_login_of_wandb_is_told(mode: str, why: str | None, state: str, todo: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.trackers.wandb.why_offline", lambda: why)
+    monkeypatch.setattr("tuner.trackers.wandb_login.why_offline", lambda: why)
     check = doctor._wandb(mode)
     assert check.state == state and todo in check.todo
 

@@ -407,7 +407,7 @@ def _gb(n_bytes: float) -> str:
 def _wandb(mode: str) -> Check:
     if mode != "online":
         return Check(name="wandb", state="ok", said=f"{mode}, as WANDB_MODE says")
-    from tuner.trackers.wandb import why_offline
+    from tuner.trackers.wandb_login import why_offline
 
     why = why_offline()
     if why is None:

@@ -1,4 +1,5 @@
-"""Who else hears of a search: W&B and Prometheus. Each is a listener, and its failure never ends a search.
+"""Trackers: W&B and Prometheus, which follow a search. A tracker that fails never ends a search.
 
-Uses `runs`. Start with `wandb`.
+Uses `runs`. Start with `wandb`. To add one: a class with the methods of `tuner.runs.events.Listener`, in a file here, and an instance
+of it among the listeners in `service/driver.py`.
 """

@@ -22,7 +22,7 @@ from tuner.runs.states import STATES
 
 
 class RayMetrics:
-    """A listener. The driver's process is one that Ray exports the metrics of, every 10 s, for as long as it lives."""
+    """A `Listener`. Ray exports the metrics of the driver's process every 10 s while it lives."""
 
     def search_started(self, run: Run) -> None:
         self._progress = Progress(run)
@@ -32,11 +32,11 @@ class RayMetrics:
         self._epochs = Counter("tuner_epochs", "Epochs in the journal, of all trials.", ("run",))
         self._speed = Gauge("tuner_epochs_per_second", "Epochs per second of late, all trials together.", ("run",))
         self._count(read_run(run.folder).epochs)
-        self._tell()
+        self._update()
 
     def trial_started(self, trial: int, config: Mapping[str, Any]) -> None:
         self._progress.begin(trial, config)
-        self._tell()
+        self._update()
 
     def epoch_ended(self, trial: int, line: EpochLine) -> None:
         self._progress.advance(trial, line, time.monotonic())
@@ -45,7 +45,7 @@ class RayMetrics:
 
     def trial_ended(self, end: TrialEnd) -> None:
         self._progress.end(end)
-        self._tell()
+        self._update()
 
     def search_ended(self, status: str) -> None:
         self._speed.set(0.0, self._tags)
@@ -54,7 +54,7 @@ class RayMetrics:
         if epochs:
             self._epochs.inc(epochs, self._tags)
 
-    def _tell(self) -> None:
+    def _update(self) -> None:
         progress = self._progress
         for state, n in {"running": len(progress.running), **{state: progress.ends[state] for state in STATES}}.items():
             self._trials.set(n, {**self._tags, "state": state})

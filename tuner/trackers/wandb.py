@@ -1,6 +1,6 @@
 """Weights & Biases: one run per trial and one for the whole search, all opened in the driver.
 
-W&B works on a thread of its own, fed by a queue: what it does may wait for a network, and a search waits for nobody.
+W&B works on a thread of its own, fed by a queue: it may wait for a network, and the search must not.
 """
 
 from __future__ import annotations
@@ -12,22 +12,18 @@ import os
 import queue
 import re
 import shlex
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import layout
 from tuner.errors import first_line
 from tuner.runs.states import STATES
 
-from .wandb_notes import Told
+from .wandb_login import PROJECT, ask_the_cloud
+from .wandb_notes import Notes
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
@@ -35,17 +31,15 @@ if TYPE_CHECKING:
     from tuner.space.metric import Metric
 
 MODES = ("online", "offline", "disabled")
-PROJECT = "tuner"  # unless WANDB_PROJECT names another
-REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
 INIT_S = 30  # for opening one run
 FINISH_S = 20  # for the last lines of one run
 LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
 
 
 class WandbRuns:
-    """Mirrors a search to W&B. A failure is said once, and neither stops the search nor is waited for.
+    """Mirrors a search to W&B. A failure is reported once; it neither stops nor delays the search.
 
-    `mode`: `online` falls back to `offline` where there is no login or no network, and says so with the line that sends the runs
+    `mode`: `online` falls back to `offline` where there is no login or no network, and prints the command that sends the runs
     later. `disabled` does nothing and does not even import wandb. `say` prints one line for the user.
     """
 
@@ -57,8 +51,8 @@ class WandbRuns:
 
     def search_started(self, run: Run) -> None:
         if self.mode != "disabled":
-            told = Told(run.folder)
-            about = run, told, told.missing(run)  # now: from here on the journal grows
+            notes = Notes(run.folder)
+            about = run, notes, notes.missing(run)  # now: from here on the journal grows
             self._thread = threading.Thread(target=self._work, args=about, name="wandb", daemon=True)
             self._thread.start()
 
@@ -84,12 +78,12 @@ class WandbRuns:
         if self._thread is not None:
             self._events.put((name, args))
 
-    def _work(self, run: Run, told: Told, missing: Sequence[EpochLine | EndLine]) -> None:
-        runs, well = None, True
+    def _work(self, run: Run, notes: Notes, missing: Sequence[EpochLine | EndLine]) -> None:
+        runs, intact = None, True
         try:
-            runs = _Runs(run, told, self.mode, self._say)
+            runs = _Runs(run, notes, self.mode, self._say)
             runs.catch_up(missing)
-        except Exception as error:  # a mirror must not break the search; what is lost is said
+        except Exception as error:  # a mirror must not break the search; what is lost is reported
             self._say(f"W&B: not recorded: {first_line(error)}")
         while (event := self._events.get()) is not None:
             name, args = event
@@ -97,22 +91,22 @@ class WandbRuns:
                 try:
                     getattr(runs, name)(*args)
                 except Exception as error:
-                    if well:
+                    if intact:
                         self._say(f"W&B: something was not recorded: {first_line(error)}")
-                    well = False
+                    intact = False
 
 
 class _Runs:
     """The open runs. Everything happens on the thread that owns it."""
 
-    def __init__(self, run: Run, told: Told, mode: str, say: Callable[[str], None]) -> None:
-        self._run, self._told, self._say, self._mode = run, told, say, mode
+    def __init__(self, run: Run, notes: Notes, mode: str, say: Callable[[str], None]) -> None:
+        self._run, self._notes, self._say, self._mode = run, notes, say, mode
         self._sent = self._went = False  # whether some run is online; whether the mode changed after that
         self._open: dict[int, Any] = {}  # trial -> its W&B run, while the trial runs
         self._ends: list[TrialEnd] = []
-        self._step = told.step  # of the search's own run: W&B drops what comes at a step it has passed
+        self._step = notes.step  # of the search's own run: W&B drops what comes at a step it has passed
         os.environ.pop("WANDB_SWEEP_ID", None)  # it would make wandb.init ignore our project and ids
-        told.remove_open_pieces()
+        notes.remove_open_pieces()
         self._sweep_id = self._register()
         import wandb
 
@@ -122,7 +116,7 @@ class _Runs:
         self._search = self._init("search", run.name, job_type="search", config={**run.spec.resolved(), **run.info})
 
     def catch_up(self, missing: Sequence[EpochLine | EndLine]) -> None:
-        """Tells what an earlier driver did not live to tell. `missing`: lines of the journal."""
+        """Sends what an earlier driver could not send before it died. `missing`: lines of the journal."""
         past = self._run.past
         if past is None:
             return
@@ -131,7 +125,7 @@ class _Runs:
         configs |= {trial: known.config for trial, known in past.open.items()}
         for number, end in enumerate(past.ends, 1):
             self._ends.append(end)
-            if number > self._told.ends:
+            if number > self._notes.ends:
                 self._log_progress()
         for line in missing:
             self.trial_started(line["trial"], configs[line["trial"]])
@@ -167,13 +161,13 @@ class _Runs:
             known["traceback"] = end.traceback
             run.summary.update({key: value for key, value in known.items() if value is not None})
             self._finish(run, STATES[end.state].exit_code)
-            self._told.note_trial(end.trial, end.epochs, end.state, run)
+            self._notes.note_trial(end.trial, end.epochs, end.state, run)
 
     def search_ended(self, status: str) -> None:
         for trial, run in self._open.items():  # of an earlier driver; this one did not come to them
             run.summary.update({"state": "stopped"})
             self._finish(run, STATES["stopped"].exit_code)
-            self._told.note_trial(trial, len(self._run.past.open[trial].metrics) if self._run.past else 0, "stopped", run)
+            self._notes.note_trial(trial, len(self._run.past.open[trial].metrics) if self._run.past else 0, "stopped", run)
         self._open.clear()
         if self._went:  # what follows asks the cloud, unless it is of an offline run
             self._finish(self._search, 0)
@@ -184,7 +178,7 @@ class _Runs:
             self._search.log({"trials": table}, step=self._step + 1)
         self._search.summary.update({"status": status})
         self._search.finish(exit_code={"done": 0, "stopped": 255, "failed": 1}[status])
-        self._told.note_search(self._step + 1, sum(end.state != "stopped" for end in self._ends), self._search)
+        self._notes.note_search(self._step + 1, sum(end.state != "stopped" for end in self._ends), self._search)
 
     # --- W&B ---
 
@@ -246,7 +240,7 @@ class _Runs:
             return str(json.loads(kept.read_text())["id"])
         answer: dict[str, Any] = {}
         if self._mode == "online":
-            answer = _ask_the_cloud(self._run.spec.sweep())
+            answer = ask_the_cloud(self._run.spec.sweep())
             if "id" in answer:
                 self._say(f"W&B: {answer['url']}" if answer.get("url") else f"W&B: sweep {answer['id']}")
             else:
@@ -301,67 +295,3 @@ def _table(ends: list[TrialEnd]) -> tuple[list[str | int], list[Iterable[Any]]]:
 def _slug(name: str) -> str:
     """W&B's ids may not hold `/ \\ # ? % :`, and no more than 128 characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
-
-
-# --- login, network and sweep, in a process of its own: there W&B may print, retry and hang as it likes -------------------
-
-
-def why_offline() -> str | None:
-    """Why a search that starts now would be recorded offline; None where it would be online."""
-    answer = _ask_the_cloud(None)
-    return answer.get("why")
-
-
-def _ask_the_cloud(sweep: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`{"id", "url"}` of the newly registered sweep, or `{"why"}` there is none. Without a sweep nothing is registered."""
-    root = str(layout.ROOT)
-    path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "tuner.trackers.wandb"],
-            input=json.dumps(sweep and dict(sweep)),
-            capture_output=True,
-            text=True,
-            timeout=REGISTER_S,
-            env={**os.environ, "PYTHONPATH": path, "WANDB_SILENT": "true"},
-            start_new_session=True,  # Ctrl-C is for the search
-        )
-    except subprocess.TimeoutExpired:
-        return {"why": f"no answer within {REGISTER_S} s"}
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, json.JSONDecodeError):
-        return {"why": (done.stderr.strip().splitlines() or [f"wandb ended with {done.returncode}"])[-1]}
-    return answer
-
-
-def _register_sweep(sweep: dict[str, Any] | None) -> dict[str, Any]:
-    import wandb
-
-    host = wandb.setup(settings=wandb.Settings(silent=True)).settings.base_url
-    if not wandb.login(prompt=False, verify=False):
-        return {"why": "no login on this machine"}
-    try:
-        urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=8).close()
-    except urllib.error.HTTPError:
-        pass  # it answers, whatever it thinks of the question
-    except OSError:
-        return {"why": f"{host} cannot be reached"}
-    try:
-        wandb.login(prompt=False, verify=True)
-    except wandb.errors.AuthenticationError:
-        return {"why": f"{host} does not accept the login"}
-    if sweep is None:
-        return {}
-    project, entity = os.environ.get("WANDB_PROJECT") or PROJECT, os.environ.get("WANDB_ENTITY")
-    sweep_id = wandb.sweep(sweep, project=project, entity=entity)
-    api = wandb.Api()
-    app = wandb.setup().settings.app_url
-    return {"id": sweep_id, "url": f"{app}/{entity or api.default_entity}/{project}/sweeps/{sweep_id}"}
-
-
-if __name__ == "__main__":
-    try:
-        print(json.dumps(_register_sweep(json.load(sys.stdin))))
-    except Exception as error:  # told to the search, which goes on without
-        print(json.dumps({"why": first_line(error)}))

@@ -1,7 +1,7 @@
-"""What Weights & Biases has of a run for certain, and what the next driver has to tell it again.
+"""Notes of what Weights & Biases has received for certain, so that the next driver sends the rest again.
 
-W&B's process holds back what it was sent: of a run that a killed driver left open nothing is on disk, or some of it in the cloud. So
-a run that was closed is noted, with how far it went, and all else is told again from the journal. The cloud drops the steps it has.
+W&B's process buffers what it is sent: of a run that a killed driver left open there may be nothing on disk and a part in the cloud. So
+a note is kept of each run that was closed, and everything else is sent again from the journal. The cloud drops steps that it has.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tuner.runs.journal import read_lines
 from tuner.runs.paths import JOURNAL
 from tuner.runs.records import EndLine, EpochLine
 
-NOTES = "told.jsonl"  # in the run's `wandb`
+NOTES = "told.jsonl"  # in the run's `wandb`; runs of earlier versions have it under this name
 
 
-class Told:
-    """`epochs`: up to where W&B has a trial; `over`: the trials whose end it has, too; `step`: the last one of the search's own run,
-    and `ends`: how many trials had ended there."""
+class Notes:
+    """`epochs`: how many epochs of each trial W&B has; `over`: the trials whose end it has; `step`: the last step of the search's own
+    run, and `ends`: how many trials had ended by then."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "wandb"
@@ -32,7 +32,7 @@ class Told:
         self._pieces: set[str] = set()
         path = self._folder / NOTES
         for line in path.read_text().splitlines() if path.exists() else []:
-            with contextlib.suppress(ValueError):  # torn, when the power went: what it noted is told again
+            with contextlib.suppress(ValueError):  # torn, when the power went: what it noted is sent again
                 self._take(json.loads(line))
 
     def _take(self, note: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class Told:
         self._take(note)
 
     def missing(self, run: Run) -> list[EpochLine | EndLine]:
-        """The journal's lines that W&B may not have, so far. What a trial that goes on was stopped for is none of them."""
+        """The journal's lines that W&B may not have, so far. Not the end of a trial that was stopped with its search: it continues."""
         path = run.folder / JOURNAL
         if run.past is None or not path.exists():
             return []
@@ -71,7 +71,7 @@ class Told:
         ]
 
     def remove_open_pieces(self) -> None:
-        """Removes what was recorded offline of runs that nobody closed: they are recorded anew, and nobody shall send both."""
+        """Removes what was recorded offline of runs that nobody closed: they are recorded again, and must not be sent twice."""
         for piece in self._folder.glob("offline-run-*"):
             if piece.name not in self._pieces:
                 shutil.rmtree(piece, ignore_errors=True)
