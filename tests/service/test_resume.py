@@ -27,12 +27,11 @@ from tuner.runs.paths import STUDY, checkpoint_file
 from tuner.runs.results import read_run
 from tuner.search.checkpoints import ahead
 from tuner.search.history import past_of
+from tuner.search.rungs import Rungs
 from tuner.search.study import asked_in, write_study
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.service.resume import ResumeOptions, resume
-from tuner.space.metric import Metric
 from tuner.space.reader import read_space
-from tuner.space.spec import Asha
 from tuner.training import checkpoint
 from tuner.training.loop import train
 from tuner.tune.asha import Halving
@@ -157,27 +156,22 @@ def test_a_run_may_be_moved(tmp_path: Path, through: Outcome) -> None:
 def test_a_schedulers_verdicts_are_those_of_one_that_was_never_interrupted() -> None:
     """Eight trials at once, in a random order of events; interrupted anywhere, each under a new name with Tune from there on."""
     rng = random.Random(0)
-    asha, metric = Asha(grace=1, reduction=2), Metric(name="acc", goal="maximize")
     events = sorted(((trial, epoch) for trial in range(8) for epoch in range(1, 9)), key=lambda event: (event[1], rng.random()))
     scores = {event: rng.random() for event in events}
 
     def told(halving: Halving, names: Mapping[int, Any], some: Sequence[tuple[int, int]]) -> list[str]:
         result = [(names[trial], {"cluster_epoch": epoch, "score": scores[trial, epoch]}) for trial, epoch in some]
-        return [halving.on_trial_result(None, name, result) for name, result in result]  # type: ignore[arg-type]
+        return [halving.on_trial_result(None, name, result) for name, result in result]
 
     def new(life: str) -> tuple[Halving, dict[int, Any]]:
-        return Halving(asha, metric), {n: SimpleNamespace(trial_id=f"{life}{n}", config={"trial": n}) for n in range(8)}
+        names = {n: SimpleNamespace(trial_id=f"{life}{n}", config={"trial": n}) for n in range(8)}
+        return Halving(Rungs(grace=1, reduction=2, larger_is_better=True)), names
 
-    halving, names = new("through")
-    for name in names.values():
-        halving.on_trial_add(None, name)
-    through = told(halving, names, events)
+    through = told(*new("through"), events)
     assert through.count("STOP") > 5
     for cut in range(0, len(events), 7):
         halving, names = new("again")
         verdicts = ["STOP" if halving.replay(trial, epoch, scores[trial, epoch]) else "CONTINUE" for trial, epoch in events[:cut]]
-        for name in names.values():
-            halving.on_trial_add(None, name)
         assert verdicts + told(halving, names, events[cut:]) == through
 
 

@@ -1,53 +1,47 @@
-"""Which trial stops early: ASHA, whose rungs can be filled in again from what was journalled.
+"""Tune's scheduler: it asks the rungs of ASHA which trial stops early.
 
-Tune keeps no scheduler's state. One that began anew would compare late trials with nobody, and stop good ones.
+Tune keeps no scheduler's state. A resumed search enters the journalled scores again: with empty rungs, late trials would be compared with
+no others.
 """
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-if TYPE_CHECKING:
-    from tuner.space.metric import Metric
-    from tuner.space.spec import Asha, Spec
-
-
-_NEVER = 10**9  # a trial ends by itself: several clustering phases may be longer than `epochs`
+from tuner.search.rungs import Rungs
+from tuner.space.spec import Spec
 
 
-class Halving(ASHAScheduler):
-    """Tune's ASHA over the scores at clustering epochs. Before its trials are known to Tune, they are known by their numbers."""
+class Halving(FIFOScheduler):
+    """Stops trials by their scores at clustering epochs. Rungs know a trial by its number, which it keeps when the search is resumed."""
 
-    def __init__(self, asha: Asha, metric: Metric) -> None:
-        super().__init__(
-            time_attr="cluster_epoch",
-            metric="score",
-            mode=metric.mode,
-            max_t=_NEVER,
-            grace_period=asha.grace,
-            reduction_factor=asha.reduction,
-        )
+    def __init__(self, rungs: Rungs) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._rungs = rungs
 
     def replay(self, trial: int, cluster_epoch: int, score: float) -> bool:
-        """Takes in a score of an earlier driver's, in the order in which it came. True: the trial was to stop there."""
-        assert self._metric_op is not None
-        told: Any = SimpleNamespace(trial_id=str(trial))
-        return bool(self._brackets[0].on_result(told, cluster_epoch, self._metric_op * score) == TrialScheduler.STOP)
+        """Enters a score that an earlier driver journalled; scores come in the journal's order. True: the trial was to stop there."""
+        return self._rungs.add(trial, cluster_epoch, score)
 
-    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """A trial that goes on has been at some rungs; there it now stands under Tune's name for it."""
-        super().on_trial_add(tune_controller, trial)
-        known = str(trial.config["trial"])
-        for _, recorded in self._brackets[0]._rungs:
-            if known in recorded:
-                recorded[trial.trial_id] = recorded.pop(known)
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: Mapping[str, Any]) -> str:
+        return TrialScheduler.STOP if self._stops(trial, result) else TrialScheduler.CONTINUE
+
+    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: Mapping[str, Any]) -> None:
+        self._stops(trial, result)  # the last score of a trial that ended by itself counts for the others
+
+    def _stops(self, trial: TuneTrial, result: Mapping[str, Any]) -> bool:
+        if "score" not in result:  # it was stopped in its pre-training
+            return False
+        return self._rungs.add(trial.config["trial"], result["cluster_epoch"], result["score"])
 
 
 def scheduler(spec: Spec) -> FIFOScheduler:
     """A `Halving`, or one that lets every trial run to its end."""
     asha = spec.early_terminate
-    return FIFOScheduler() if asha is None or spec.epochs <= asha.grace else Halving(asha, spec.metric)
+    if asha is None or spec.epochs <= asha.grace:
+        return FIFOScheduler()
+    return Halving(Rungs(grace=asha.grace, reduction=asha.reduction, larger_is_better=spec.metric.goal == "maximize"))

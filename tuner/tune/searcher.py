@@ -14,7 +14,6 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
@@ -28,7 +27,11 @@ from .quarantine import Quarantine
 
 
 class _Chosen(BaseSampler):
-    """Hands a choice that was made elsewhere to the trial that is being asked for: `wanted`, or a proposal."""
+    """Hands a choice that was made elsewhere to the trial that is being asked for: `wanted`, or a proposal.
+
+    `study.enqueue_trial` is no replacement. A proposal needs its trial first, for CMA-ES writes its generation into it, and an enqueued
+    trial would stay in the study, without a seed, where the driver dies before it asks.
+    """
 
     def __init__(self, proposals: Proposals, inner: BaseSampler, wanted: Mapping[str, Any] | None) -> None:
         self._proposals, self._inner, self._wanted = proposals, inner, wanted
@@ -48,7 +51,7 @@ class _Chosen(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-class StudySearch(OptunaSearch):
+class StudySearch(Searcher):
     """Tune's searcher over a space, with its study in `folder`. A Tune trial's configuration is `{"trial", "config", "asked_for",
     "outside"}`: the study's number; every hyper-parameter, weight and switch with the trial's `seed`; whether a person asked for it; the
     nodes that get no trial.
@@ -62,16 +65,17 @@ class StudySearch(OptunaSearch):
         self._steps: dict[str, int] = {}  # the last step that the study was told, by Tune's ids
         self.proposals = Proposals(spec)
         self._asked: dict[str, dict[str, Any]] = {}  # what was asked for and has not ended, by Tune's ids
-        super().__init__(
-            space=lambda trial: None,  # `suggest` below asks by itself
-            metric="score",
-            mode=spec.metric.mode,
-            sampler=RandomSampler(seed=0),
+        super().__init__(metric="score", mode=spec.metric.mode)
+        storage = open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files))
+        self.study = optuna.create_study(
             study_name=name,
-            storage=open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files)),
+            storage=storage,
+            direction="maximize" if spec.metric.goal == "maximize" else "minimize",
+            sampler=RandomSampler(seed=0),  # `_ask` puts another in its place
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
         )
-        made: Any = self._ot_study
-        self.study: optuna.Study = made
+        self._trials: dict[str, optuna.Trial] = {}  # that were handed out and have not ended, by Tune's ids
         if "seed" not in self.study.user_attrs:
             self.study.set_user_attr("metric", spec.metric.name)
             self.study.set_user_attr("seed", spec.seed)
@@ -79,7 +83,7 @@ class StudySearch(OptunaSearch):
         self.full = len(self.study.trials) >= spec.trials  # whether no trial can be added
         self.quarantine: Quarantine | None = None  # in a search
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
-        self._waiting = deque(optuna.Trial(self.study, trial._trial_id) for trial in self.study.trials if trial.state == TrialState.RUNNING)
+        self._waiting = deque(_trial(self.study, storage, found.number) for found in self.study.trials if found.state == TrialState.RUNNING)
 
     # --- Tune asks ---
 
@@ -116,7 +120,7 @@ class StudySearch(OptunaSearch):
 
     def _hand_out(self, trial_id: str, trial: optuna.Trial) -> dict[str, Any]:
         about = trial.user_attrs
-        self._ot_trials[trial_id] = trial
+        self._trials[trial_id] = trial
         self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
         outside = list(self.quarantine.outside) if self.quarantine else []
         known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about, "outside": outside}
@@ -159,7 +163,7 @@ class StudySearch(OptunaSearch):
 
     def stop(self, state: str) -> None:
         """Closes what is still open: nothing stays RUNNING in a study that nobody asks any more."""
-        for trial_id in list(self._ot_trials):
+        for trial_id in list(self._trials):
             self._close(trial_id, state, TrialState.FAIL)
         while self._waiting:
             self._give_up(self._waiting.popleft(), state)
@@ -172,11 +176,11 @@ class StudySearch(OptunaSearch):
         score, step = result["score"], result["cluster_epoch"]
         assert isinstance(score, float) and math.isfinite(score), f"not a score: {score!r}"
         if step > self._steps.get(trial_id, 0):  # 0: it ended in pre-training. Earlier steps come again after a checkpoint
-            self._ot_trials[trial_id].report(score, step)
+            self._trials[trial_id].report(score, step)
             self._steps[trial_id] = step
 
     def _close(self, trial_id: str, state: str, told: TrialState, value: float | None = None) -> None:
-        trial = self._ot_trials.pop(trial_id)
+        trial = self._trials.pop(trial_id)
         self._asked.pop(trial_id)
         self._steps.pop(trial_id, None)
         trial.set_user_attr("state", state)
@@ -189,6 +193,11 @@ class StudySearch(OptunaSearch):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher to restore it; a search is rebuilt from its journal and its study
+
+
+def _trial(study: optuna.Study, storage: JournalStorage, number: int) -> optuna.Trial:
+    """A trial of the study by its number, through the public names of Optuna's storages."""
+    return optuna.Trial(study, storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study.study_name), number))
 
 
 def _suggest(trial: optuna.Trial, found: Range) -> Any:
