@@ -125,7 +125,7 @@ class Search:
                 for pid, _ in local.family(node):
                     title = Path(f"/proc/{pid}/cmdline")
                     name = title.read_text() if title.exists() else ""
-                    if name.startswith((f"ray::{NAME}-", f"ray::packs of {NAME}")):
+                    if name.startswith((f"ray::{NAME}", f"ray::packs of {NAME}")):
                         found.append((name, pid))
             if found:
                 return self._rng.choice(sorted(found))[1]

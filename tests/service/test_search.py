@@ -34,7 +34,7 @@ from tuner.search.trainer import Report, Trainer
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.space.spec import Resources, Spec
 from tuner.training import checkpoint
-from tuner.tune.failures import reason_of
+from tuner.tune.failures import Failures, reason_of
 from tuner.tune.patches import only_the_trial_is_lost
 from tuner.tune.quarantine import Quarantine
 from tuner.tune.searcher import StudySearch
@@ -327,7 +327,7 @@ def test_a_worker_killed_for_its_nodes_memory_costs_its_trial_only() -> None:
     task = SimpleNamespace(_on_error=heard.task, _tracked_actor=actor)
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=heard.cleanup)
     killed = OutOfMemoryError("1 worker(s) were killed due to the node running low on memory.\nAnd a page more")
-    with only_the_trial_is_lost(Quarantine(Share(cpu=1, gpu=0, slots=1))):
+    with only_the_trial_is_lost(Failures(Quarantine(Share(cpu=1, gpu=0, slots=1)))):
         RayActorManager._actor_task_failed(manager, task, killed)  # type: ignore[arg-type]
     assert heard.names() == ["cleanup", "actor", "task"]
     assert reason_of(heard.events[-1][1][1]) == (
@@ -342,10 +342,12 @@ def test_a_death_that_tune_hears_of_twice_is_one_failure(monkeypatch: pytest.Mon
     from ray.tune.execution.tune_controller import TuneController
 
     heard = Heard()
-    monkeypatch.setattr(TuneController, "_process_trial_failure", lambda self, trial, error: heard.death(trial.trial_id, str(error)))
+    monkeypatch.setattr(
+        TuneController, "_process_trial_failure", lambda self, trial, exception: heard.death(trial.trial_id, str(exception))
+    )
     trials = [SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None), config={"outside": []}) for name in "ab"]
     open_to_all = SimpleNamespace(failed=lambda *_: False, outside=[])
-    with only_the_trial_is_lost(open_to_all):  # type: ignore[arg-type]
+    with only_the_trial_is_lost(Failures(open_to_all)):  # type: ignore[arg-type]
         for trial, actor in ((0, "one"), (0, "one"), (1, "one"), (0, "two")):
             error = RayActorError(actor_id=actor, error_msg=f"{actor} is dead")
             TuneController._process_trial_failure(SimpleNamespace(), trials[trial], error)  # type: ignore[arg-type]

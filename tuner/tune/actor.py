@@ -81,7 +81,6 @@ class TrialActor(tune.Trainable):
 
     def _trained(self) -> dict[str, Any]:
         """Pre-training epochs go to the mailbox as they end."""
-        _show_as(self.job.trial_name(self._number))
         if self._reports is None:  # not in `setup`: what goes wrong is this trial's failure, not the process's
             if self._trainer is None:
                 check_code(self.job.code)
@@ -112,11 +111,6 @@ class TrialActor(tune.Trainable):
 
     def cleanup(self) -> None:
         self._reports = None
-
-
-def _show_as(title: str) -> None:
-    """Names the process in the dashboard's list of workers, and in `ps`, while it works."""
-    ray._raylet.setproctitle(f"ray::{title}")  # type: ignore[attr-defined]  # what Ray itself names processes with
 
 
 def trainable(job: Job) -> type[TrialActor]:

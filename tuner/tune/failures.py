@@ -1,19 +1,46 @@
-"""Why a trial failed: one line for people, and the traceback without Ray's own frames."""
+"""What becomes of a trial that failed, and why it did: one line for people, and the traceback without Ray's own frames."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 
 from tuner.capture import Line, attached
 
 from . import memory
+from .patches import Verdict
+from .quarantine import Quarantine
 
 _RAISED = re.compile(r"[A-Za-z_.]*(Error|Exception): ")
+
+
+class Failures:
+    """Decides whether a trial that failed is tried again: where its process is gone it is, where it raised or had no room it is not, for
+    it would again. If it was the node's fault the trial is tried again on another node, and this does not count as a retry."""
+
+    def __init__(self, quarantine: Quarantine) -> None:
+        self._quarantine = quarantine
+        self._deaths: dict[str, str] = {}  # by trial: the actor whose death was dealt with last
+
+    @property
+    def outside(self) -> Sequence[str]:
+        return self._quarantine.outside
+
+    def verdict(self, trial: str, actor: str | None, error: BaseException) -> Verdict:
+        """Tune reports a death once for every task that was under way. The second time the trial waits to be tried again already, and Tune
+        would end it: `ignore`."""
+        if actor and isinstance(error, RayActorError):
+            if self._deaths.get(trial) == actor:
+                return "ignore"
+            self._deaths[trial] = actor
+        if self._quarantine.failed(actor, error, reason_of(error)):
+            return "retry elsewhere"
+        return "fail" if isinstance(error, RayTaskError) or memory.told(error) else "retry"
 
 
 def failure_of(trial: TuneTrial) -> tuple[str, str | None, list[Line]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from ray import tune
 
 from tuner.machines.cluster import Share, room
 from tuner.machines.versions import OtherCode
+
+from .patches import node_of
 
 logger = logging.getLogger("tuner")
 
@@ -34,8 +36,7 @@ class _Streak:
 
 class Quarantine:
     """`outside`: the ids of the nodes that get no further trial; the searcher hands it on with every configuration. `room`: how many
-    trials the others have room for. One that waits for a place would cost every trial before it its process, which Tune ends to make
-    room."""
+    trials the others have room for. Tune ends idle processes to make room for a trial that waits, so none is handed out to wait."""
 
     def __init__(self, share: Share) -> None:
         self.outside: list[str] = []
@@ -91,7 +92,6 @@ def placement(cpu: float, gpu: float, outside: Sequence[str]) -> tune.PlacementG
 
 def _node_of(actor: str) -> tuple[str, str] | None:
     """The id of the node that an actor was on, and how to call it."""
-    known: Mapping[str, Any] = ray._private.state.actors(actor)
-    node = known.get("Address", {}).get("NodeID")
+    node = node_of(actor)
     found = next((one for one in ray.nodes() if one["NodeID"] == node), None)
     return None if found is None else (found["NodeID"], f"Node {found['NodeManagerHostname']} ({found['NodeManagerAddress']})")

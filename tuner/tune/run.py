@@ -73,11 +73,12 @@ def fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler,
     from tuner.runs.clean import scratch_prefix
 
     from .actor import trainable
+    from .failures import Failures
     from .patches import only_the_trial_is_lost
 
     searcher, scheduler, callback = ours
     over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost(callback.quarantine):
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost(Failures(callback.quarantine)):
         tune.Tuner(
             trainable(job),
             tune_config=tune.TuneConfig(

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import ray
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
+
+from .patches import kill_process
 
 
 class StopWhenAsked(Stopper):
@@ -28,9 +29,7 @@ class StopWhenAsked(Stopper):
     def stop_all(self) -> bool:
         if self.asked.is_set():
             for trial in self.trials:
-                actor = trial.temporary_state.ray_actor
-                if actor is not None:
-                    ray.kill(actor)  # checkpoints are written whole or not at all
+                kill_process(trial)  # checkpoints are written whole or not at all
         return self.asked.is_set()
 
     def __getstate__(self) -> dict[str, Any]:
