@@ -150,12 +150,12 @@ def ours(trials: int, epochs: int, folder: Path) -> dict[str, float]:
     from tuner.space.reader import read_space
     from tuner.tune.callback import TuneCallback
     from tuner.tune.searcher import StudySearch
-    from tuner.tune.stopper import StopWhenAsked
+    from tuner.tune.stopper import StopRequests
 
     (folder / "stub.yaml").write_text(SPACE.replace("TRIALS", str(trials)).replace("EPOCHS", str(epochs)))
     spec, clock, watch = read_space(str(folder / "stub.yaml")), Listener(), Stopwatch()
     stub = mock.patch.object(trainer, "Trainer", lambda **given: Stub(given["folder"], epochs))
-    with stub, watch.on(StudySearch, TuneCallback, StopWhenAsked):
+    with stub, watch.on(StudySearch, TuneCallback, StopRequests):
         outcome = search(spec, SearchOptions(out=folder / "runs", listeners=(clock,)))
     assert outcome.results.counts()["complete"] == trials, outcome.results.counts()
     own = {"own_ms_per_report": watch.seconds, "own_cpu_ms_per_report": watch.cpu}

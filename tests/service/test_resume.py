@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +19,14 @@ from kit.workers import worker
 
 from tuner.data.datasets import load
 from tuner.errors import UserError
+from tuner.machines.cluster import Share
 from tuner.model import load_model
 from tuner.runs.events import Listeners, OpenTrial, Past, Run, TrialEnd
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import LOCK
 from tuner.runs.paths import STUDY, checkpoint_file
 from tuner.runs.results import read_run
+from tuner.runs.trial_logs import TrialLogs
 from tuner.search.checkpoints import ahead
 from tuner.search.history import past_of
 from tuner.search.rungs import Rungs
@@ -32,11 +34,15 @@ from tuner.search.study import asked_in, write_study
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.service.resume import ResumeOptions, resume
 from tuner.space.reader import read_space
+from tuner.space.spec import Spec
 from tuner.training import checkpoint
 from tuner.training.loop import train
 from tuner.tune.asha import Halving
-from tuner.tune.callback import TuneCallback
+from tuner.tune.callback import Receivers, TuneCallback
+from tuner.tune.quarantine import Quarantine
+from tuner.tune.result import TuneResult
 from tuner.tune.searcher import StudySearch
+from tuner.tune.stopper import SearchControl, StopRequests
 
 # --- interrupted and resumed -------------------------------------------------------------------------------------------
 
@@ -48,6 +54,7 @@ from kit.resumed import Heard
 from tuner.search import trainer
 from tuner.service.driver import SearchOptions, search
 from tuner.space.reader import read_space
+from tuner.space.spec import Spec
 trainer.CHECKPOINT_EVERY_S = 0.0
 search(read_space(sys.argv[1]), SearchOptions(out=Path(sys.argv[2]), name="s", address=sys.argv[3], listeners=(Heard((2, 1), 9),)))
 """
@@ -210,13 +217,20 @@ def test_an_epoch_that_was_a_trials_last_says_so_itself(tmp_path: Path, ended: d
     assert scores == {0: {1: 0.1} if ended else {1: 0.1, 2: 0.2}}
 
 
+def new_callback(spec: Spec, heard: Heard, ended: Callable[[TrialEnd], None], past: Past | None = None) -> TuneCallback:
+    run = Run(name="s", folder=Path(), spec=spec, info={}, past=past)
+    receivers = Receivers(listeners=Listeners(heard, ()), logs=TrialLogs(run), trial_ended=ended)
+    control = SearchControl(requests=StopRequests(), quarantine=Quarantine(Share(cpu=1, gpu=0, slots=1)))
+    return TuneCallback(run, receivers, control, "mailbox")
+
+
 def test_what_the_mailbox_lost_comes_with_the_next_report() -> None:
     spec, heard = read_space("dec"), Heard()
-    callback = TuneCallback(spec, "mailbox", Listeners(heard, ()), lambda end: None)
+    callback = new_callback(spec, heard, lambda end: None)
     callback._begin({"trial": 4, "config": {}})
     lines = [{"trial": 4, "epoch": epoch, "metrics": {"acc": 0.5}} for epoch in (1, 2, 3)]
     callback._journal(lines[:1])
-    callback._result({"before": lines[:2], "line": lines[2], "score": 0.5, "ended": None, "reason": None, "trouble": None})
+    callback._result(TuneResult(trial=4, node="", before=lines[:2], line=lines[2], score=0.5, ended=None))
     assert heard.epochs == [(4, 1), (4, 2), (4, 3)]
 
 
@@ -225,7 +239,7 @@ def test_an_epoch_that_comes_again_is_not_journalled_and_other_numbers_are_told_
     goes_on = OpenTrial(config={}, metrics=known, score=0.3, shown=known[-1], seconds=5.0)
     past = Past(ends=(), pruned=(), open={4: goes_on}, seconds=5.0)
     spec, heard, ends = read_space("kmeans"), Heard(), []
-    callback = TuneCallback(spec, "mailbox", Listeners(heard, ()), ends.append, past)
+    callback = new_callback(spec, heard, ends.append, past)
     callback._begin({"trial": 4, "config": {}})
     lines = [{"trial": 4, "epoch": epoch, "metrics": {"acc": acc, "samples_per_s": 1.0}} for epoch, acc in [(2, 0.2), (3, 0.5), (4, 0.4)]]
     with caplog.at_level("WARNING", logger="tuner"):

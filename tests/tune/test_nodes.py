@@ -19,7 +19,7 @@ from tuner.machines.versions import OtherCode
 from tuner.search.trainer import Report
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.space.reader import read_space
-from tuner.tune.actor import Job, trainable
+from tuner.tune.actor import SearchContext, trainable
 from tuner.tune.quarantine import IN_A_ROW
 
 SPACE = """
@@ -88,8 +88,9 @@ def test_a_node_where_trials_keep_dying_gets_no_more_and_no_trial_is_lost_throug
 
 
 def test_a_process_with_other_code_trains_nothing_and_says_what_differs() -> None:
-    job = Job(name="s", cpu=1, gpu=0, mailbox="", trainer=b"not even read", code={**probe.versions(), "optuna": "1.2.3", "tuner": None})
-    actor = trainable(job)({"trial": 0, "config": {}, "outside": []})
+    code = {**probe.versions(), "optuna": "1.2.3", "tuner": None}
+    context = SearchContext(name="s", cpu=1, gpu=0, mailbox="", trainer=b"not even read", code=code)
+    actor = trainable(context)({"trial": 0, "config": {}, "outside": []})
     with pytest.raises(OtherCode) as error:
         actor.step()
     here = probe.versions()

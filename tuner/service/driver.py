@@ -27,7 +27,7 @@ from tuner.runs.journal import Journal
 from tuner.runs.lock import RunLock
 from tuner.runs.new_run import check_place, open_run
 from tuner.runs.results import Results, read_run
-from tuner.tune.run import fit, training
+from tuner.tune.run import Parts, fit, training
 
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
@@ -133,10 +133,11 @@ def _run(
     from tuner.runs.trial_logs import TrialLogs
     from tuner.runs.winner import Winner
     from tuner.trackers.prometheus import RayMetrics
-    from tuner.tune.actor import Job
-    from tuner.tune.callback import TuneCallback
+    from tuner.tune.actor import SearchContext
+    from tuner.tune.callback import Orders, Receivers, TuneCallback
     from tuner.tune.quarantine import Quarantine
     from tuner.tune.searcher import StudySearch
+    from tuner.tune.stopper import SearchControl, StopRequests
 
     from .steering import Steering
 
@@ -144,7 +145,7 @@ def _run(
     listeners = Listeners(Journal(run.folder), [logs, RayMetrics(), *others])
     trainer = replace(trainer, spill=run.files.spill)
     listeners.search_started(run)
-    status = "failed"
+    status, requests = "failed", StopRequests()
     try:
         winner = Winner(run)
         for end in run.past.pruned if run.past else ():
@@ -152,35 +153,38 @@ def _run(
             listeners.trial_ended(end)
             winner.trial_ended(end)
         mailbox = f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}"
-        searcher = StudySearch(run.spec, run.folder, run.name, run.files)
-        callback = TuneCallback(run.spec, mailbox, listeners, winner.trial_ended, run.past)
-        callback.take_orders = orders.Inbox(run.folder, Steering(run, searcher, callback).take).look
-        callback.logs = logs
-        asked = callback.stopper.asked
         try:
-            with _signals(asked), training(run, trainer, room) as (share, train):
+            with _signals(requests.search), training(run, trainer, *room) as (share, train):
                 given = {"mailbox": mailbox, "trainer": cloudpickle.dumps(train), "code": probe.versions()}
-                job = Job(name=run.name, cpu=share.cpu, gpu=share.gpu, **given)
-                searcher.quarantine = callback.quarantine = Quarantine(share)
-                fit(job, run, share.slots, (searcher, scheduler, callback))
+                context = SearchContext(name=run.name, cpu=share.cpu, gpu=share.gpu, **given)
+                control = SearchControl(requests=requests, quarantine=Quarantine(share))
+                searcher = StudySearch(run.spec, run.folder, run.name, run.files, control)
+                receivers = Receivers(listeners=listeners, logs=logs, trial_ended=winner.trial_ended)
+                callback = TuneCallback(run, receivers, control, mailbox)
+                inbox = Orders(callback, orders.Inbox(run.folder, Steering(run, searcher, callback).take).look)
+                try:
+                    parts = Parts(searcher=searcher, scheduler=scheduler, callbacks=(callback, inbox), control=control)
+                    fit(context, run, share.slots, parts)
+                except BaseException as error:
+                    ours = callback.error or run.files.error
+                    if ours is not None:
+                        raise ours from error
+                    raise
+                finally:
+                    why = None if requests.search.is_set() else "the search ended before it did"
+                    callback.close(searcher.open_trials(), "stopped", why)
+                    searcher.stop("stopped")
             status = "done"
-        except BaseException as error:
-            ours = callback.error or run.files.error
-            if ours is not None:
-                raise ours from error
-            raise
         finally:
-            if asked.is_set():
-                status = "stopped" if callback.hopeless is None else "failed"
-            callback.close(searcher.open_trials(), "stopped", None if asked.is_set() else "the search ended before it did")
-            searcher.stop("stopped")
+            if requests.search.is_set():
+                status = "stopped" if requests.hopeless is None else "failed"
             with contextlib.suppress(OSError):
                 remove_torn(run.folder)
                 (run.folder / CHECKPOINTS).rmdir()  # if it is empty, and only now: a trial may be about to write there
     finally:
         listeners.search_ended(status)
         run.files.close()
-    return status, callback.hopeless
+    return status, requests.hopeless
 
 
 def _trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:

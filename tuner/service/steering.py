@@ -39,7 +39,7 @@ class Steering:
             return self._enqueue(order)
         if order.trial is not None:
             return self._stop(order.trial)
-        self._callback.stopper.asked.set()
+        self._callback.stop_search()
         return f"{self._run.name} ends. Everything finished is kept."
 
     def _stop(self, number: int) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import ray
 from ray import tune
@@ -18,13 +18,14 @@ from tuner.machines.versions import check_code
 from tuner.runs.records import EpochLine
 from tuner.search.trainer import Report
 
-if TYPE_CHECKING:
-    pass
+from .mailbox import Mail
+from .quarantine import placement
+from .result import TuneResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What Tune's side of all trials of a search shares."""
+class SearchContext:
+    """What the processes of a search's trials share."""
 
     name: str  # the run's
     cpu: float
@@ -37,22 +38,17 @@ class Job:
         return f"{self.name}-{trial:03d}"
 
 
-# --- Tune's side -------------------------------------------------------------------------------------------------------
-
-
 class TrialActor(tune.Trainable):
     """Trains trial after trial: Tune reuses it, for a process that imports torch costs 5 s."""
 
-    job: ClassVar[Job]
+    context: ClassVar[SearchContext]
     _trainer: Callable[[int, Mapping[str, Any]], Iterator[Report]] | None
     _reports: Iterator[Report] | None
-    _before: list[EpochLine]  # lines of epochs that Tune has not heard of
+    _before: list[EpochLine]  # lines of epochs that no result has brought to Tune yet
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        from .quarantine import placement
-
-        return placement(cls.job.cpu, cls.job.gpu, config["outside"])
+        return placement(cls.context.cpu, cls.context.gpu, config["outside"])
 
     def setup(self, config: dict[str, Any]) -> None:
         self._trainer = None
@@ -61,58 +57,60 @@ class TrialActor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._reports = None
         self._before = []
-        self._said = Captured()
+        self._captured = Captured()
         self._number, self._config = new_config["trial"], new_config["config"]
         return True
 
     def __repr__(self) -> str:
         """What the dashboard's list of actors shows; it asks once, when the first trial begins."""
-        return f"{self.job.name}, trials from {self._number:03d} on"
+        return f"{self.context.name}, trials from {self._number:03d} on"
 
     def step(self) -> dict[str, Any]:
-        """Trains to the end of the next clustering epoch, and tells what was said meanwhile."""
+        """Trains to the end of the next clustering epoch."""
         try:
-            with captured_for(self._said):
-                result = self._trained()
+            with captured_for(self._captured):
+                result = self._train()
         except Exception as error:
-            attach(self._said, error)
+            attach(self._captured, error)
             raise
-        return result | {"said": self._said.take()}
+        return replace(result, captured=self._captured.take()).for_tune()
 
-    def _trained(self) -> dict[str, Any]:
+    def _train(self) -> TuneResult:
         """Pre-training epochs go to the mailbox as they end."""
         if self._reports is None:  # not in `setup`: what goes wrong is this trial's failure, not the process's
             if self._trainer is None:
-                check_code(self.job.code)
-                self._trainer = pickle.loads(self.job.trainer)
+                check_code(self.context.code)
+                self._trainer = pickle.loads(self.context.trainer)
             self._reports = self._trainer(self._number, self._config)
         for report in self._reports:
-            if report.score is None:
-                mailbox: Any = ray.get_actor(self.job.mailbox)
-                told = report.line | {"said": self._said.take()}
-                wanted = ray.get(mailbox.put.remote(told))  # waits: what is trained next may be saved, and this must be known then
-                self._before.append(report.line)
-                if wanted:
-                    continue
-                return {"before": self._before, "ended": "stopped", "done": True, "node": ray.get_runtime_context().get_node_id()}
-            before, self._before = self._before, []
-            return {
-                "score": report.score,
-                "cluster_epoch": report.line["cluster_epoch"] or 0,
-                "before": before,
-                "line": report.line,
-                "ended": report.ended,
-                "reason": report.reason,
-                "trouble": report.trouble,
-                "node": ray.get_runtime_context().get_node_id(),
-                "done": report.ended is not None,
-            }
+            if report.score is not None:
+                return self._result(report)
+            goes_on = self._mail(report)
+            self._before.append(report.line)
+            if not goes_on:
+                return self._result(None)
         raise RuntimeError("the training ended without saying how")
+
+    def _mail(self, report: Report) -> bool:
+        """Puts a pre-training epoch into the mailbox, and waits until it is there: what is trained next may be saved, and a checkpoint
+        must not be ahead of the journal. False: the trial is to stop."""
+        mailbox: Any = ray.get_actor(self.context.mailbox)
+        goes_on: bool = ray.get(mailbox.put.remote(Mail(line=report.line, captured=self._captured.take())))
+        return goes_on
+
+    def _result(self, report: Report | None) -> TuneResult:
+        """Of an epoch, or with None of a trial that was stopped in its pre-training."""
+        before, self._before = self._before, []
+        known: dict[str, Any] = {"trial": self._number, "node": ray.get_runtime_context().get_node_id(), "before": before}
+        if report is None:
+            return TuneResult(**known, ended="stopped")
+        of_report: dict[str, Any] = {name: getattr(report, name) for name in ("line", "score", "ended", "reason", "trouble")}
+        return TuneResult(**known, **of_report)
 
     def cleanup(self) -> None:
         self._reports = None
 
 
-def trainable(job: Job) -> type[TrialActor]:
-    """The class that Tune runs. The dashboard shows its name."""
-    return type(job.name, (TrialActor,), {"job": job})
+def trainable(context: SearchContext) -> type[TrialActor]:
+    """The class that Tune runs. The dashboard, and `ps`, show its name."""
+    return type(context.name, (TrialActor,), {"context": context})

@@ -16,16 +16,15 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from tuner.model import load_model
-from tuner.runs.events import Listeners, OpenTrial, Past, TrialEnd
+from tuner.runs.events import Listeners, OpenTrial, Run, TrialEnd
 from tuner.runs.records import EpochLine
 from tuner.runs.trial_logs import TrialLogs
-from tuner.space.spec import Spec
 from tuner.training.trial import planned_epochs
 
 from .failures import failure_of
 from .mailbox import MailboxReader
-from .quarantine import Quarantine
-from .stopper import StopWhenAsked
+from .result import TuneResult
+from .stopper import SearchControl
 
 logger = logging.getLogger("tuner")
 ALIKE = 4  # so many trials that fail alike, before any other ended, and the search is hopeless
@@ -49,72 +48,86 @@ class _Running:
     known: Sequence[Mapping[str, float]] = ()  # the metrics of the epochs that an earlier driver journalled
 
 
-class TuneCallback(tune.Callback):
-    """Tells `listeners`, and after them `ended` of every trial's end. `past`: what was journalled before."""
+@dataclass(frozen=True, kw_only=True)
+class Receivers:
+    """Who is told what happens: `listeners`, after them `trial_ended` of every trial's end, and the logs of what trials print."""
 
-    def __init__(self, spec: Spec, mailbox: str, listeners: Listeners, ended: Callable[[TrialEnd], None], past: Past | None = None) -> None:
-        self._spec, self._listeners, self._ended = spec, listeners, ended
+    listeners: Listeners
+    logs: TrialLogs
+    trial_ended: Callable[[TrialEnd], None]
+
+
+class Orders(tune.Callback):
+    """Looks for orders of people before every step, after `callback` has journalled what came before them."""
+
+    def __init__(self, callback: TuneCallback, look: Callable[[], None]) -> None:
+        self._callback, self._look = callback, look
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        self._callback.guarded(self._look)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class TuneCallback(tune.Callback):
+    """Tells the receivers of every trial's start, epochs and end."""
+
+    def __init__(self, run: Run, receivers: Receivers, control: SearchControl, mailbox: str) -> None:
+        """`mailbox`: the name of the actor that takes pre-training epochs."""
+        self._spec, self._control, self._requests = run.spec, control, control.requests
+        self._listeners, self._logs, self._ended = receivers.listeners, receivers.logs, receivers.trial_ended
         self._mailbox = MailboxReader(mailbox)
-        self._model = load_model(spec.model)
+        self._model = load_model(run.spec.model)
         self._running: dict[int, _Running] = {}
-        self._open: dict[int, OpenTrial] = {} if past is None else dict(past.open)
-        hopeful = past is not None and any(end.state != "failed" for end in past.ends)
+        self._open: dict[int, OpenTrial] = {} if run.past is None else dict(run.past.open)
+        hopeful = run.past is not None and any(end.state != "failed" for end in run.past.ends)
         self._failures: list[str] | None = None if hopeful else []  # the first ones; None once a trial has ended otherwise
-        self._differs = self._troubled = False  # whether it was said
-        self.hopeless: str | None = None  # why the search was given up
-        self._told: set[int] = set()  # trials whose end was told
-        self.take_orders: Callable[[], None] = lambda: None
-        self.stopper = StopWhenAsked()
-        self.quarantine: Quarantine  # the search's, before it begins
-        self.logs: TrialLogs  # likewise
+        self._differs = self._troubled = False  # whether a warning was given
+        self._over: set[int] = set()  # trials whose end is journalled
         self.error: BaseException | None = None  # what went wrong in here: Tune would only pass on its text
 
     # --- Tune's events ---
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        self.stopper.trials = trials
-        self._guarded(lambda: self._journal(self._mailbox.look()))
-        self._guarded(self.take_orders)
+        self._requests.watch(trials)
+        self.guarded(self._take_mail)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._guarded(lambda: self._start(trial.config))
+        self.guarded(lambda: self._start(trial.config))
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any) -> None:
-        self.quarantine.reported(result["node"], ended=result["ended"] is not None)
-        said = result.pop("said")
-        self._guarded(lambda: self.logs.add(trial.config["trial"], said))
-        if "line" in result:
-            self._guarded(lambda: self._result(result))
-        else:  # it was stopped in its pre-training
-            self._guarded(lambda: self._journal(result.pop("before")))
+        found = TuneResult.read(result)
+        self._control.quarantine.reported(found.node, ended=self._requests.state(found.trial, found.ended) is not None)
+        self.guarded(lambda: self._result(found))
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         number = trial.config["trial"]
-        # Nobody else but the scheduler stops a trial that has not ended.
-        ended = self._running[number].ended or ("stopped" if number in self.stopper.unwanted else "pruned")
-        self._guarded(lambda: self._end(number, ended))
+        # Only the scheduler stops a trial that neither ended by itself nor was to stop.
+        ended = self._requests.state(number, self._running[number].ended) or "pruned"
+        self.guarded(lambda: self._end(number, ended))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         def failed() -> None:
             running = self._begin(trial.config)
-            running.reason, running.traceback, said = failure_of(trial)
-            self._journal(self._mailbox.look(now=True))
-            self.logs.add(trial.config["trial"], said)
+            running.reason, running.traceback, captured = failure_of(trial)
+            self._take_mail(now=True)
+            self._logs.add(trial.config["trial"], captured)
             self._end(trial.config["trial"], "failed")
 
-        self._guarded(failed)
+        self.guarded(failed)
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         def again() -> None:
-            self._journal(self._mailbox.look(now=True))
-            if self.stopper.asked.is_set():  # its process was ended with the search
+            self._take_mail(now=True)
+            if self._requests.search.is_set():  # its process was ended with the search
                 return
-            number, nth, (reason, _, said) = trial.config["trial"], trial.run_metadata.num_failures, failure_of(trial)
+            number, nth, (reason, _, captured) = trial.config["trial"], trial.run_metadata.num_failures, failure_of(trial)
             logger.warning("Trial %d is tried again, %d of %d times: %s", number, nth, self._spec.retries, reason)
-            self.logs.add(number, said)
-            self.logs.note(number, "WARNING", f"is tried again, {nth} of {self._spec.retries} times: {reason}")
+            self._logs.add(number, captured)
+            self._logs.note(number, "WARNING", f"is tried again, {nth} of {self._spec.retries} times: {reason}")
 
-        self._guarded(again)
+        self.guarded(again)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks to restore them; nobody restores
@@ -123,76 +136,87 @@ class TuneCallback(tune.Callback):
 
     def stop(self, trial: int) -> None:
         """Ends a trial with the epoch that it is in."""
-        self.stopper.unwanted.add(trial)
+        self._requests.trials.add(trial)
         self._mailbox.stop(trial)
 
-    def withdraw(self, asked: Mapping[str, Any]) -> None:
-        """Ends a trial that was never begun."""
-        self.stopper.unwanted.add(asked["trial"])
-        self._begin(asked)
-        self._end(asked["trial"], "stopped")
+    def stop_search(self) -> None:
+        """Ends the search, without waiting for the epochs that are being trained."""
+        self._requests.search.set()
+
+    def withdraw(self, trial: Mapping[str, Any]) -> None:
+        """Ends a trial that was never begun. `trial`: its number and configuration."""
+        self._requests.trials.add(trial["trial"])
+        self._begin(trial)
+        self._end(trial["trial"], "stopped")
 
     def close(self, trials: Sequence[Mapping[str, Any]], state: str, reason: str | None) -> None:
-        """Ends what has not: of all configurations that Tune was given, those that nothing was heard of since."""
+        """Journals the end of the trials that Tune was given and that have none."""
         with contextlib.suppress(ray.exceptions.RayError):  # where Ray itself is gone, so is what lay in the mailbox
-            self._journal(self._mailbox.look(now=True))
+            self._take_mail(now=True)
         for config in trials:
-            if config["trial"] not in self._told:
+            if config["trial"] not in self._over:
                 self._begin(config).reason = reason
                 self._end(config["trial"], state)
 
-    def _guarded(self, call: Callable[[], None]) -> None:
+    def guarded(self, call: Callable[[], None]) -> None:
+        """Keeps the error of a call that fails, which Tune replaces by one of its own."""
         try:
             call()
         except BaseException as error:
             self.error = self.error or error
             raise
 
-    def _begin(self, asked: Mapping[str, Any]) -> _Running:
+    def _begin(self, trial: Mapping[str, Any]) -> _Running:
         """What is known of the trial; from earlier, where it goes on."""
-        number, config = asked["trial"], asked["config"]
+        number, config = trial["trial"], trial["config"]
         if number not in self._running:
-            running = self._running[number] = _Running(config=config, asked_for=asked.get("asked_for", False))
+            running = self._running[number] = _Running(config=config, asked_for=trial.get("asked_for", False))
             before = self._open.pop(number, None)
             if before is not None:
                 running.epochs, running.known, running.before = len(before.metrics), before.metrics, before.seconds
                 running.score, running.metrics = before.score, dict(before.shown)
         return self._running[number]
 
-    def _start(self, asked: Mapping[str, Any]) -> None:
-        if asked["trial"] in self._running:  # it is tried again
+    def _start(self, trial: Mapping[str, Any]) -> None:
+        if trial["trial"] in self._running:  # it is tried again
             return
-        planned, clustering = planned_epochs(self._model, self._spec.hyper(asked["config"]))
+        planned, clustering = planned_epochs(self._model, self._spec.hyper(trial["config"]))
         if planned > clustering:
             self._mailbox.open()
-        if asked["trial"] in self.stopper.unwanted:
-            self._mailbox.stop(asked["trial"])
-        self._begin(asked)
-        self._listeners.trial_started(asked["trial"], asked["config"])
+        if trial["trial"] in self._requests.trials:
+            self._mailbox.stop(trial["trial"])
+        self._begin(trial)
+        self._listeners.trial_started(trial["trial"], trial["config"])
 
-    def _result(self, result: dict[str, Any]) -> None:
-        before, line = result.pop("before"), result.pop("line")  # Tune keeps statistics of all that it finds in a result
-        running = self._running[line["trial"]]
-        self._journal(before)
-        running.ended, running.reason = result["ended"], result["reason"]
-        if result["trouble"] is not None and not self._troubled:
+    def _result(self, result: TuneResult) -> None:
+        self._logs.add(result.trial, result.captured)
+        self._journal(result.before)
+        line = result.line
+        if line is None:  # it was stopped in its pre-training
+            return
+        running = self._running[result.trial]
+        running.ended, running.reason = self._requests.state(result.trial, result.ended), result.reason
+        if result.trouble is not None and not self._troubled:
             self._troubled = True
             logger.warning(
                 "A checkpoint could not be written (%s). Trials go on without; one that is interrupted then goes on from an older one, or "
-                "begins anew. This is said once.", result["trouble"],
+                "begins anew. This is said once.", result.trouble,
             )  # fmt: skip
         bad = running.ended in ("collapsed", "diverged")
         if line["epoch"] > running.epochs or running.ended:  # else it was trained once more, to go on from there
             if not bad:
-                running.score = result["score"]
+                running.score = result.score
             if self._spec.score != "max" or bad or line["metrics"].get(self._spec.metric.name) == running.score:
                 running.metrics = line["metrics"]
         self._journal([line])
 
-    def _journal(self, lines: Sequence[dict[str, Any]]) -> None:
+    def _take_mail(self, *, now: bool = False) -> None:
+        for mail in self._mailbox.look(now=now):
+            self._logs.add(mail.line["trial"], mail.captured)
+            self._journal([mail.line])
+
+    def _journal(self, lines: Sequence[EpochLine]) -> None:
         for line in lines:
-            if "said" in line:
-                self.logs.add(line["trial"], line.pop("said"))
             running = self._running.get(line["trial"])
             if running is None:
                 continue
@@ -219,7 +243,7 @@ class TuneCallback(tune.Callback):
 
     def _end(self, number: int, state: str) -> None:
         running = self._running.pop(number)
-        for_good = state == "stopped" and number in self.stopper.unwanted
+        for_good = state == "stopped" and number in self._requests.trials
         end = TrialEnd(
             trial=number,
             state=state,
@@ -228,12 +252,12 @@ class TuneCallback(tune.Callback):
             metrics=running.metrics,
             epochs=running.epochs,
             seconds=running.before + time.monotonic() - running.started,
-            reason="it was told to" if for_good else running.reason,
+            reason="stopped by `tuner stop --trial`" if for_good else running.reason,
             traceback=running.traceback,
             asked_for=running.asked_for,
             for_good=for_good,
         )
-        self._told.add(number)
+        self._over.add(number)
         self._listeners.trial_ended(end)
         self._ended(end)
         self._count(end)
@@ -249,5 +273,4 @@ class TuneCallback(tune.Callback):
         if len(set(self._failures)) > 1:
             self._failures = None
         elif len(self._failures) == ALIKE:
-            self.hopeless = f"the first {ALIKE} trials all failed for the same reason: {end.reason}"
-            self.stopper.asked.set()
+            self._requests.give_up(f"the first {ALIKE} trials all failed for the same reason: {end.reason}")

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-if TYPE_CHECKING:
-    pass
+from tuner.capture import Line
+from tuner.runs.records import EpochLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """A pre-training epoch. `captured`: what was logged and printed meanwhile."""
+
+    line: EpochLine
+    captured: Sequence[Line]
 
 
 class Mailbox:
     """Takes what should reach the driver before the next `tune.report`, which brings it again. A Ray actor."""
 
     def __init__(self) -> None:
-        self._lines: list[dict[str, Any]] = []
-        self._unwanted: set[int] = set()
+        self._mails: list[Mail] = []
+        self._stopped: set[int] = set()
 
-    def put(self, line: dict[str, Any]) -> bool:
+    def put(self, mail: Mail) -> bool:
         """Whether the trial is to go on."""
-        self._lines.append(line)
-        return line["trial"] not in self._unwanted
+        self._mails.append(mail)
+        return mail.line["trial"] not in self._stopped
 
     def stop(self, trial: int) -> None:
         """A trial is not to go on with its pre-training."""
-        self._unwanted.add(trial)
+        self._stopped.add(trial)
 
-    def take(self) -> list[dict[str, Any]]:
+    def take(self) -> list[Mail]:
         """All that came since the last time, in its order."""
-        lines, self._lines = self._lines, []
-        return lines
+        mails, self._mails = self._mails, []
+        return mails
 
 
 LOOK_EVERY_S = 0.2  # for pre-training epochs in the mailbox
@@ -39,12 +49,12 @@ ANSWER_S = 30.0  # the mailbox's longest, before it counts as lost
 
 
 class MailboxReader:
-    """Reads the mailbox without waiting for it, unless told to."""
+    """Reads the mailbox without waiting for it, unless `now` is given."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._actor: Any = None
-        self._asked: Any = None
+        self._answer: Any = None  # to come
         self._looked = 0.0
 
     def open(self) -> None:
@@ -58,19 +68,19 @@ class MailboxReader:
         if self._actor is not None:
             self._actor.stop.remote(trial)
 
-    def look(self, *, now: bool = False) -> list[dict[str, Any]]:
+    def look(self, *, now: bool = False) -> list[Mail]:
         """What has come. `now`: all that was put before this call; else what is there without waiting for an answer."""
         if self._actor is None:
             return []
-        lines: list[dict[str, Any]] = []
-        if self._asked is not None:
-            if not now and not ray.wait([self._asked], timeout=0)[0]:
+        mails: list[Mail] = []
+        if self._answer is not None:
+            if not now and not ray.wait([self._answer], timeout=0)[0]:
                 return []
-            lines += ray.get(self._asked, timeout=ANSWER_S)
-            self._asked = None
+            mails += ray.get(self._answer, timeout=ANSWER_S)
+            self._answer = None
         if now:
-            lines += ray.get(self._actor.take.remote(), timeout=ANSWER_S)
+            mails += ray.get(self._actor.take.remote(), timeout=ANSWER_S)
         elif time.monotonic() - self._looked >= LOOK_EVERY_S:
             self._looked = time.monotonic()
-            self._asked = self._actor.take.remote()
-        return lines
+            self._answer = self._actor.take.remote()
+        return mails

@@ -6,8 +6,8 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -19,15 +19,25 @@ from tuner.runs.paths import PACKS
 from .remote_folder import Distant, Keeper
 
 if TYPE_CHECKING:
+    from ray import tune
     from ray.tune.schedulers import TrialScheduler
 
-    from tuner.runs.events import Run
     from tuner.search.trainer import Trainer
 
-    from .actor import Job
-    from .callback import TuneCallback
+    from .actor import SearchContext
     from .pack_client import PackedTrainer
     from .searcher import StudySearch
+    from .stopper import SearchControl
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What Tune calls in the course of a search."""
+
+    searcher: StudySearch
+    scheduler: TrialScheduler
+    callbacks: Sequence[tune.Callback]
+    control: SearchControl
 
 
 @contextlib.contextmanager
@@ -50,9 +60,9 @@ def within_reach(trainer: Trainer, run: Run) -> Iterator[Trainer]:
 
 
 @contextlib.contextmanager
-def training(run: Run, trainer: Trainer, room: tuple[Share, int]) -> Iterator[tuple[Share, Trainer | PackedTrainer]]:
-    """What trains a trial, and a trial's share: each trial in its own process, or in the packs of hosts, which live as long as this."""
-    share, width = room
+def training(run: Run, trainer: Trainer, share: Share, width: int) -> Iterator[tuple[Share, Trainer | PackedTrainer]]:
+    """What trains a trial, and a trial's share: each trial in its own process, or in packs of up to `width`, whose hosts live as long as
+    this."""
     if width == 1:
         yield share, trainer
         return
@@ -66,7 +76,7 @@ def training(run: Run, trainer: Trainer, room: tuple[Share, int]) -> Iterator[tu
         hosts.close()
 
 
-def fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler, TuneCallback]) -> None:
+def fit(context: SearchContext, run: Run, slots: int, parts: Parts) -> None:
     """Hands the search to Tune, and returns when it is over."""
     from ray import tune
 
@@ -76,25 +86,27 @@ def fit(job: Job, run: Run, slots: int, ours: tuple[StudySearch, TrialScheduler,
     from .failures import Failures
     from .patches import only_the_trial_is_lost
 
-    searcher, scheduler, callback = ours
     over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch, only_the_trial_is_lost(Failures(callback.quarantine)):
+    with (
+        tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch,
+        only_the_trial_is_lost(Failures(parts.control.quarantine)),
+    ):
         tune.Tuner(
-            trainable(job),
+            trainable(context),
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
+                search_alg=parts.searcher,
+                scheduler=parts.scheduler,
                 num_samples=run.spec.trials - over,
                 max_concurrent_trials=slots,
                 reuse_actors=True,
-                trial_name_creator=lambda trial: job.trial_name(trial.config["trial"]),
-                trial_dirname_creator=lambda trial: job.trial_name(trial.config["trial"]),
+                trial_name_creator=lambda trial: context.trial_name(trial.config["trial"]),
+                trial_dirname_creator=lambda trial: context.trial_name(trial.config["trial"]),
             ),
             run_config=tune.RunConfig(
-                name=job.name,
+                name=context.name,
                 storage_path=scratch,  # Tune insists on one; what it writes there nobody reads
-                callbacks=[callback],
-                stop=callback.stopper,
+                callbacks=list(parts.callbacks),
+                stop=parts.control.requests,
                 failure_config=tune.FailureConfig(max_failures=run.spec.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,

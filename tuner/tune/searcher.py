@@ -23,7 +23,7 @@ from tuner.space.ranges import Range
 from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of
 from tuner.space.spec import Spec
 
-from .quarantine import Quarantine
+from .stopper import SearchControl
 
 
 class _Chosen(BaseSampler):
@@ -59,8 +59,8 @@ class StudySearch(Searcher):
     Tune's results are to hold `score`, `cluster_epoch` and `ended`: None while a trial goes on, and where the scheduler stops it.
     """
 
-    def __init__(self, spec: Spec, folder: Path, name: str, files: RunFiles | None = None) -> None:
-        """`files`: of the run, where there is one."""
+    def __init__(self, spec: Spec, folder: Path, name: str, files: RunFiles | None = None, control: SearchControl | None = None) -> None:
+        """`files`: of the run, where there is one. `control`: of a search with Ray Tune."""
         self.spec = spec
         self._steps: dict[str, int] = {}  # the last step that the study was told, by Tune's ids
         self.proposals = Proposals(spec)
@@ -81,7 +81,7 @@ class StudySearch(Searcher):
             self.study.set_user_attr("seed", spec.seed)
         self.proposals.add_all(self.study.trials)
         self.full = len(self.study.trials) >= spec.trials  # whether no trial can be added
-        self.quarantine: Quarantine | None = None  # in a search
+        self._control = control
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
         self._waiting = deque(_trial(self.study, storage, found.number) for found in self.study.trials if found.state == TrialState.RUNNING)
 
@@ -89,7 +89,7 @@ class StudySearch(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial, None where there is no room for it now, or `Searcher.FINISHED` where nothing is left to try."""
-        if self.quarantine is not None and len(self._asked) >= self.quarantine.room:
+        if self._control is not None and len(self._asked) >= self._control.quarantine.room:
             return None  # later
         if not self._waiting:
             if self.full or self.proposals.exhausted():
@@ -122,7 +122,7 @@ class StudySearch(Searcher):
         about = trial.user_attrs
         self._trials[trial_id] = trial
         self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
-        outside = list(self.quarantine.outside) if self.quarantine else []
+        outside = list(self._control.quarantine.outside) if self._control else []
         known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about, "outside": outside}
         self._asked[trial_id] = known
         return known
@@ -154,7 +154,10 @@ class StudySearch(Searcher):
             self._close(trial_id, "failed" if error else "stopped", TrialState.FAIL)
             return
         self._step(trial_id, result)
-        ended = result.get("ended") or "pruned"
+        ended: str | None = result.get("ended")
+        if self._control is not None:
+            ended = self._control.requests.state(self._asked[trial_id]["trial"], ended)
+        ended = ended or "pruned"
         self._close(trial_id, ended, *optuna_end(ended, result["score"], self.spec.metric))
 
     def open_trials(self) -> list[dict[str, Any]]:
