@@ -96,7 +96,7 @@ def test_whoever_waits_for_a_trial_that_another_process_came_for_waits_no_longer
     host.join(0, config(trainer), 3)  # nothing comes: all three epochs were fetched
     waiting = threading.Thread(target=lambda: waited.append(host.next(0)), daemon=True)
     waiting.start()
-    until(lambda: host._guests[0].over)
+    until(lambda: host._hosted[0].finished)
     host.join(0, config(trainer), 1)
     waiting.join(timeout=ENDS_S)
     assert waited == [None]

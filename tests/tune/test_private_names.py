@@ -102,7 +102,7 @@ def test_every_listed_name_is_used() -> None:
     [
         ("search/study", "from optuna.storages._base import BaseStorage", "optuna.storages._base.BaseStorage"),
         ("search/study", "import optuna._experimental", "optuna._experimental"),
-        ("tune/run", "def f():\n    import ray\n    return ray._private.worker", "ray._private.worker"),
+        ("tune/run", "def f():\n    import ray\n    return ray._private.worker", "ray._private"),
         ("tune/searcher", "def f(trial):\n    return trial._trial_id", "trial._trial_id"),
         ("tune/asha", "def f(scheduler):\n    return scheduler.brackets()[0]._cutoff_of_ray", "…._cutoff_of_ray"),
         ("tune/callback", "def f(trial):\n    return trial._unwrap()", "trial._unwrap"),

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import ray
 from ray import tune
@@ -40,7 +40,7 @@ class _Running:
     started: float = field(default_factory=time.monotonic)
     epochs: int = 0
     score: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)  # of the epoch that the score is of
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of the epoch that the score is of
     ended: str | None = None
     reason: str | None = None
     traceback: str | None = None
@@ -226,7 +226,7 @@ class TuneCallback(tune.Callback):
             running.epochs, running.known = line["epoch"], ()
             if running.score is None:
                 running.metrics = line["metrics"]
-            self._listeners.epoch_ended(line["trial"], cast("EpochLine", line | {"time": round(time.time(), 3)}))
+            self._listeners.epoch_ended(line["trial"], line | {"time": round(time.time(), 3)})
 
     def _compare(self, running: _Running, line: Mapping[str, Any]) -> None:
         """An epoch that is journalled already was trained again: the same seed should give the same numbers."""

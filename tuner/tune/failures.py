@@ -40,7 +40,7 @@ class Failures:
             self._deaths[trial] = actor
         if self._quarantine.failed(actor, error, reason_of(error)):
             return "retry elsewhere"
-        return "fail" if isinstance(error, RayTaskError) or memory.told(error) else "retry"
+        return "fail" if isinstance(error, RayTaskError) or memory.reason_of(error) else "retry"
 
 
 def failure_of(trial: TuneTrial) -> tuple[str, str | None, list[Line]]:
@@ -71,7 +71,7 @@ def traceback_of(error: BaseException | None) -> str | None:
 
 def reason_of(error: BaseException | None) -> str:
     """Why a trial failed, in one line: what it raised, or what Ray says of a process that is gone."""
-    out_of_memory = memory.told(error)
+    out_of_memory = memory.reason_of(error)
     if out_of_memory is not None:
         return out_of_memory
     cause = getattr(error, "cause", None) or error

@@ -68,9 +68,9 @@ class PackedTrainer:
                     report = ray.get(host.next.remote(trial))
                 except (RayActorError, OutOfMemoryError) as error:
                     lost = error
-                if report is None:  # its host is gone, or was begun anew and knows nobody
+                if report is None:  # its host is gone, or was started again and knows no trial
                     deaths, host = deaths + 1, None
-                    if lost is not None and memory.told(lost):
+                    if lost is not None and memory.reason_of(lost):
                         if width == 1:
                             raise lost
                         deaths, most = 0, width // 2
@@ -85,7 +85,7 @@ class PackedTrainer:
                     return
         except RayTaskError:  # the trial's own failure
             with contextlib.suppress(RayError):
-                add_lines(ray.get(host.said.remote(trial)) if host is not None else ())
+                add_lines(ray.get(host.captured.remote(trial)) if host is not None else ())
             raise
         finally:
             if host is not None:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from tuner.training.pool import Pool, RoomError
 
 
-STRAGGLERS_S = 0.25  # how long a round waits for trials whose last epoch has not been fetched, and for one to take a free seat
+STRAGGLERS_S = 0.25  # how long a round waits for trials whose last epoch has not been fetched, and for one to take a free slot
 ARRIVAL_S = 2.0  # how long the first round waits for one more trial: their processes start one after another
 
 
 @dataclass(eq=False)
-class Guest:
-    """A trial in the house. `done`: the last epoch that was fetched; whatever comes again up to there is dropped."""
+class HostedTrial:
+    """A trial that trains on this host. Epochs up to `done` were fetched, and are not handed out again."""
 
     config: Mapping[str, Any]
     done: int
@@ -38,13 +38,13 @@ class Guest:
     unfetched: deque[Report] = field(default_factory=deque)
     failure: BaseException | None = None
     alone: bool = False  # its pack failed: it is tried by itself, to find out whose fault that was
-    over: bool = False
-    said: Captured = field(default_factory=Captured)  # while it trained, since its last report
-    gone: bool = False  # it left, or its process died and another one has come for it
+    finished: bool = False
+    captured: Captured = field(default_factory=Captured)  # while it trained, since its last report
+    left: bool = False  # it left, or its process died and another one has come for it
 
 
 class PackHost:
-    """Trains its guests in packs. A Ray actor with a thread for each guest that waits, and one that trains."""
+    """Trains the trials that join it, in packs. A Ray actor with a thread for each trial that waits for an epoch, and one that trains."""
 
     def __init__(self, trainer: Trainer, width: int, code: Mapping[str, str | None] | None = None) -> None:
         """`code`: the driver's, where that is another process."""
@@ -54,12 +54,12 @@ class PackHost:
             check_code(code)
         trainer.reset_process(trainer.spec.seed)
         self._trainer, self._model = trainer, load_model(trainer.spec.model)
-        self._guests: dict[int, Guest] = {}
+        self._hosted: dict[int, HostedTrial] = {}
         self._pool = self._empty_pool(width)
         self._turn, self._changed = threading.Condition(), 0.0
         threading.Thread(target=self._train, name="packs", daemon=True).start()
 
-    # --- what guests ask for ---
+    # --- called by the trials' processes ---
 
     def join(self, trial: int, config: Mapping[str, Any], done: int, most: int | None = None) -> int:
         """Takes a trial in, at its beginning or its checkpoint, and says how wide packs are here. `done`: the last of its epochs that was
@@ -68,7 +68,7 @@ class PackHost:
             self._forget(trial)
             if most is not None and most < self._pool.widths.most:
                 self._narrow(most)
-            self._guests[trial] = Guest(config, done)
+            self._hosted[trial] = HostedTrial(config, done)
             self._changed = time.monotonic()
             self._turn.notify_all()
             return self._pool.widths.most
@@ -76,43 +76,43 @@ class PackHost:
     def next(self, trial: int) -> Report | None:
         """The trial's next epoch; waits for it. None where the trial is not here: this process is another than the one it joined."""
         with self._turn:
-            guest = self._guests.get(trial)
-            if guest is None:
+            hosted = self._hosted.get(trial)
+            if hosted is None:
                 return None
-            if guest.reports is not None:
-                guest.reports.settle(guest.done)
-            self._turn.wait_for(lambda: guest.unfetched or guest.failure or guest.gone)
-            if guest.gone:
+            if hosted.reports is not None:
+                hosted.reports.settle(hosted.done)
+            self._turn.wait_for(lambda: hosted.unfetched or hosted.failure or hosted.left)
+            if hosted.left:
                 return None
-            if not guest.unfetched:
-                assert guest.failure is not None
-                raise guest.failure
-            report = guest.unfetched.popleft()
-            guest.done = report.line["epoch"]
+            if not hosted.unfetched:
+                assert hosted.failure is not None
+                raise hosted.failure
+            report = hosted.unfetched.popleft()
+            hosted.done = report.line["epoch"]
             self._turn.notify_all()
             return report
 
-    def said(self, trial: int) -> list[Line]:
-        """What was said in the trial's last epoch, where that failed."""
-        guest = self._guests.get(trial)
-        return [] if guest is None else guest.said.take()
+    def captured(self, trial: int) -> list[Line]:
+        """What was logged and printed in the trial's last epoch, where that failed."""
+        hosted = self._hosted.get(trial)
+        return [] if hosted is None else hosted.captured.take()
 
     def leave(self, trial: int) -> None:
-        """The trial is not wanted any more."""
+        """Forgets the trial, which needs no further epoch."""
         with self._turn:
             self._forget(trial)
             self._changed = time.monotonic()
 
     def _forget(self, trial: int) -> None:
-        """Whoever waits for it waits no longer: a dead process would keep its thread here for ever."""
-        guest = self._guests.pop(trial, None)
-        if guest is not None:
-            guest.gone = True
+        """Wakes the thread that waits for the trial: the thread of a dead process would wait for ever."""
+        hosted = self._hosted.pop(trial, None)
+        if hosted is not None:
+            hosted.left = True
             self._turn.notify_all()
 
     def load(self) -> int:
         """How many trials are here."""
-        return len(self._guests)
+        return len(self._hosted)
 
     def occupancy(self) -> tuple[int, int, int]:
         """Epochs that trials were trained for, that slots and that packs were run for."""
@@ -125,92 +125,92 @@ class PackHost:
         while True:
             with self._turn:
                 self._turn.wait_for(self._ready)
-                # A seat that is free is taken soon, if at all; a pack that grows is built anew.
-                while len(self._guests) < self._pool.widths.most and (left := self._changed + patience - time.monotonic()) > 0:
+                # A free slot is taken soon, if at all; a pack that grows is built anew.
+                while len(self._hosted) < self._pool.widths.most and (left := self._changed + patience - time.monotonic()) > 0:
                     self._turn.wait(left)
                 patience = STRAGGLERS_S
                 deadline = time.monotonic() + STRAGGLERS_S
                 while len(self._ready()) < len(self._training()) and (left := deadline - time.monotonic()) > 0:
                     self._turn.wait(left)
-                for trial in self._pool.members.keys() - self._guests.keys():
+                for trial in self._pool.members.keys() - self._hosted.keys():
                     self._pool.leave(trial)
-                for trial, guest in self._guests.items():
-                    if guest.reports is None and guest.failure is None:
+                for trial, hosted in self._hosted.items():
+                    if hosted.reports is None and hosted.failure is None:
                         self._enter(trial)
                 ready = self._ready()
             if ready:
                 self._round(ready)
 
     def _training(self) -> list[int]:
-        return [trial for trial, guest in self._guests.items() if not guest.over and guest.failure is None]
+        return [trial for trial, hosted in self._hosted.items() if not hosted.finished and hosted.failure is None]
 
     def _ready(self) -> list[int]:
-        """Who may train: nobody gets more than one epoch ahead of what was fetched."""
-        return [trial for trial in self._training() if not self._guests[trial].unfetched]
+        """The trials that may train: none gets more than one epoch ahead of what was fetched."""
+        return [trial for trial in self._training() if not self._hosted[trial].unfetched]
 
     def _round(self, ready: list[int]) -> None:
         from tuner.training.pool import RoomError
 
         try:
             for trial, epoch in self._pool.round(ready):
-                guest = self._guests.get(trial)  # type: ignore[call-overload]  # a pool knows its members by any hashable
-                if guest is None or guest.reports is None:  # it left, or came anew, meanwhile
+                hosted = self._hosted.get(trial)  # type: ignore[call-overload]  # a pool knows its members by any hashable
+                if hosted is None or hosted.reports is None:  # it left, or joined again, meanwhile
                     continue
-                report = guest.reports.of(epoch)
+                report = hosted.reports.of(epoch)
                 with self._turn:
-                    guest.over = epoch.ended is not None
-                    if epoch.index > guest.done:
-                        guest.unfetched.append(replace(report, said=guest.said.take()))
+                    hosted.finished = epoch.ended is not None
+                    if epoch.index > hosted.done:
+                        hosted.unfetched.append(replace(report, said=hosted.captured.take()))
                         self._turn.notify_all()
         except RoomError as error:
             with self._turn:
                 self._after(error)
                 self._turn.notify_all()
-        except BaseException as error:  # nobody must wait for a thread that has died
+        except BaseException as error:  # no trial may wait for a thread that has died
             with self._turn:
                 for trial in self._training():
-                    self._guests[trial].failure = error
+                    self._hosted[trial].failure = error
                 self._pool = self._empty_pool(self._pool.widths.most, self._pool)
                 self._turn.notify_all()
 
     def _after(self, error: RoomError) -> None:
-        """A pack failed. Too large for the memory: everybody starts again in narrower ones. Otherwise each of its trials is tried
-        alone, and the guilty one fails."""
+        """A pack failed. If it was too large for the memory, all trials start again in narrower packs. Otherwise each of its trials is
+        tried alone, and the one that caused the failure fails."""
         many = len(error.members) > 1
-        if many and memory.told(error.__cause__):
+        if many and memory.reason_of(error.__cause__):
             width = len(error.members) // 2
-            with captured_for(*(self._guests[trial].said for trial in self._training())):
+            with captured_for(*(self._hosted[trial].captured for trial in self._training())):
                 print(f"{len(error.members)} trials in a pack are too many for the memory: going on with packs of {width}", flush=True)
             self._narrow(width)
             return
         for member in error.members:
-            guest = self._guests.get(member)  # type: ignore[call-overload]
-            if guest is not None and many:
-                guest.alone, guest.reports = True, None
-            elif guest is not None:
-                guest.failure = error.__cause__
+            hosted = self._hosted.get(member)  # type: ignore[call-overload]
+            if hosted is not None and many:
+                hosted.alone, hosted.reports = True, None
+            elif hosted is not None:
+                hosted.failure = error.__cause__
                 self._pool.leave(member)
 
     def _narrow(self, width: int) -> None:
         self._pool = self._empty_pool(width, self._pool)
         for trial in self._training():
-            self._guests[trial].reports = None
+            self._hosted[trial].reports = None
 
     def _enter(self, trial: int) -> None:
-        """Puts a guest into the pool, at its last checkpoint or its beginning: the same seed gives the same epochs, and those fetched
+        """Puts a trial into the pool, at its last checkpoint or its beginning: the same seed gives the same epochs, and those fetched
         are not given again."""
-        guest, spec = self._guests[trial], self._trainer.spec
+        hosted, spec = self._hosted[trial], self._trainer.spec
         if trial in self._pool.members:
             self._pool.leave(trial)
-        while guest.unfetched:  # they come again, what was said for them may not
-            guest.said.add_lines(guest.unfetched.popleft().said)
+        while hosted.unfetched:  # they come again, what was captured for them may not
+            hosted.captured.add_lines(hosted.unfetched.popleft().said)
         try:
-            with captured_for(guest.said):
-                guest.reports, seed = self._trainer.reports(trial, guest.config), int(guest.config["seed"])
-                how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": guest.reports.start}
-                self._pool.join(trial, spec.hyper(guest.config), **how, alone=guest.alone, said=guest.said)
+            with captured_for(hosted.captured):
+                hosted.reports, seed = self._trainer.reports(trial, hosted.config), int(hosted.config["seed"])
+                how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": hosted.reports.start}
+                self._pool.join(trial, spec.hyper(hosted.config), **how, alone=hosted.alone, said=hosted.captured)
         except Exception as error:  # this trial's, whatever it is
-            guest.failure = error
+            hosted.failure = error
             self._turn.notify_all()
 
     def _empty_pool(self, width: int, before: Pool | None = None) -> Pool:

@@ -62,9 +62,9 @@ class StudySearch(Searcher):
     def __init__(self, spec: Spec, folder: Path, name: str, files: RunFiles | None = None, control: SearchControl | None = None) -> None:
         """`files`: of the run, where there is one. `control`: of a search with Ray Tune."""
         self.spec = spec
-        self._steps: dict[str, int] = {}  # the last step that the study was told, by Tune's ids
+        self._steps: dict[str, int] = {}  # the last step that the study has, by Tune's ids
         self.proposals = Proposals(spec)
-        self._asked: dict[str, dict[str, Any]] = {}  # what was asked for and has not ended, by Tune's ids
+        self._configs: dict[str, dict[str, Any]] = {}  # configurations that were handed out and have not ended, by Tune's ids
         super().__init__(metric="score", mode=spec.metric.mode)
         storage = open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files))
         self.study = optuna.create_study(
@@ -85,11 +85,11 @@ class StudySearch(Searcher):
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
         self._waiting = deque(_trial(self.study, storage, found.number) for found in self.study.trials if found.state == TrialState.RUNNING)
 
-    # --- Tune asks ---
+    # --- called by Tune: the next trial ---
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """The next trial, None where there is no room for it now, or `Searcher.FINISHED` where nothing is left to try."""
-        if self._control is not None and len(self._asked) >= self._control.quarantine.room:
+        if self._control is not None and len(self._configs) >= self._control.quarantine.room:
             return None  # later
         if not self._waiting:
             if self.full or self.proposals.exhausted():
@@ -98,11 +98,11 @@ class StudySearch(Searcher):
             self._waiting.append(self._ask())
         return self._hand_out(trial_id, self._waiting.popleft())
 
-    def _ask(self, wanted: Wanted | None = None, asked_for: Mapping[str, Any] | None = None) -> optuna.Trial:
-        """A new trial of the study: what is wanted, or else the sampler's proposal."""
+    def _ask(self, requested: Wanted | None = None, asked_for: Mapping[str, Any] | None = None) -> optuna.Trial:
+        """A new trial of the study: the requested configuration, or else the sampler's proposal."""
         number = len(self.study.get_trials(deepcopy=False))
-        spec = self.spec if wanted is None else wanted.spec
-        self.study.sampler = _Chosen(self.proposals, new_sampler(self.spec, number, 0), None if wanted is None else wanted.chosen)
+        spec = self.spec if requested is None else requested.spec
+        self.study.sampler = _Chosen(self.proposals, new_sampler(self.spec, number, 0), None if requested is None else requested.chosen)
         trial = self.study.ask()
         assert trial.number == number, "somebody else asks this study"
         chosen: dict[str, Any] = {}
@@ -124,10 +124,10 @@ class StudySearch(Searcher):
         self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
         outside = list(self._control.quarantine.outside) if self._control else []
         known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about, "outside": outside}
-        self._asked[trial_id] = known
+        self._configs[trial_id] = known
         return known
 
-    # --- people ask ---
+    # --- orders of people ---
 
     def enqueue(self, wanted: Wanted, asked_for: Mapping[str, Any]) -> int:
         """Gives a configuration its number, where the search is not `full`; it is handed out before any that the sampler proposes."""
@@ -144,7 +144,7 @@ class StudySearch(Searcher):
                 return {"trial": number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in trial.user_attrs}
         return None
 
-    # --- Tune tells ---
+    # --- called by Tune: what became of trials ---
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         self._step(trial_id, result)
@@ -156,16 +156,16 @@ class StudySearch(Searcher):
         self._step(trial_id, result)
         ended: str | None = result.get("ended")
         if self._control is not None:
-            ended = self._control.requests.state(self._asked[trial_id]["trial"], ended)
+            ended = self._control.requests.state(self._configs[trial_id]["trial"], ended)
         ended = ended or "pruned"
         self._close(trial_id, ended, *optuna_end(ended, result["score"], self.spec.metric))
 
     def open_trials(self) -> list[dict[str, Any]]:
-        """The configurations of the trials that were asked for and have not ended."""
-        return list(self._asked.values())
+        """The configurations of the trials that were handed out and have not ended."""
+        return list(self._configs.values())
 
     def stop(self, state: str) -> None:
-        """Closes what is still open: nothing stays RUNNING in a study that nobody asks any more."""
+        """Closes what is still open: no trial stays RUNNING in a study whose search is over."""
         for trial_id in list(self._trials):
             self._close(trial_id, state, TrialState.FAIL)
         while self._waiting:
@@ -182,12 +182,12 @@ class StudySearch(Searcher):
             self._trials[trial_id].report(score, step)
             self._steps[trial_id] = step
 
-    def _close(self, trial_id: str, state: str, told: TrialState, value: float | None = None) -> None:
+    def _close(self, trial_id: str, state: str, study_state: TrialState, value: float | None = None) -> None:
         trial = self._trials.pop(trial_id)
-        self._asked.pop(trial_id)
+        self._configs.pop(trial_id)
         self._steps.pop(trial_id, None)
         trial.set_user_attr("state", state)
-        self.study.tell(trial, value, state=told)
+        self.study.tell(trial, value, state=study_state)
 
     # --- what Tune would keep ---
 
