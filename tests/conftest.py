@@ -11,7 +11,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 # Fixtures that several files use, and when each test runs.
-pytest_plugins = ["kit.disks", "kit.one_ray", "kit.resumed", "kit.store_fixtures", "kit.tiers"]
+pytest_plugins = ["kit.disks", "kit.groups", "kit.one_ray", "kit.resumed", "kit.store_fixtures", "kit.tiers"]
 
 
 @pytest.fixture

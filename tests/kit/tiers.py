@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import pytest
 
+from kit import groups
+
 BY_FIXTURE = {"without_ray": "nodes", "head": "nodes", "examined": "nodes", "ray_here": "ray"}
 TIERS = ("ray", "process", "nodes", "unit")  # in the order in which one worker runs them: Ray is started once
 
@@ -33,9 +35,9 @@ def group(item: pytest.Item) -> str:
     return f"{path}-{parameters['model'].name}" if path == "test_conformance" and "model" in parameters else path
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m selects and pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(tier(item))
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+    groups.write(config, {item.nodeid: group(item) for item in items})
     items.sort(key=lambda item: TIERS.index(tier(item)))

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from kit.resumed import one_at_a_time
 
 from tuner.cli.app import main
 from tuner.cli.options import DONE
@@ -17,18 +18,6 @@ from tuner.runs.states import STATES
 from tuner.service.driver import SearchOptions, search
 from tuner.space.reader import read_space
 
-SPACE = """
-model: kmeans
-dataset: {name: digits, limit: 200}
-metric: {name: acc, goal: maximize}
-score: max
-trials: 6
-epochs: 6
-early_terminate: {type: asha, grace: 2, reduction: 2}
-resources: {cpu: 1, gpu: 0, pack: off}
-parameters:
-  n_clusters: {min: 2, max: 60}
-"""
 ANSWER_S = 300  # Ray exports every 10 s
 
 
@@ -71,8 +60,8 @@ def agree(run: str, wanted: dict[str, float]) -> None:
 
 
 def test_prometheus_is_given_the_figures_that_show_gives(tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    outcome = search(read_space(str(tmp_path / "space.yaml")), SearchOptions(out=tmp_path, name="prometheus"))
+    spec = read_space(str(one_at_a_time(tmp_path)))  # side by side, it would be luck which trials are pruned
+    outcome = search(spec, SearchOptions(out=tmp_path, name="prometheus"))
     ends = outcome.results.counts()
     assert ends["pruned"] and ends["complete"]
     agree("prometheus", expected(outcome.folder, capsys))
