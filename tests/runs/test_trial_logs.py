@@ -160,6 +160,7 @@ def test_what_one_of_several_says_is_its_own_and_what_all_say_is_everybody_s() -
 
 
 def test_what_is_said_is_still_printed_logged_and_warned_of(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.NOTSET, logger="tuner")  # whatever ran before in this process
     before = sys.stdout, sys.stderr, logging.getLogger().handlers[:]
     trial = Captured()
     with warnings.catch_warnings(record=True) as warned, captured_for(trial):

@@ -443,6 +443,7 @@ def test_a_resumed_search_goes_on_in_the_same_runs_online(tmp_path: Path, cloud:
     assert offsets[-1] == 2, "what was sent before is not overwritten"
 
 
+@pytest.mark.slow
 def test_a_cloud_that_vanishes_is_told_once_and_everything_is_recorded_for_later(
     tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
