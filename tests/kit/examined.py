@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tuner.errors import UserError
-from tuner.machines import doctor
+from tuner.machines import doctor, nodes
 from tuner.machines.cluster import join, protect_token
 from tuner.machines.doctor import Checkup, examine
 
@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
 
         checkup("healthy", dataset=f"csv:{files}/my.csv")
         doctor.check_nodes(join(cluster.address), out)
-        doctor.WAIT_S = 0
+        nodes.WAIT_S = 0
         checkup("too few", nodes=2)
         path = os.environ.get("PYTHONPATH", "")
         cluster.add_node(**room, num_gpus=1, env_vars={"PYTHONPATH": f"{packages.parent}{os.pathsep}{path}"})
@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
             doctor.check_nodes(join(cluster.address), out)
         except UserError as error:
             found["refused"] = str(error)
-        doctor.ANSWER_S = 0
+        nodes.ANSWER_S = 0
         checkup("silent")
         found["left"] = sorted(path.name for path in (*folder.iterdir(), *files.iterdir()))
     finally:

@@ -22,8 +22,10 @@ from kit.waiting import ENDS_S
 from tuner.cli.app import main
 from tuner.cli.options import DONE, OURS, THEIRS
 from tuner.errors import UserError
-from tuner.machines import doctor, probe
-from tuner.machines.doctor import ORDER, Check, Checkup, Node
+from tuner.machines import checks, doctor, nodes, probe
+from tuner.machines.checks import Check
+from tuner.machines.doctor import ORDER, Checkup
+from tuner.machines.nodes import Node
 from tuner.service.driver import SearchOptions, search
 from tuner.service.resume import resume
 from tuner.space.reader import read_space
@@ -57,18 +59,18 @@ def test_a_healthy_cluster_has_no_problem(examined: dict[str, Checks]) -> None:
     checks = examined["healthy"]
     assert tuple(checks) == ORDER
     assert {name for name, check in checks.items() if check["state"] == "problem"} == set()
-    assert checks["data"]["said"].endswith("my.csv, 20 samples, is here")
-    assert checks["token"]["said"] == "asked for on every node"
-    assert checks["storage"]["said"].endswith("/runs is read and written")
+    assert checks["data"]["found"].endswith("my.csv, 20 samples, is here")
+    assert checks["token"]["found"] == "asked for on every node"
+    assert checks["storage"]["found"].endswith("/runs is read and written")
 
 
 def test_nodes_that_do_not_join_are_missed(examined: dict[str, Checks]) -> None:
     check = examined["too few"]["nodes"]
-    assert check["state"] == "problem" and check["said"].startswith("1 node of 2 joined") and "token" in check["todo"]
+    assert check["state"] == "problem" and check["found"].startswith("1 node of 2 joined") and "token" in check["todo"]
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "todo"),
+    ("name", "text", "todo"),
     [
         ("versions", "has optuna 1.2.3, here ", "Install the same on every machine"),
         ("storage", "does not see what is written there", "one that all machines share"),
@@ -77,21 +79,21 @@ def test_nodes_that_do_not_join_are_missed(examined: dict[str, Checks]) -> None:
         ("token", "others on this machine can read it", "chmod 600 "),
     ],
 )
-def test_a_planted_problem_is_found_with_its_node_and_what_to_do(name: str, said: str, todo: str, examined: dict[str, Checks]) -> None:
+def test_a_planted_problem_is_found_with_its_node_and_what_to_do(name: str, text: str, todo: str, examined: dict[str, Checks]) -> None:
     check = examined["planted"][name]
-    assert check["state"] == "problem" and said in check["said"] and todo in check["todo"]
+    assert check["state"] == "problem" and text in check["found"] and todo in check["todo"]
 
 
 def test_what_was_not_planted_is_not_found(examined: dict[str, Checks]) -> None:
     checks = examined["planted"]
     assert {name for name in checks if checks[name]["state"] == "problem"} == {"versions", "storage", "data", "gpu", "token"}
-    assert checks["versions"]["said"].count(" has ") == 1  # one of the two nodes
-    assert checks["ports"]["said"] == "the nodes reach each other"
+    assert checks["versions"]["found"].count(" has ") == 1  # one of the two nodes
+    assert checks["ports"]["found"] == "the nodes reach each other"
 
 
 def test_a_node_that_does_not_answer_is_named_and_nothing_is_said_of_it(examined: dict[str, Checks]) -> None:
     checks = examined["silent"]
-    assert checks["nodes"]["state"] == "problem" and checks["nodes"]["said"].count("no answer within") == 2
+    assert checks["nodes"]["state"] == "problem" and checks["nodes"]["found"].count("no answer within") == 2
     assert set(checks) == {"nodes", "dashboard", "wandb"}
 
 
@@ -122,9 +124,9 @@ class Silent:
 
 
 def test_other_code_of_tuner_is_found_though_its_version_is_the_same() -> None:
-    check = doctor._versions([node(), node("c", versions=probe.versions() | {"tuner": "0123abcd"}), node("d", versions={})])
+    check = checks.check_versions([node(), node("c", versions=probe.versions() | {"tuner": "0123abcd"}), node("d", versions={})])
     assert check.state == "problem"
-    assert f"c has tuner with code 0123abcd, here with code {probe.code()}. d has python absent" in check.said
+    assert f"c has tuner with code 0123abcd, here with code {probe.code()}. d has python absent" in check.found
 
 
 def test_the_code_differs_where_a_model_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,67 +149,67 @@ def test_a_closed_port_is_found_between_nodes() -> None:
         port = closed.getsockname()[1]
         found = probe.look({"peers": [["127.0.0.1", port]]})
     assert found["closed"] == [["127.0.0.1", port]]
-    check = doctor._ports([node(closed=found["closed"])])
-    assert check.state == "problem" and f"b cannot reach 127.0.0.1 at 127.0.0.1:{port}" in check.said and "firewall" in check.todo
+    check = checks.check_ports([node(closed=found["closed"])])
+    assert check.state == "problem" and f"b cannot reach 127.0.0.1 at 127.0.0.1:{port}" in check.found and "firewall" in check.todo
 
 
 def test_a_node_that_cannot_write_or_whose_writing_is_not_seen_is_found(tmp_path: Path) -> None:
-    with doctor._left_in(tmp_path) as storage:
+    with nodes.left_in(tmp_path) as storage:
         assert storage is not None
         (storage.folder / "x").mkdir()
         assert probe.storage(str(storage.folder), storage.key, "x") == {"seen": True, "error": "Is a directory"}
         assert probe.storage(str(storage.folder), "another", "y")["seen"] is False
         cannot = node(storage={"seen": True, "error": "Read-only file system"})
         unseen = node("c", storage={"seen": True, "error": None})
-        check = doctor._storage([cannot, unseen], Checkup(out=tmp_path), storage)
+        check = checks.check_storage([cannot, unseen], tmp_path, storage)
     assert check.state == "problem"
-    assert "b cannot write there (Read-only file system); what c writes there is not seen here" in check.said
+    assert "b cannot write there (Read-only file system); what c writes there is not seen here" in check.found
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_from_here_is_found(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with doctor._left_in(tmp_path / "file" / "runs") as storage:
+    with nodes.left_in(tmp_path / "file" / "runs") as storage:
         assert storage is None
-    check = doctor._storage([node()], Checkup(out=tmp_path / "file" / "runs"), None)
-    assert check.state == "problem" and "cannot be written from here" in check.said
+    check = checks.check_storage([node()], tmp_path / "file" / "runs", None)
+    assert check.state == "problem" and "cannot be written from here" in check.found
 
 
 def test_a_data_file_that_is_another_one_on_a_node_is_found(tmp_path: Path) -> None:
     path = tmp_path / "my.csv"
     path.write_text("a,b\n" + "1,2\n" * 20)
-    check = doctor._data([node(files={str(path): "3 bytes, 00"})], Checkup(dataset=f"csv:{path}"), [str(path)])
-    assert check.state == "problem" and f"{path} is another file on b" in check.said
+    check = checks.check_data([node(files={str(path): "3 bytes, 00"})], f"csv:{path}", None, [str(path)])
+    assert check.state == "problem" and f"{path} is another file on b" in check.found
     path.write_text("a,b\n1,x\n")
-    check = doctor._data([node(files={str(path): probe.fingerprint(str(path))})], Checkup(dataset=f"csv:{path}"), [str(path)])
-    assert check.state == "problem" and check.said.startswith(str(path))  # there, and no data
+    check = checks.check_data([node(files={str(path): probe.fingerprint(str(path))})], f"csv:{path}", None, [str(path)])
+    assert check.state == "problem" and check.found.startswith(str(path))  # there, and no data
 
 
 def test_images_that_are_not_there_are_found_without_fetching_them(tmp_path: Path) -> None:
     what = Checkup(dataset="mnist", data_root=tmp_path)
     files = doctor.data_files(what)
-    check = doctor._data([node(files=dict.fromkeys(files))], what, files)
-    assert check.state == "problem" and "MNIST/raw/train-images-idx3-ubyte is not on this machine" in check.said
+    check = checks.check_data([node(files=dict.fromkeys(files))], "mnist", what.data_root, files)
+    assert check.state == "problem" and "MNIST/raw/train-images-idx3-ubyte is not on this machine" in check.found
     assert list(tmp_path.iterdir()) == []
 
 
 def test_gpus_are_named_with_their_memory_and_a_full_or_broken_one_is_found() -> None:
     one = {"name": "T4", "free": 15e9, "total": 16e9}
-    assert doctor._gpus([node(gpus=1, gpu={"gpus": [one]})]).said == "b: T4, 15.0 GB of 16.0 GB free"
-    full = doctor._gpus([node(gpus=1, gpu={"gpus": [one | {"free": 1e9}]})])
-    assert full.state == "problem" and "of a T4's 16.0 GB only 1.0 GB are free" in full.said
-    broken = doctor._gpus([node(gpus=1, gpu={"gpus": [{"error": "CUDA error: out of memory"}]})])
-    assert broken.state == "problem" and "b: CUDA error: out of memory" in broken.said
-    mute = doctor._gpus([node(gpus=1, gpu={"gpus": [], "error": "No module named 'torch'"})])
-    assert mute.state == "problem" and "(No module named 'torch')" in mute.said
-    built = doctor._gpus([node(gpus=1, gpu={"gpus": [], "built": None})])
-    assert "this torch is built without CUDA" in built.said
-    assert doctor._gpus([node()]).state == "note"
+    assert checks.check_gpus([node(gpus=1, gpu={"gpus": [one]})]).found == "b: T4, 15.0 GB of 16.0 GB free"
+    full = checks.check_gpus([node(gpus=1, gpu={"gpus": [one | {"free": 1e9}]})])
+    assert full.state == "problem" and "of a T4's 16.0 GB only 1.0 GB are free" in full.found
+    broken = checks.check_gpus([node(gpus=1, gpu={"gpus": [{"error": "CUDA error: out of memory"}]})])
+    assert broken.state == "problem" and "b: CUDA error: out of memory" in broken.found
+    mute = checks.check_gpus([node(gpus=1, gpu={"gpus": [], "error": "No module named 'torch'"})])
+    assert mute.state == "problem" and "(No module named 'torch')" in mute.found
+    built = checks.check_gpus([node(gpus=1, gpu={"gpus": [], "built": None})])
+    assert "this torch is built without CUDA" in built.found
+    assert checks.check_gpus([node()]).state == "note"
 
 
 def test_a_cluster_without_a_token_is_found_by_what_its_nodes_were_started_with() -> None:
-    check = doctor._token([node(), node("c", auth="disabled"), node("d", auth="")], Silent())  # type: ignore[arg-type]
-    assert check.state == "problem" and check.said.endswith("no token is asked for on c, d")
+    check = checks.check_token([node(), node("c", auth="disabled"), node("d", auth="")], Silent())  # type: ignore[arg-type]
+    assert check.state == "problem" and check.found.endswith("no token is asked for on c, d")
     assert "RAY_AUTH_MODE=token" in check.todo
 
 
@@ -220,11 +222,11 @@ def test_a_search_on_a_cluster_without_a_token_is_warned(
         (left.folder / "b").touch()
         return [node(auth="disabled", storage=storage)]
 
-    monkeypatch.setattr(doctor, "_wait_for_nodes", lambda wanted: [])
-    monkeypatch.setattr(doctor, "_look", look)
+    monkeypatch.setattr(nodes, "wait_for_nodes", lambda expected: [])
+    monkeypatch.setattr(nodes, "look", look)
     doctor.check_nodes(Silent(), tmp_path)  # type: ignore[arg-type]
     (message,) = caplog.messages
-    assert message.startswith("Whoever reaches the cluster can run any code on it: no token is asked for on b. Start every node again")
+    assert message.startswith("Anybody who reaches the cluster can run any code on it: no token is asked for on b. Start every node again")
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
@@ -273,13 +275,13 @@ def test_a_dashboard_that_lets_anybody_in_is_found(status: int, state: str, tmp_
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with dashboard(status) as cluster:
-        assert doctor._token([node()], cluster).state == state
+        assert checks.check_token([node()], cluster).state == state
 
 
 @pytest.mark.parametrize(("url", "state"), [("http://127.0.0.1:8265", "ok"), ("http://10.0.0.1:8265", "note"), (None, "note")])
 def test_where_the_dashboard_listens_is_told(url: str | None, state: str) -> None:
     known = type("Known", (), {"dashboard": lambda self: url and {"url": url}})()
-    assert doctor._dashboard(known).state == state
+    assert checks.check_dashboard(known).state == state
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_where_the_dashboard_listens_is_told(url: str | None, state: str) -> Non
 )
 def test_the_login_of_wandb_is_told(mode: str, why: str | None, state: str, todo: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuner.trackers.wandb_login.why_offline", lambda: why)
-    check = doctor._wandb(mode)
+    check = checks.check_wandb(mode)
     assert check.state == state and todo in check.todo
 
 
@@ -309,7 +311,7 @@ def test_the_command_prints_a_table_and_ends_with_1_where_there_is_a_problem(
 
     def examine(what: Checkup) -> list[Check]:
         asked.append(what)
-        return [Check(name="storage", state=state, said="/shared [dim]", todo="Share it.")]
+        return [Check(name="storage", state=state, found="/shared [dim]", todo="Share it.")]
 
     monkeypatch.setattr("tuner.machines.doctor.examine", examine)
     monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -13,7 +13,7 @@ from rich.text import Text
 from tuner.runs.states import STATES
 
 if TYPE_CHECKING:
-    from tuner.machines.doctor import Check
+    from tuner.machines.checks import Check
 
 COLOURS = {name: state.colour for name, state in STATES.items()}
 
@@ -50,10 +50,10 @@ def checks(found: Sequence[Check]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for one in found:
-        said = Text(one.said)
+        text = Text(one.found)
         if one.todo:
-            said.append(f"\n→ {one.todo}", style="dim")
-        table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), said)
+            text.append(f"\n→ {one.todo}", style="dim")
+        table.add_row(one.name, Text(one.state, style={"ok": "green", "note": "cyan", "problem": "bold red"}[one.state]), text)
     return table
 
 

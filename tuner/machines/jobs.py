@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import shlex
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tuner import __version__
-from tuner.errors import UserError, did_you_mean, first_line
+from tuner.errors import UserError, did_you_mean
 from tuner.names import check_name
 from tuner.stores.store import is_uri
 
-from .cluster import token_file
+from .dashboard import connected
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from tuner.space.reader import Options
 
 
-DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # a head's own dashboard, or a tunnel to it
 READY_S, BEGIN_S, STOP_S, POLL_S = 60, 180, 60, 0.5
 STATES = {"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done", "FAILED": "failed", "STOPPED": "stopped"}
 _TELLING = re.compile(r"\[[\d:]+\] |[\d,]+ trials?: |error: ")  # a trial's end, the sum at the end, what went wrong
@@ -81,7 +77,7 @@ def submit(what: Submission, address: str) -> str:
     _check_here(what)
     words = ["exec", "python", "-m", "tuner.cli", "search", f"--space={path.name}", f"--name={name}", f"--out={what.out}"]
     words += [f"--data-root={what.data_root}"] if what.data_root else []
-    with _connected(address) as client, tempfile.TemporaryDirectory(prefix="tuner-submit-") as folder:
+    with connected(address) as client, tempfile.TemporaryDirectory(prefix="tuner-submit-") as folder:
         taken = {job.name for job in _jobs(client)}
         if name in taken:
             raise UserError(f"A search '{name}' was submitted to this cluster already. Choose another --name, or leave it out.")
@@ -156,24 +152,34 @@ def _wait_until_it_begins(client: JobSubmissionClient, name: str) -> None:
         time.sleep(POLL_S)
 
 
+def search_words(given: Mapping[str, Any]) -> list[str]:
+    """Options of `tuner search` as they are typed; what is None was not given."""
+    words: list[str] = []
+    for name, value in given.items():
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None:
+                words.append(f"--{name}={each}")  # noqa: PERF401 - two loops and a condition in one line are harder to read
+    return words
+
+
 # --- following ---------------------------------------------------------------------------------------------------------
 
 
 def jobs(address: str) -> list[Job]:
     """The searches that were submitted to the cluster, the newest first."""
-    with _connected(address) as client:
+    with connected(address) as client:
         return _jobs(client)
 
 
 def job(name: str, address: str) -> Job:
     """One of them."""
-    with _connected(address) as client:
+    with connected(address) as client:
         return _job(client, name)
 
 
 def last_words(name: str, address: str) -> str:
     """The last line of a search's that says how far it is, or else the last that it printed."""
-    with _connected(address) as client:
+    with connected(address) as client:
         lines = [line for line in client.get_job_logs(name).splitlines() if line.strip()]
     telling = [line for line in lines if _TELLING.match(line)]
     return (telling or lines or [""])[-1].strip()
@@ -181,7 +187,7 @@ def last_words(name: str, address: str) -> str:
 
 def logs(name: str, address: str, *, follow: bool = False) -> Iterator[str]:
     """What a search has printed; with `follow`, what it prints until it ends."""
-    with _connected(address) as client:
+    with connected(address) as client:
         shown = 0
         while True:
             job = _job(client, name)  # before the log: what is printed in between is then not missed
@@ -195,7 +201,7 @@ def logs(name: str, address: str, *, follow: bool = False) -> Iterator[str]:
 
 def stop(name: str, address: str) -> Job:
     """Asks a search to end, and waits until it has: how its trials ended is written down. Its state afterwards."""
-    with _connected(address) as client:
+    with connected(address) as client:
         job = _job(client, name)
         if job.state not in ("waiting", "running"):
             return job
@@ -213,7 +219,7 @@ def order(name: str, address: str, words: Sequence[str]) -> str:
     Raises:
         UserError: what it said where it refused.
     """
-    with _connected(address) as client:
+    with connected(address) as client:
         out, mine = _job(client, name).out, f"{name}-order-{time.time_ns()}"
         command = ["exec", "python", "-m", "tuner.cli", words[0], name, f"--out={out}", *words[1:]]
         _hand_in(client, submission_id=mine, entrypoint=shlex.join(command), runtime_env={"env_vars": {"RAY_API_SERVER_ADDRESS": ""}})
@@ -258,78 +264,3 @@ def _read(details: Any) -> Job:
         ended=details.end_time / 1000 if details.end_time else None,
         exit_code=details.driver_exit_code,
     )
-
-
-# --- the connection ----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[JobSubmissionClient]:
-    """A client of the cluster's dashboard.
-
-    Raises:
-        UserError: nobody answers there, it is no dashboard of Ray's, or it refuses; also where that happens later on.
-    """
-    url = _checked(address)
-    from ray.exceptions import AuthenticationError
-    from ray.job_submission import JobSubmissionClient
-    from requests.exceptions import RequestException
-
-    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    token = _token()
-    try:
-        yield JobSubmissionClient(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    except AuthenticationError as error:
-        what = "its token is another than this machine's" if token else "it asks for a token, and this machine has none"
-        raise UserError(
-            f"The Ray cluster at {url} refuses: {what}. Copy the file ~/.ray/auth_token of its head here, readable to you alone, "
-            "or set RAY_AUTH_TOKEN."
-        ) from error
-    except (RequestException, ConnectionError) as error:
-        raise UserError(f"The Ray cluster at {url} does not answer any more: {first_line(error)}") from error
-    except RuntimeError as error:
-        raise UserError(f"The Ray cluster at {url} refuses: {first_line(error)}") from error
-
-
-def _checked(address: str) -> str:
-    """Ray itself would try for minutes where nobody answers."""
-    parts = urlsplit(address)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if parts.scheme not in ("http", "https") or not host:
-        raise UserError(
-            f"--address {address} is no dashboard of Ray's: give its http://HOST:PORT, such as {DEFAULT_ADDRESS}. "
-            "Port 6379, which `tuner search` joins, takes no submissions."
-        )
-    port = port or (443 if parts.scheme == "https" else 8265)
-    try:
-        socket.create_connection((host, port), timeout=10).close()
-    except OSError as error:
-        raise UserError(
-            f"No Ray dashboard answers at {address}: {error.strerror or error}. It listens on its own machine's loopback: "
-            f"reach it through a tunnel, such as ssh -L 8265:127.0.0.1:8265 HEAD, and {DEFAULT_ADDRESS}."
-        ) from error
-    return f"{parts.scheme}://{host if ':' not in host else f'[{host}]'}:{port}{parts.path.rstrip('/')}"
-
-
-def _token() -> str | None:
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        return None
-    if given := os.environ.get("RAY_AUTH_TOKEN"):
-        return given
-    with contextlib.suppress(OSError):
-        return token_file().read_text().strip() or None
-    return None
-
-
-def search_words(given: Mapping[str, Any]) -> list[str]:
-    """Options of `tuner search` as they are typed; what is None was not given."""
-    words: list[str] = []
-    for name, value in given.items():
-        for each in value if isinstance(value, list) else [value]:
-            if each is not None:
-                words.append(f"--{name}={each}")  # noqa: PERF401 - two loops and a condition in one line are harder to read
-    return words

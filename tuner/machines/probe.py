@@ -1,4 +1,4 @@
-"""What `tuner doctor` looks at on every node. It travels there by value and imports only the standard library: the node may lack tuner."""
+"""What `tuner doctor` finds out on every node. Sent there by value, and only the standard library is imported: the node may lack tuner."""
 
 from __future__ import annotations
 
@@ -33,25 +33,31 @@ print(json.dumps({"gpus": found, "built": torch.version.cuda}))
 """
 
 
-def look(asked: dict[str, Any]) -> dict[str, Any]:
-    """This node's facts. `asked`: `storage` = {folder, key, name}, `files` = paths, `peers` = [host, port], `gpu` = whether to try them."""
+def look(questions: dict[str, Any]) -> dict[str, Any]:
+    """The facts of this node.
+
+    `questions`: `storage` = {folder, key, name}, `files` = paths, `peers` = [host, port], `gpu` = whether to try the GPUs.
+    """
     found: dict[str, Any] = {
         "host": platform.node(),
         "auth": os.environ.get("RAY_AUTH_MODE", "").lower(),
         "versions": versions(),
-        "storage": storage(**asked["storage"]) if asked.get("storage") else None,
-        "files": {path: fingerprint(path) for path in asked.get("files", ())},
-        "closed": [[host, port] for host, port in asked.get("peers", ()) if not answers(host, port)],
+        "storage": storage(**questions["storage"]) if questions.get("storage") else None,
+        "files": {path: fingerprint(path) for path in questions.get("files", ())},
+        "closed": [[host, port] for host, port in questions.get("peers", ()) if not answers(host, port)],
     }
-    if asked.get("gpu"):
+    if questions.get("gpu"):
         found["gpu"] = gpus()
     return found
 
 
-def versions() -> dict[str, str | None]:
-    """Of Python and the packages that results depend on; None where one is absent. Of tuner its code, which a version cannot tell."""
+def versions(also: tuple[str, ...] = ()) -> dict[str, str | None]:
+    """Of Python, of the packages that results depend on, and of those in `also`; None where one is absent.
+
+    Of tuner a hash of its code: the same version may have been edited.
+    """
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *also):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -120,5 +126,5 @@ def gpus() -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        return {"gpus": [], "error": (done.stderr.strip().splitlines() or ["torch ended without a word"])[-1]}
+        return {"gpus": [], "error": (done.stderr.strip().splitlines() or ["torch ended without a message"])[-1]}
     return found

@@ -1,15 +1,13 @@
-"""Whether a node runs the code that its driver runs: looked at where a process trains its first trial."""
+"""Versions of code: whether a node has its driver's, checked before a process trains its first trial, and what a run notes of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import shutil
 import subprocess
 import time
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tuner import __version__, layout
@@ -55,29 +53,18 @@ def _version(name: str, value: str | None) -> str:
     return f"with code {value}" if name == "tuner" else value
 
 
-_PACKAGES = ("ray", "optuna", "torch", "wandb", "numpy", "scipy", "scikit-learn")
-
-
 def provenance(cluster: Cluster, share: Share) -> dict[str, Any]:
-    """What a result must be read with: code, versions, machine."""
+    """The code, the versions and the machine that a result comes from."""
     dashboard = cluster.dashboard()
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": commit(),
-        "versions": {"tuner": __version__, "python": platform.python_version(), **_versions()},
+        "versions": {name: version for name, version in probe.versions(also=("wandb",)).items() if version} | {"tuner": __version__},
         "hardware": _hardware(),
         "share": {"cpu": share.cpu, "gpu": share.gpu, "at_once": share.slots},
         "address": cluster.address,
         "dashboard": dashboard,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def commit() -> str | None:

@@ -138,7 +138,7 @@ def _tell_of_changes(name: str, about: Mapping[str, Any], info: Mapping[str, Any
     """Says which code differs from that of the run's last driver: its results may, too."""
     before = (about.get("resumed") or [about])[-1]
     old, new = before.get("versions", {}), info["versions"]
-    changes = [f"{package} {old.get(package)} → {new.get(package)}" for package in {**old, **new} if old.get(package) != new.get(package)]
+    changes = [f"{package} {version} → {new.get(package)}" for package, version in old.items() if version != new.get(package)]
     if before.get("commit") != info["commit"]:
         changes.append(f"commit {before.get('commit')} → {info['commit']}")
     if changes:
