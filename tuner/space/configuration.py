@@ -13,9 +13,9 @@ from tuner.errors import UserError, did_you_mean
 from tuner.model import Model, load_model
 from tuner.training.engine import PRECISIONS
 
+from .entries import read_fixed
 from .keys import read_key
 from .located import Located, Problems, given
-from .ranges import read_fixed
 from .reading import Reading
 from .yaml_lines import parse, read_text
 

@@ -11,8 +11,9 @@ from typing import Any
 from tuner.errors import UserError, did_you_mean
 from tuner.model import Model, Parameter
 
+from .entries import read_fixed, read_range, read_switch, read_value
 from .located import Located, Problems, given, scalar
-from .ranges import Range, read_fixed, read_range, read_switch, read_value, show
+from .ranges import Range, show
 
 _SWITCH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
