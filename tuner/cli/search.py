@@ -56,7 +56,7 @@ commands = typer.Typer()
         "tuner search --space my.yaml --address 10.0.0.1:6379   on a Ray cluster",
     )
 )
-def search(
+def search(  # its length is that of its options
     space: Annotated[str, typer.Option(help=SPACE, metavar="SPACE", autocompletion=complete_space)],
     dataset: Dataset = None,
     scale: Scale = None,
@@ -84,27 +84,35 @@ def search(
     """
     console = new_console(lasting=True)
     print_warnings(new_console(stderr=True, lasting=True))
-    from tuner.machines.cluster import join, start_ray_early
-
+    given = {
+        "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "name": name, "seed": seed,
+        "data_root": data_root, "set": set_,
+    }  # fmt: skip
     folder, uri = folder_and_uri(out)
+    where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
     with interruptible("Interrupted before the first trial."):
-        start_ray_early(address)  # seconds, in which the space is checked
-        with console.status(f"Starting Ray, checking {space}"):
-            options = given_options(
-                dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed, data_root=data_root, set=set_
-            )  # fmt: skip
-            from tuner.space.reader import read_space
-
-            spec = read_space(space, options=options)
-            from tuner.runs.new_run import check_place
-
-            check_place(name, folder)
-            join(address)
-        for note in spec.notes:
-            say(console, Text.assemble(("Note: ", "yellow"), note))
-        where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
+        spec = _read_while_ray_starts(space, given, where, console)
         outcome = _search(spec, where, console, wandb)
     _print_end(outcome, console)
+
+
+def _read_while_ray_starts(space: str, given: Mapping[str, Any], where: Mapping[str, Any], console: Console) -> Spec:
+    """The space under the options that were given, with its notes printed; Ray is up behind it."""
+    from tuner.machines.cluster import join, start_ray_early
+
+    start_ray_early(where["address"])  # seconds, in which the space is checked
+    with console.status(f"Starting Ray, checking {space}"):
+        options = given_options(**given)
+        from tuner.space.reader import read_space
+
+        spec = read_space(space, options=options)
+        from tuner.runs.new_run import check_place
+
+        check_place(where["name"], where["out"])
+        join(where["address"])
+    for note in spec.notes:
+        say(console, Text.assemble(("Note: ", "yellow"), note))
+    return spec
 
 
 def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb | None) -> Outcome:
@@ -124,16 +132,14 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
         "tuner resume elsewhere/my --address 10.0.0.1:6379   on a Ray cluster",
     )
 )
-def resume(
+def resume(  # its length is that of its options
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     trials: Annotated[str | None, typer.Option(help="Number of trials: N in all, or +N more.", metavar="N|+N")] = None,
     address: Annotated[
-        str | None,
-        typer.Option(help="Join this Ray cluster, or 'local'.", metavar="HOST:PORT", show_default="as before"),
+        str | None, typer.Option(help="Join this Ray cluster, or 'local'.", metavar="HOST:PORT", show_default="as before")
     ] = None,
     wandb: Annotated[
-        Wandb | None,
-        typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before"),
+        Wandb | None, typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before")
     ] = None,
     data_root: DataRoot = None,
     out: Out = None,
@@ -165,11 +171,16 @@ def resume(
         outcome = run_resume(folder, ResumeOptions(trials=trials, address=address, data_root=data_root, listeners=listeners))
     if outcome.ran:
         _print_end(outcome, console)
-        return
+    else:
+        _print_finished(outcome, console)
+
+
+def _print_finished(outcome: Outcome, console: Console) -> None:
+    """Says that there was nothing left to run, and how to run more."""
     count = len(outcome.results.trials)
     left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
     more = "" if count < outcome.run.spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
-    say(console, f"{folder.name} is finished: {left}.{more}")
+    say(console, f"{outcome.folder.name} is finished: {left}.{more}")
     _print_uploads(outcome, console)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from .options import WHAT, DataRoot, Dataset, Epochs, Limit, Scale, Seed, Set, complete_model, examples, interruptible, new_console, say
@@ -56,17 +58,24 @@ def train(
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
     about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
     console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
-    epoch: Epoch | None = None
     with interruptible("Interrupted. Nothing was written."):
         set_precision(recipe.precision, _device())
-        for epoch in run(model, h, loaded, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=_device()):
-            line = _epoch_line(epoch, h, model)
-            if console.is_terminal:
-                line.truncate(console.width, overflow="ellipsis")  # one line per epoch; what is cut off are losses
-            console.print(line, soft_wrap=True)
-    assert epoch is not None, "every model has at least one epoch"
+        epochs_run = run(model, h, loaded, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=_device())
+        epoch = _print_epochs(epochs_run, h, model, console)
     if epoch.ended != "complete":
         say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
+
+
+def _print_epochs(epochs: Iterable[Epoch], h: Hyper, model: Model, console: Console) -> Epoch:
+    """Prints a line for each epoch as it ends; the last one."""
+    epoch: Epoch | None = None
+    for epoch in epochs:
+        line = _epoch_line(epoch, h, model)
+        if console.is_terminal:
+            line.truncate(console.width, overflow="ellipsis")  # one line per epoch; what is cut off are losses
+        console.print(line, soft_wrap=True)
+    assert epoch is not None, "every model has at least one epoch"
+    return epoch
 
 
 def _device() -> str:

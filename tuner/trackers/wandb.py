@@ -192,20 +192,6 @@ class _Runs:
     def _init(self, part: str, name: str, *, job_type: str, config: Mapping[str, Any]) -> Any:
         """A new run of this search, or the one it had before an interruption: ids follow from the search and `part`."""
         spec = self._run.spec
-        trial = job_type == "trial"
-        # stop_fn: W&B's stop button sends SIGINT to the process, which here is the whole search and not one trial.
-        # The driver's machine is not the trial's: its load, its packages and its command say nothing about the trial.
-        settings = self._wandb.Settings(
-            silent=True,
-            console="off",
-            sweep_id=self._sweep_id if trial else None,
-            init_timeout=INIT_S,
-            finish_timeout=FINISH_S,
-            stop_fn=lambda: self._say(f"W&B: asked to stop {name}. A single trial cannot be stopped from there; it goes on."),
-            x_disable_stats=True,
-            x_disable_meta=trial,
-            x_save_requirements=False,
-        )
         arguments: dict[str, Any] = {
             "mode": self._mode,
             "project": os.environ.get("WANDB_PROJECT") or PROJECT,
@@ -218,7 +204,7 @@ class _Runs:
             "dir": str(self._run.folder),
             "reinit": "create_new",
             "resume": "allow",
-            "settings": settings,
+            "settings": self._settings(name, trial=job_type == "trial"),
         }
         try:
             run = self._wandb.init(**arguments)
@@ -230,6 +216,22 @@ class _Runs:
             self._go_offline(first_line(error))
             arguments |= {"mode": "offline", "id": f"{arguments['id']}-offline"}  # W&B's own process still holds the other id
             return self._wandb.init(**arguments)
+
+    def _settings(self, name: str, *, trial: bool) -> Any:
+        """W&B's own for a run of this name."""
+        # stop_fn: W&B's stop button sends SIGINT to the process, which here is the whole search and not one trial.
+        # The driver's machine is not the trial's: its load, its packages and its command say nothing about the trial.
+        return self._wandb.Settings(
+            silent=True,
+            console="off",
+            sweep_id=self._sweep_id if trial else None,
+            init_timeout=INIT_S,
+            finish_timeout=FINISH_S,
+            stop_fn=lambda: self._say(f"W&B: asked to stop {name}. A single trial cannot be stopped from there; it goes on."),
+            x_disable_stats=True,
+            x_disable_meta=trial,
+            x_save_requirements=False,
+        )
 
     def _register(self) -> str:
         """The id of this search's sweep: W&B's own where it answers, else one made up, of the same kind and always the same."""
