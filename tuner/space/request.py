@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.model import load_model
+from tuner.model import Parameter, load_model
 
 from .keys import KEYS
-from .located import Problems
+from .located import Located, Problems
 from .parameters import pin, settings
 from .ranges import Range, show
 
@@ -53,41 +53,55 @@ def read_wanted(spec: Spec, texts: Iterable[str], like: FrozenTrial | None = Non
         UserError: for names that do not exist, values that are not legal or that the search does not know, and what should be said.
     """
     problems = Problems(title="This configuration", file="--set")
-    model = load_model(spec.model)
     pins = settings(texts, problems)
-    for name in pins.keys() & set(KEYS):
-        if name not in spec.ranges or not spec.ranges[name].searched:
-            problems.at(pins[name], f"'{name}' is a key of the search, and the same for all its trials.")
-    said = {found.name: found.value for found in pin(spec.parameters, pins, model, problems) if found.name in pins}
+    said = _said(spec, pins, problems)
     problems.raise_if_any()
 
     beside = dict(beside_of(like.user_attrs)) if like is not None else {}
     searched = {found.name for found in spec.searched()}
     beside |= {name: spec.known[name].kind(value) for name, value in said.items() if name in spec.known and name not in searched}
     wider = spec.fixing(beside)
+    before = like.params if like is not None else {}
     chosen: dict[str, Any] = {}
     for found in spec.searched():
-        name, p = found.name, spec.known.get(found.name)
+        name = found.name
         if not wider.active(found, chosen):
             if name in said:
                 problems.at(pins[name], f"'{name}' is not searched here: it asks for {_conditions(found)}. Say that, too.")
             continue
-        default = None if p is None else _in_range(found, p.default)
-        before = None if like is None else like.params.get(name)
         if name in said:
-            value = _in_range(found, said[name])
-            if value is None:
-                problems.at(pins[name], f"'{name}' is searched over {_shown(found)}, and the sampler can be told of no other value.")
+            value = _known_to_the_search(found, said[name], pins[name], problems)
         else:
-            value = before if before is not None else default
-            if value is None:
-                why = "has no default" if p is None else f"its default, {show(p.default)}, is not among them"
-                problems.at(
-                    None, f"'{name}' must be said, such as --set {name}={show(found.first)}: {_shown(found)} is searched, and {why}."
-                )
+            value = before[name] if before.get(name) is not None else _default(found, spec.known.get(name), problems)
         chosen[name] = found.first if value is None else value  # what is wrong has been said; conditions are looked at all the same
     problems.raise_if_any()
     return Wanted(spec=wider, chosen=chosen, beside=beside)
+
+
+def _said(spec: Spec, pins: Mapping[str, Located], problems: Problems) -> dict[str, Any]:
+    """The legal values of all that is said; a key of the search cannot be said of one trial."""
+    for name in pins.keys() & set(KEYS):
+        if name not in spec.ranges or not spec.ranges[name].searched:
+            problems.at(pins[name], f"'{name}' is a key of the search, and the same for all its trials.")
+    model = load_model(spec.model)
+    return {found.name: found.value for found in pin(spec.parameters, pins, model, problems) if found.name in pins}
+
+
+def _known_to_the_search(found: Range, value: Any, node: Located, problems: Problems) -> Any:
+    """The value as the search has it; None, and a problem, where the search has no such value."""
+    known = _in_range(found, value)
+    if known is None:
+        problems.at(node, f"'{found.name}' is searched over {_shown(found)}, and the sampler can be told of no other value.")
+    return known
+
+
+def _default(found: Range, p: Parameter | None, problems: Problems) -> Any:
+    """The model's default as the search has it; None, and a problem, where there is none. `p`: None for a switch of the search."""
+    default = None if p is None else _in_range(found, p.default)
+    if default is None:
+        name, why = found.name, "has no default" if p is None else f"its default, {show(p.default)}, is not among them"
+        problems.at(None, f"'{name}' must be said, such as --set {name}={show(found.first)}: {_shown(found)} is searched, and {why}.")
+    return default
 
 
 def _in_range(found: Range, value: Any) -> Any:
