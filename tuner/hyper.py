@@ -64,7 +64,7 @@ class PartlyLabelled(Hyper):
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One name that a user may set: a hyper-parameter, or the weight of a loss term."""
+    """One name that a user may set: a hyper-parameter, or the weight of a loss term. `term`: the term; None for a hyper-parameter."""
 
     name: str
     kind: type  # int, float, bool or str
@@ -74,6 +74,7 @@ class Parameter:
     choices: tuple[Any, ...] | None = None
     log: bool = False
     static: bool = False
+    term: str | None = None
     doc: str = ""
 
     @property

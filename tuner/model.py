@@ -250,7 +250,9 @@ class Model(ABC):
     def parameters(self) -> dict[str, Parameter]:
         """All names that may be set, hyper-parameters first, then `weights.<term>`."""
         return declared(self.Hyper) | {
-            f"weights.{term}": Parameter(name=f"weights.{term}", kind=float, default=t.weight, low=0.0, high=math.inf, log=True, doc=t.doc)
+            (name := f"weights.{term}"): Parameter(
+                name=name, kind=float, default=t.weight, low=0.0, high=math.inf, log=True, term=term, doc=t.doc
+            )
             for term, t in self.terms.items()
             if t.weight is not None
         }
@@ -266,7 +268,7 @@ class Model(ABC):
         if any(wrong):
             raise UserError(" ".join(w for w in wrong if w))
         full = {name: p.kind(values.get(name, p.default)) for name, p in known.items()}
-        weights = {name.removeprefix("weights."): full.pop(name) for name in list(full) if name.startswith("weights.")}
+        weights = {p.term: full.pop(name) for name, p in known.items() if p.term is not None}
         return self.Hyper(**full, weights=weights)
 
     def unknown(self, name: str) -> str:

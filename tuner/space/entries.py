@@ -236,7 +236,7 @@ def _wrong_bounds(name: str, bounds: Bounds, p: Parameter) -> str | None:
     if low >= high:
         return f"'{name}': `min` must lie below `max`, but the file has min {show(low)} and max {show(high)}."
     if kind == "log_uniform_values" and low <= 0:
-        off = " A weight that may be off takes a switch and `when`." if name.startswith("weights.") else ""
+        off = " A weight that may be off takes a switch and `when`." if p.term is not None else ""
         return f"'{name}': a log range must start above 0, but `min` is {show(low)}.{off}"
     if p.wrong(low) or p.wrong(high):
         within = f"stay within {p.range}" if p.high != math.inf else f"be {p.range}"

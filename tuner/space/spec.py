@@ -91,7 +91,7 @@ class Spec:
             value = chosen[name] if found.searched else found.value
         elif found is not None and found.otherwise is not None:
             value = found.otherwise
-        elif found is not None and name.startswith("weights."):
+        elif found is not None and p is not None and p.term is not None:
             value = 0.0
         elif p is None:
             return None  # a switch that is not asked

@@ -45,7 +45,7 @@ def _worlds(search: Checked) -> Iterator[_World]:
     seen: dict[Any, frozenset[str]] = {}  # `terms_on` walks through all epochs of a schedule
     for chosen in search.spec.worlds(static | parents):
         config = search.spec.config(search.spec.completed(chosen))
-        weights = {name: float(_may_weigh(search, name, chosen)) for name in config if name.startswith("weights.")}
+        weights = {name: float(_may_weigh(search, name, chosen)) for name, p in search.spec.known.items() if p.term is not None}
         h = search.spec.hyper(config | weights)
         key = (frozenset(h.static().items()), frozenset(weights.items()))
         if key not in seen:
@@ -78,7 +78,8 @@ def _check_rates(search: Checked, worlds: list[_World], complete: bool) -> Itera
 def _check_weights(search: Checked, worlds: list[_World], complete: bool) -> Iterator[str]:
     """Weights that change nothing. With more terms on a weight can only come alive: one that is dead in the largest sets of
     terms is dead in all, and the smaller sets are looked at for notes."""
-    weights = [found for found in search.spec.searched() if found.name.startswith("weights.")]
+    terms = {name: p.term for name, p in search.spec.known.items() if p.term is not None}
+    weights = [found for found in search.spec.searched() if found.name in terms]
     if not weights:
         return
     worlds = list({(world.static, world.on): world for world in worlds}.values())
@@ -92,7 +93,7 @@ def _check_weights(search: Checked, worlds: list[_World], complete: bool) -> Ite
         active = [found for found in weights if search.spec.active(found, world.chosen)]
         for found in active:
             # One value beside 0 still switches the term on and off.
-            if found.name in reasons and (found.nonzero() > 1 or found.name.removeprefix("weights.") not in computed):
+            if found.name in reasons and (found.nonzero() > 1 or terms[found.name] not in computed):
                 dead[found.name].append((world, reasons[found.name].rstrip(".")))
             elif world in largest:
                 alive.add(found.name)
