@@ -15,7 +15,7 @@ from tuner.draws import Draws
 from tuner.model import load_model
 from tuner.training import neighbours
 from tuner.training.loop import train
-from tuner.training.neighbours import KNN_ERRORS, NEIGHBOURHOODS, held_out, knn_errors, neighbourhoods, silhouette
+from tuner.training.neighbours import KNN_ERRORS, NEIGHBOURHOODS, Codes, held_out, knn_errors, neighbourhoods, silhouette
 
 DATA, MODEL = blobs(), load_model("ae")
 
@@ -57,17 +57,16 @@ def test_a_silhouette_of_one_cluster_or_of_a_cluster_for_each_sample_is_the_wors
 
 def test_nearest_neighbour_errors_are_those_of_scikit_learns_classifier() -> None:
     z_NZ, y_N = codes()
-    known, asked = (z_NZ[:200], y_N[:200]), (z_NZ[200:], y_N[200:])
-    found = knn_errors(known, asked)
+    found = knn_errors(Codes(z_NZ=z_NZ[:200], y_N=y_N[:200]), Codes(z_NZ=z_NZ[200:], y_N=y_N[200:]))
     assert list(found) == ["knn_error_3", "knn_error_5", "knn_error_10"]
     for name, k in KNN_ERRORS.items():
-        assert found[name] == pytest.approx(1 - KNeighborsClassifier(k).fit(*known).score(*asked))
+        assert found[name] == pytest.approx(1 - KNeighborsClassifier(k).fit(z_NZ[:200], y_N[:200]).score(z_NZ[200:], y_N[200:]))
     assert 0.1 < found["knn_error_5"] < 0.6
 
 
 def test_where_there_are_fewer_references_all_of_them_vote() -> None:
     z_NZ, _ = codes(6)
-    found = knn_errors((z_NZ[:4], torch.tensor([2, 2, 2, 0])), (z_NZ[4:], torch.tensor([2, 0])))
+    found = knn_errors(Codes(z_NZ=z_NZ[:4], y_N=torch.tensor([2, 2, 2, 0])), Codes(z_NZ=z_NZ[4:], y_N=torch.tensor([2, 0])))
     assert found["knn_error_10"] == found["knn_error_5"] == 0.5
 
 
@@ -75,7 +74,8 @@ def test_codes_that_are_not_finite_are_as_bad_as_can_be() -> None:
     z_NZ, y_N = codes()
     z_NZ[7, 1] = torch.inf
     assert silhouette(z_NZ, y_N) == -1.0
-    assert knn_errors((z_NZ[:200], y_N[:200]), (z_NZ[200:], y_N[200:])) == dict.fromkeys(KNN_ERRORS, 1.0)
+    references, queries = Codes(z_NZ=z_NZ[:200], y_N=y_N[:200]), Codes(z_NZ=z_NZ[200:], y_N=y_N[200:])
+    assert knn_errors(references, queries) == dict.fromkeys(KNN_ERRORS, 1.0)
 
 
 # --- which samples -----------------------------------------------------------------------------------------------------

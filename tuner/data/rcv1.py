@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +42,34 @@ def fetch(file: str, first: bool, into: Path) -> None:
     home = into.parent
     try:
         found = fetch_rcv1(data_home=home)
-        x_ND, y_N = sample((found.data, found.sample_id), (found.target, list(found.target_names)), first)
+        corpus = Corpus(x_NV=found.data, id_N=found.sample_id, topics_NT=found.target, topics=list(found.target_names))
+        x_ND, y_N = sample(corpus, first)
     except (ValueError, EOFError, KeyError, zlib.error, pickle.UnpicklingError) as error:
         raise RuntimeError(f"scikit-learn's files in {home / 'RCV1'} are damaged, delete them ({first_line(error)})") from error
     (into / file).parent.mkdir(exist_ok=True)
     np.savez_compressed(into / file, x=x_ND, y=y_N)
 
 
-def sample(documents: tuple[Any, Any], categories: tuple[Any, list[str]], first: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Features and classes, in the order of `ROOTS`. `documents`: sparse rows (N, V) and identifiers (N,), the training documents before
-    the others; `categories`: sparse rows (N, T) and the names of the topics."""
-    (x_NV, id_N), (topics_NT, topics) = documents, categories
-    roots_NC = topics_NT[:, [topics.index(root) for root in ROOTS]].toarray()
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corpus:
+    """All documents, the training ones before the others. `x_NV` and `topics_NT`: sparse; `id_N`: the documents' identifiers;
+    `topics`: the names of the T topics."""
+
+    x_NV: Any
+    id_N: NDArray[Any]
+    topics_NT: Any
+    topics: list[str]
+
+
+def sample(corpus: Corpus, first: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Features and classes, in the order of `ROOTS`."""
+    roots_NC = corpus.topics_NT[:, [corpus.topics.index(root) for root in ROOTS]].toarray()
     kept_N = np.flatnonzero(roots_NC.sum(axis=1) == 1)
-    x_NV, y_N = x_NV[kept_N], roots_NC[kept_N].argmax(axis=1)
+    x_NV, y_N = corpus.x_NV[kept_N], roots_NC[kept_N].argmax(axis=1)
     n_documents_V = np.bincount(x_NV.indices, minlength=x_NV.shape[1])
     commonest = np.sort(np.argsort(-n_documents_V, kind="stable")[:N_FEATURES])
     # The published files begin with the test parts. RandomState: numpy promises that its streams never change.
-    in_files = np.argsort(id_N[kept_N] <= LAST_TRAINING_ID, kind="stable")
+    in_files = np.argsort(corpus.id_N[kept_N] <= LAST_TRAINING_ID, kind="stable")
     order = in_files if first else np.random.RandomState(1234).permutation(len(kept_N))
     rows = order[:N_DOCUMENTS]
     x_ND = x_NV[rows][:, commonest].toarray()

@@ -39,6 +39,14 @@ class Sent:
     missing: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileState:
+    """By which it is seen that a file has changed. `changed_ns`: the time of its last change."""
+
+    size: int
+    changed_ns: int
+
+
 class Uploads:
     """Sends a folder's files to a store, in a thread, until the end of the context.
 
@@ -47,7 +55,7 @@ class Uploads:
 
     def __init__(self, folder: Path, store: Store) -> None:
         self._folder, self._store, self._lock = folder, store, StoreLock(store)
-        self._there: dict[str, tuple[int, int]] = {}  # what was sent, with the size and the time that it had then
+        self._there: dict[str, FileState] = {}  # what was sent, as it was then
         self._begin, self._end = 0, 0  # of the last segment, in bytes of the journal
         self._trouble, self._lost = False, False
         self._refused = False  # the folder's content, before anything was done with it: then it is not sent
@@ -82,7 +90,7 @@ class Uploads:
         """Finds out how much of the journal is there already."""
         (self._folder / COPY).unlink(missing_ok=True)
         files = self._store.files()
-        self._there = {key: (-1, -1) for key in files if key.startswith(CHECKPOINTS)}
+        self._there = {key: FileState(size=-1, changed_ns=-1) for key in files if key.startswith(CHECKPOINTS)}
         for begin, key in segments(files):
             self._begin, self._end = begin, begin + files[key]
         last = self._store.read(segment_key(self._begin)) if self._end else b""
@@ -154,8 +162,8 @@ class Uploads:
             return b""
         return content[: content.rfind(b"\n") + 1]
 
-    def _files(self) -> dict[str, tuple[int, int]]:
-        """The files that are sent as they are, each with its size and the time of its last change.
+    def _files(self) -> dict[str, FileState]:
+        """The files that are sent as they are.
 
         Raises:
             FileNotFoundError: the folder is not there.
@@ -169,15 +177,16 @@ class Uploads:
                 if path.name.startswith(".") or path.suffix in (".tmp", ".new", ".lock") or path.is_symlink():
                     continue
                 with contextlib.suppress(FileNotFoundError):
-                    state = path.stat()
-                    found[path.relative_to(self._folder).as_posix()] = (state.st_size, state.st_mtime_ns)
+                    stat = path.stat()
+                    state = FileState(size=stat.st_size, changed_ns=stat.st_mtime_ns)
+                    found[path.relative_to(self._folder).as_posix()] = state
         found.pop(JOURNAL, None)
         return found
 
 
-def _grows(name: str, state: tuple[int, int]) -> bool:
+def _grows(name: str, state: FileState) -> bool:
     """W&B appends to its files for as long as a trial runs; they are sent when it has ended."""
-    return name.startswith("wandb/") and time.time_ns() - state[1] < 2 * EVERY_S * 1e9
+    return name.startswith("wandb/") and time.time_ns() - state.changed_ns < 2 * EVERY_S * 1e9
 
 
 def place_of_runs(uri: str | None, name: str | None) -> Store | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tuner.model import DataSpec, Descend, Hyper, Model
 
-from .engine import by_name, dry_losses, trained
+from .engine import Parts, by_name, dry_losses, trained
 
 _DATA = DataSpec(n_samples=64, shape=(8, 8), n_classes=4)
 
@@ -88,5 +88,5 @@ def _losses(model: Model, h: Hyper, data: DataSpec) -> Iterator[tuple[Descend, d
         networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
     for t in tensors.values():
         t.requires_grad_(t.is_floating_point())
-    for update, losses in dry_losses(model, h, data, (networks, tensors), torch.empty((), device="meta")):
+    for update, losses in dry_losses(model, h, data, Parts(networks=networks, tensors=tensors), torch.empty((), device="meta")):
         yield update, {k: p for name in update.rates() for k, p in trained(name, networks, tensors).items()}, losses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -35,6 +36,14 @@ class Engine(Protocol):
 Owned = dict[str, tuple[str, ...]]
 Views = dict[str, Net]
 State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What a trial's state is in: a model's networks and tensors, by name."""
+
+    networks: Mapping[str, nn.Module]
+    tensors: Mapping[str, Tensor]
 
 
 def build(model: Model, h: Hyper, data: DataSpec, like: Tensor, seed: int) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:
@@ -122,11 +131,9 @@ def set_precision(precision: str, device: str) -> None:
     torch.set_float32_matmul_precision("high" if precision == "tf32" and device == "cuda" else "highest")
 
 
-def dry_losses(
-    model: Model, h: Hyper, data: DataSpec, parts: tuple[Mapping[str, nn.Module], Mapping[str, Tensor]], like: Tensor
-) -> Iterator[tuple[Descend, dict[str, Tensor]]]:
-    """Every `Descend` with all the terms that it can return, on a few zeros; `parts`, networks and tensors, stay as they are."""
-    networks, tensors = parts
+def dry_losses(model: Model, h: Hyper, data: DataSpec, parts: Parts, like: Tensor) -> Iterator[tuple[Descend, dict[str, Tensor]]]:
+    """Every `Descend` with all the terms that it can return, on a few zeros; `parts` stay as they are."""
+    networks, tensors = parts.networks, parts.tensors
     modes = {name: Modes(network) for name, network in networks.items()}
     net = views(lambda name, mode: modes[name].wrap("eval", networks[name]), list(networks), tensors)["training"]
     settings = Settings(model, h, frozenset(model.terms), {})
@@ -146,7 +153,7 @@ def dry_losses(
 
 
 @torch.no_grad()
-def owned_terms(model: Model, h: Hyper, data: DataSpec, parts: tuple[Mapping[str, nn.Module], Mapping[str, Tensor]], like: Tensor) -> Owned:
+def owned_terms(model: Model, h: Hyper, data: DataSpec, parts: Parts, like: Tensor) -> Owned:
     """The terms of each `Descend`, by the update's name."""
     return by_name(model, h, dry_losses(model, h, data, parts, like))
 

@@ -8,6 +8,7 @@ Shapes: N data set, Z code, S drawn samples, R references, T held out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -33,11 +34,12 @@ def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, d
     if SILHOUETTE in due:
         rows_S = _order("silhouette", seed, n=len(c_N))[:SAMPLES]
         found[SILHOUETTE] = silhouette(embed(rows_S), c_N.cpu()[rows_S])
-    asked = [name for name in KNN_ERRORS if name in due]
-    if asked and data.y_N is not None:
+    errors_due = [name for name in KNN_ERRORS if name in due]
+    if errors_due and data.y_N is not None:
         rows_R, rows_T = held_out(data)
-        errors = knn_errors((embed(rows_R), data.y_N[rows_R]), (embed(rows_T), data.y_N[rows_T]))
-        found |= {name: errors[name] for name in asked}
+        references = Codes(z_NZ=embed(rows_R), y_N=data.y_N[rows_R])
+        errors = knn_errors(references, Codes(z_NZ=embed(rows_T), y_N=data.y_N[rows_T]))
+        found |= {name: errors[name] for name in errors_due}
     return found
 
 
@@ -62,14 +64,22 @@ def held_out(data: Data) -> tuple[Tensor, Tensor]:
     return order_N[order_N < n_before][:REFERENCES], order_N[order_N >= n_before][:HELD_OUT]
 
 
-def knn_errors(known: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor]) -> dict[str, float]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Codes:
+    """Samples' codes and their classes."""
+
+    z_NZ: Tensor
+    y_N: Tensor
+
+
+def knn_errors(references: Codes, queries: Codes) -> dict[str, float]:
     """How often the commonest class among the k nearest (Euclidean, equal votes, of equally common classes the first) is wrong.
 
-    `known`: codes (R, Z) and labels (R,) of the references; `asked`: (T, Z) and (T,) of what is classified by them.
+    `references`: R samples, among which neighbours are looked for; `queries`: T samples, which are classified by them.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    (z_RZ, y_R), (z_TZ, y_T) = known, asked
+    z_RZ, y_R, z_TZ, y_T = references.z_NZ, references.y_N, queries.z_NZ, queries.y_N
     if not (z_RZ.isfinite().all() and z_TZ.isfinite().all()):
         return {name: METRICS[name].worst for name in KNN_ERRORS}
     most = min(max(KNN_ERRORS.values()), len(y_R))

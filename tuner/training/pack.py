@@ -18,7 +18,7 @@ from tuner.capture import captured_for_slot
 from tuner.model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace, Values
 from tuner.nn import Modes
 
-from .engine import Settings, State, build, owned_terms, views
+from .engine import Parts, Settings, State, build, owned_terms, views
 from .lanes import Layout, PackStep, wide
 from .recorded import Recorded
 
@@ -40,7 +40,7 @@ class Pack:
     def __init__(self, model: Model, h: Hyper, data: DataSpec, like: Tensor, *, slots: int) -> None:
         self.slots, self.like = slots, like
         self.networks, tensors = build(model, h, data, like, seed=0)
-        self.owned = owned_terms(model, h, data, (self.networks, tensors), like)
+        self.owned = owned_terms(model, h, data, Parts(networks=self.networks, tensors=tensors), like)
         self.modes = {name: Modes(network) for name, network in self.networks.items()}
         self.layout = {
             name: Layout({f"{name}.{k}": p.shape for k, p in network.named_parameters()}) for name, network in self.networks.items()

@@ -68,13 +68,13 @@ class PretrainingCache:
         trial = start_trial(model, h, seed=seed, pretrain_seed=pretrain_seed)
         initial = state_of(*build(model, h, data.spec, data.x_ND, initial_seed(model, trial)))
         files = {
-            phase.name: self.folder / f"{self._key(phases[:n], h, data, (pretrain_seed, initial))}.safetensors"
+            phase.name: self.folder / f"{self._key(phases[:n], h, data, pretrain_seed, initial=initial)}.safetensors"
             for n, phase in enumerate(phases, 1)
         }
         return Entry(files=files, model=model, h=h, seed=seed, phases=phases, initial=initial)
 
-    def _key(self, phases: Sequence[Phase], h: Hyper, data: Data, start: tuple[int, State]) -> str:
-        (pretrain_seed, initial), values = start, h.flat()
+    def _key(self, phases: Sequence[Phase], h: Hyper, data: Data, pretrain_seed: int, *, initial: State) -> str:
+        values = h.flat()
         functions = [f for phase in phases for f in _functions(phase)]
         modules = {module for f in functions for module in _with_siblings(sys.modules[function_of(f).__module__])}
         content = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tuner.model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Replace
 from tuner.nn import Modes
 
-from .engine import Settings, State, build, owned_terms, state_of, trained, views
+from .engine import Parts, Settings, State, build, owned_terms, state_of, trained, views
 from .optimizers import MOMENTS, move, rate_type
 
 
@@ -77,7 +77,7 @@ class Solo:
     def __init__(self, model: Model, h: Hyper, data: DataSpec, like: Tensor, *, seed: int) -> None:
         self.like = like
         self.networks, self.tensors = build(model, h, data, like, seed)
-        self.owned = owned_terms(model, h, data, (self.networks, self.tensors), like)
+        self.owned = owned_terms(model, h, data, Parts(networks=self.networks, tensors=self.tensors), like)
         modes = {name: Modes(network) for name, network in self.networks.items()}
         self.views = views(lambda name, mode: modes[name].wrap(mode, self.networks[name]), list(self.networks), self.tensors)
         self.recording: list[Tensor] = []
