@@ -104,3 +104,8 @@ def declared(kind: type[Hyper]) -> dict[str, Parameter]:
     """What a model's `Hyper` declares by `hp`, in its order."""
     hints, found = get_type_hints(kind), [f for f in fields(kind) if f.metadata]
     return {f.name: Parameter(name=f.name, kind=hints[f.name], default=f.default, **f.metadata) for f in found}
+
+
+def weight_of(term: str, default: float, doc: str) -> Parameter:
+    """The parameter `weights.<term>`."""
+    return Parameter(name=f"weights.{term}", kind=float, default=default, low=0.0, high=math.inf, log=True, term=term, doc=doc)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from . import layout
 from .draws import Draws
 from .errors import UserError, did_you_mean
-from .hyper import Clusters, Hyper, Parameter, PartlyLabelled, declared, hp  # noqa: F401 - models import some of them from here
+from .hyper import Clusters, Hyper, Parameter, PartlyLabelled, declared, hp, weight_of  # noqa: F401 - models import some of them from here
 
 # --- loss terms and updates --------------------------------------------------------------------------------------------
 
@@ -249,13 +249,8 @@ class Model(ABC):
 
     def parameters(self) -> dict[str, Parameter]:
         """All names that may be set, hyper-parameters first, then `weights.<term>`."""
-        return declared(self.Hyper) | {
-            (name := f"weights.{term}"): Parameter(
-                name=name, kind=float, default=t.weight, low=0.0, high=math.inf, log=True, term=term, doc=t.doc
-            )
-            for term, t in self.terms.items()
-            if t.weight is not None
-        }
+        weights = [weight_of(term, t.weight, t.doc) for term, t in self.terms.items() if t.weight is not None]
+        return declared(self.Hyper) | {p.name: p for p in weights}
 
     def hyper(self, values: Mapping[str, Any] | None = None) -> Any:
         """The defaults with `values` put over them, by dotted name.
