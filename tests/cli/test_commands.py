@@ -34,6 +34,7 @@ from tuner.cli.live import Display, pace, render
 from tuner.cli.options import DONE, INTERRUPTED, OURS, PIPE_CLOSED, THEIRS
 from tuner.machines import cluster
 from tuner.runs.events import Run, TrialEnd
+from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal
 from tuner.runs.paths import STUDY
 from tuner.runs.progress import Progress
@@ -381,7 +382,7 @@ def a_run(spec: Spec, name: str = "my", status: str = "done", ends: tuple[TrialE
     )
     run.folder.mkdir(parents=True)
     (run.folder / "spec.json").write_text(json.dumps({**spec.resolved(), "name": name}))
-    journal = Journal(run.folder)
+    journal = Journal(RunFiles.of(run))
     journal.search_started(run)
     for end in ends:
         for epoch in (1, 2):

@@ -20,6 +20,7 @@ from tuner import layout
 from tuner.cli.options import DONE, INTERRUPTED, THEIRS
 from tuner.runs.clean import scratch_prefix
 from tuner.runs.events import Run, TrialEnd
+from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal
 from tuner.runs.lock import LOCK, RunLock
 from tuner.runs.paths import checkpoint_file, weights_file
@@ -115,7 +116,7 @@ def run() -> Iterator[Path]:
     run = Run(name="my", folder=Path("runs").absolute() / "my", spec=spec, info={})
     run.folder.mkdir(parents=True)
     (run.folder / "spec.json").write_text(json.dumps({**spec.resolved(), "name": "my"}))
-    journal = Journal(run.folder)
+    journal = Journal(RunFiles.of(run))
     with RunLock(run.folder):
         journal.search_started(run)
         for trial, state, acc in ((0, "complete", 0.5), (1, "complete", 0.75), (2, "stopped", 0.25)):

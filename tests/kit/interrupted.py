@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tuner.machines.cluster import Share
 from tuner.runs.events import TrialEnd
+from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal
 from tuner.runs.new_run import open_run
 from tuner.runs.paths import checkpoint_file
@@ -38,8 +39,8 @@ def a_killed_run(folder: Path) -> Path:
     spec = read_space(str(folder / "space.yaml"))
     info = {"options": {}, "dataset_at": "digits", "data_root": None, "wandb": "disabled", "address": None, "versions": {}}
     run = open_run(spec, "run", folder / "runs", info, None)
-    train = replace(driver._trainer(spec, Share(cpu=1, gpu=0, slots=1), None), folder=run.folder, checkpoint_every=0.0)
-    journal, searcher, winner = Journal(run.folder), StudySearch(spec, run.folder, run.name), Winner(run)
+    train = replace(driver.new_trainer(spec, Share(cpu=1, gpu=0, slots=1), None), folder=run.folder, checkpoint_every=0.0)
+    journal, searcher, winner = Journal(RunFiles.of(run)), StudySearch(spec, run.folder, run.name), Winner(run, RunFiles.of(run))
     journal.search_started(run)
     for last, ended in ((6, "complete"), (2, None)):  # the second finds its pre-training done
         asked = searcher.suggest("it")

@@ -12,6 +12,7 @@ import pytest
 
 from tuner.errors import UserError
 from tuner.runs.events import Listeners, Run, TrialEnd
+from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal, read_lines
 from tuner.runs.results import list_runs, read_run
 
@@ -37,7 +38,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def journalled(run: Run, *ends: TrialEnd, status: str | None = "done") -> None:
-    journal = Journal(run.folder)
+    journal = Journal(RunFiles.of(run))
     journal.search_started(run)
     for end in ends:
         for number in (1, 2):
@@ -74,7 +75,7 @@ def test_the_journal_has_one_line_per_epoch_and_one_when_a_trial_ends(run: Run) 
 
 
 def test_every_line_is_on_disk_before_the_next_event(run: Run) -> None:
-    journal = Journal(run.folder)
+    journal = Journal(RunFiles.of(run))
     journal.search_started(run)
     journal.epoch_ended(0, epoch(0, 1, 0.1))
     assert list(read_lines(run.folder / "results.jsonl")) == [epoch(0, 1, 0.1)]
@@ -189,7 +190,7 @@ class Fails:
 
 def test_a_listener_that_fails_is_told_once_and_left_out(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     fails = Fails()
-    listeners = Listeners(Journal(run.folder), [fails])
+    listeners = Listeners(Journal(RunFiles.of(run)), [fails])
     with caplog.at_level(logging.WARNING, logger="tuner"):
         listeners.search_started(run)
         for number in (1, 2):
@@ -205,7 +206,7 @@ def test_a_listener_that_fails_is_told_once_and_left_out(run: Run, caplog: pytes
 
 def test_the_journal_comes_first_and_its_failure_is_not_swallowed(run: Run) -> None:
     heard = Fails()
-    listeners = Listeners(Journal(run.folder), [heard])
+    listeners = Listeners(Journal(RunFiles.of(run)), [heard])
     listeners.search_started(run)
     with pytest.raises(ValueError, match="Out of range float values"):
         listeners.epoch_ended(0, epoch(0, 1, float("nan")))

@@ -22,6 +22,7 @@ from tuner.errors import UserError
 from tuner.machines.cluster import Share
 from tuner.model import load_model
 from tuner.runs.events import Listeners, OpenTrial, Past, Run, TrialEnd
+from tuner.runs.files import RunFiles
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import LOCK
 from tuner.runs.paths import STUDY, checkpoint_file
@@ -219,7 +220,7 @@ def test_an_epoch_that_was_a_trials_last_says_so_itself(tmp_path: Path, ended: d
 
 def new_callback(spec: Spec, heard: Heard, ended: Callable[[TrialEnd], None], past: Past | None = None) -> TuneCallback:
     run = Run(name="s", folder=Path(), spec=spec, info={}, past=past)
-    receivers = Receivers(listeners=Listeners(heard, ()), logs=TrialLogs(run), trial_ended=ended)
+    receivers = Receivers(listeners=Listeners(heard, ()), logs=TrialLogs(run, RunFiles.of(run)), trial_ended=ended)
     control = SearchControl(requests=StopRequests(), quarantine=Quarantine(Share(cpu=1, gpu=0, slots=1)))
     return TuneCallback(run, receivers, control, "mailbox")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,8 +12,6 @@ from .records import EndLine, EpochLine
 
 if TYPE_CHECKING:
     from tuner.space.spec import Spec
-
-    from .files import RunFiles
 
 
 logger = logging.getLogger("tuner")
@@ -34,13 +31,6 @@ class Run:
     spec: Spec
     info: Mapping[str, Any]
     past: Past | None = None
-
-    @cached_property
-    def files(self) -> RunFiles:
-        """What its driver writes."""
-        from .files import RunFiles
-
-        return RunFiles(self.folder, str(self.info.get("id", self.name)))
 
 
 @dataclass(frozen=True, kw_only=True)

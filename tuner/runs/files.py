@@ -17,12 +17,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner import layout
 from tuner.atomic import whole, write_whole
 from tuner.errors import UserError
 
 from .paths import JOURNAL, LOGS, SPACE, SPEC, STUDY
+
+if TYPE_CHECKING:
+    from .events import Run
 
 logger = logging.getLogger("tuner")
 
@@ -33,6 +37,10 @@ _APPENDED = (STUDY, JOURNAL)  # in this order: the study must know every trial t
 
 class RunFiles:
     """Appends to a run's files and replaces small ones. One driver has them at a time. `run_id` tells runs of one name apart."""
+
+    @staticmethod
+    def of(run: Run) -> RunFiles:
+        return RunFiles(run.folder, str(run.info.get("id", run.name)))
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self.folder, self.spill = folder, _spill_of(folder, run_id)

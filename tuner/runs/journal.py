@@ -35,19 +35,17 @@ if TYPE_CHECKING:
 class Journal:
     """Appends to `results.jsonl` and flushes every line; `status.json` says whether the search goes on, and where."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._files: RunFiles | None = None
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
         self._started, self._before, self._since = 0.0, 0.0, 0.0  # its first driver; seconds of earlier ones; this one
 
     def search_started(self, run: Run) -> None:
-        path = self.folder / JOURNAL
+        path = self._files.folder / JOURNAL
         if path.exists():
             cut_torn_line(path)
-        self._files = run.files
         self._files.open(JOURNAL)
         self._since = time.time()
-        self._started = read_status(self.folder).get("started", self._since)
+        self._started = read_status(self._files.folder).get("started", self._since)
         self._before = 0.0 if run.past is None else run.past.seconds
         clock: Status = {"started": self._started, "since": self._since, "before": self._before}
         self._write_status({"status": "running", **clock, "host": socket.gethostname(), "pid": os.getpid()})
@@ -67,11 +65,9 @@ class Journal:
         self._write_status({"status": status, "started": self._started, "ended": now, "seconds": seconds})
 
     def _append(self, line: EpochLine | EndLine, *, sync: bool = False) -> None:
-        assert self._files is not None, "the search has not started"
         self._files.append(JOURNAL, json.dumps(line, allow_nan=False).encode() + b"\n", sync=sync)
 
     def _write_status(self, status: Status) -> None:
-        assert self._files is not None, "the search has not started"
         self._files.write(STATUS, json.dumps(status) + "\n")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tuner.capture import Line
 
     from .events import Run, TrialEnd
+    from .files import RunFiles
     from .records import EpochLine
 
 
@@ -32,8 +33,8 @@ def log_name(trial: int) -> str:
 class TrialLogs:
     """Writes them. A listener, which hears of beginnings and ends; what happens between is `add`ed."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, files: RunFiles) -> None:
+        self._run, self._files = run, files
 
     def add(self, trial: int, lines: Iterable[Line]) -> None:
         """
@@ -42,7 +43,7 @@ class TrialLogs:
         """
         text = "".join(json.dumps({"time": line["time"], "trial": trial} | line) + "\n" for line in lines)
         if text:
-            self._run.files.append_seldom(log_name(trial), text.encode())
+            self._files.append_seldom(log_name(trial), text.encode())
 
     def note(self, trial: int, level: str, message: str) -> None:
         """What the driver has to say of a trial."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .events import Run, TrialEnd
+from .files import RunFiles
 from .paths import BEST_WEIGHTS, begun_file, checkpoint_file, weights_file
 
 logger = logging.getLogger("tuner")
@@ -18,8 +19,8 @@ BEST = "best.yaml"
 class Winner:
     """Keeps `best.yaml` and `best.safetensors` those of the best complete trial so far, and no weights of the others."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, files: RunFiles) -> None:
+        self._run, self._files = run, files
         self._best: TrialEnd | None = None
         for end in run.past.ends if run.past else ():
             if end.state == "complete" and self._beats(end):
@@ -40,7 +41,7 @@ class Winner:
             self._clean(end)
 
     def _keep(self, end: TrialEnd) -> None:
-        files, weights = self._run.files, self._weights(end.trial)
+        files, weights = self._files, self._weights(end.trial)
         files.write(BEST, best_yaml(self._run, end, weights=weights is not None))
         if weights is not None:
             files.take(weights, BEST_WEIGHTS)
@@ -53,7 +54,7 @@ class Winner:
 
     def _weights(self, trial: int) -> Path | None:
         """Where a trial left its weights."""
-        files = self._run.files
+        files = self._files
         return next((path for folder in (files.folder, files.spill) if (path := weights_file(folder, trial)).exists()), None)
 
     def _named(self) -> int | None:
@@ -64,7 +65,7 @@ class Winner:
         return yaml.safe_load(path.read_text()).get("trial") if path.exists() else None
 
     def _clean(self, end: TrialEnd) -> None:
-        for folder in (self._run.folder, self._run.files.spill):
+        for folder in (self._files.folder, self._files.spill):
             for file in (weights_file, checkpoint_file, begun_file):
                 with contextlib.suppress(OSError):  # it is away; `tuner resume` cleans again
                     file(folder, end.trial).unlink(missing_ok=True)

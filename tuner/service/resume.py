@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from ray.tune.schedulers import TrialScheduler
 
 from tuner.atomic import write_whole
 from tuner.errors import UserError
 from tuner.machines.cluster import Share, join
+from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
 from tuner.runs import orders
-from tuner.runs.events import Listener, Run
+from tuner.runs.events import Listener, Past, Run
 from tuner.runs.files import bring_back
 from tuner.runs.journal import Journal
 from tuner.runs.lock import RunLock
-from tuner.runs.paths import SPEC, STUDY
+from tuner.runs.paths import CHECKPOINTS, SPEC, STUDY
 from tuner.runs.results import read_run
+from tuner.runs.winner import Winner
+from tuner.search.checkpoints import ahead
+from tuner.search.history import Scores, past_of
+from tuner.search.proposals import Proposals
+from tuner.search.saved import spec_of
+from tuner.search.study import asked_in, check_asked, write_study
+from tuner.search.trainer import Trainer
+from tuner.stores.uploads import uploading
+from tuner.tune.asha import Halving, scheduler
+from tuner.tune.pack_client import chosen_width
+from tuner.tune.run import Packing, within_reach
 
-from .driver import Outcome, _outcome, _run, _trainer
-
-if TYPE_CHECKING:
-    from tuner.search.trainer import Trainer
-    from tuner.space.spec import Spec
+from .driver import Outcome, new_trainer, opened_files, outcome_of
+from .stages import Opened, drive
 
 logger = logging.getLogger("tuner")
 
@@ -47,27 +60,36 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     Raises:
         UserError: it cannot go on: another driver has it, or what is in its folder is damaged. Nothing has been changed then.
     """
-    from tuner.stores.uploads import uploading
-
     folder = folder.expanduser().absolute()
     uri = read_run(folder).spec_json.get("uri")
     with RunLock(folder), uploading(folder, uri) as uploads:
-        outcome = _resume(folder, options)
+        found = _read(folder, options)
+        outcome = _finish(found) if found.is_over else _go_on(found, options)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 
-def _resume(folder: Path, options: ResumeOptions) -> Outcome:
-    from tuner.machines.doctor import check_nodes
-    from tuner.runs.paths import CHECKPOINTS
-    from tuner.runs.winner import Winner
-    from tuner.search.checkpoints import ahead
-    from tuner.search.history import past_of
-    from tuner.search.proposals import Proposals
-    from tuner.search.saved import spec_of
-    from tuner.search.study import asked_in, check_asked, write_study
-    from tuner.tune.asha import Halving, scheduler
-    from tuner.tune.run import within_reach
+@dataclass(frozen=True, kw_only=True)
+class _Interrupted:
+    """A run as it was left. `asked`: the trials of its study; `scores`: theirs, by clustering epoch; `useless`: checkpoints to remove;
+    `data_root`: where data files lie now."""
 
+    run: Run
+    past: Past
+    asked: Sequence[FrozenTrial]
+    scores: Scores
+    scheduler: TrialScheduler
+    useless: Sequence[Path]
+    data_root: Path | None
+    is_over: bool
+
+    @property
+    def left(self) -> int:
+        """How many trials have not ended."""
+        return self.run.spec.trials - len(self.past.ends) - len(self.past.pruned)
+
+
+def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
+    """Reads and checks everything; changes nothing but that it brings over what the last driver had to keep elsewhere."""
     about = read_run(folder).spec_json
     bring_back(folder, str(about.get("id", about["name"])))
     root = options.data_root or (Path(given) if (given := about.get("data_root")) else None)
@@ -82,59 +104,64 @@ def _resume(folder: Path, options: ResumeOptions) -> Outcome:
         raise UserError(f"{name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
     proposals = Proposals(spec)
     proposals.add_all(asked)
-    run = Run(name=name, folder=folder, spec=spec, info=about, past=past)
-    if not past.open and not past.pruned and (over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))):
-        status = _finish(run)
-        return Outcome(run=run, status=status, folder=folder, results=read_run(folder), ran=False)
-    useless = [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")]
-    cluster = join(None if options.address == "local" else options.address or about.get("address"))
-    try:
+    nothing_to_try = over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))
+    is_over = not past.open and not past.pruned and nothing_to_try
+    return _Interrupted(
+        run=Run(name=name, folder=folder, spec=spec, info=about, past=past),
+        past=past,
+        asked=asked,
+        scores=scores,
+        scheduler=rungs,
+        useless=[] if is_over else [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")],
+        data_root=root,
+        is_over=is_over,
+    )
+
+
+def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
+    """Joins the cluster, makes the study agree with the journal, and runs the rest."""
+    run, about = found.run, found.run.info
+    with contextlib.closing(join(None if options.address == "local" else options.address or about.get("address"))) as cluster:
         if cluster.address is not None:
-            check_nodes(cluster, None if about.get("uri") else folder.parent)
-        share = cluster.share(spec.resources)
-        trainer = _trainer(spec, share, root)
-        info = provenance(cluster, share) | {"pack": _same_width(about, share, spec, trainer, spec.trials - over)}
-        _tell_of_changes(name, about, info)
-        write_study(folder, run, asked, scores)
-        for path in useless:
+            check_nodes(cluster, None if about.get("uri") else run.folder.parent)
+        share = cluster.share(run.spec.resources)
+        trainer = new_trainer(run.spec, share, found.data_root)
+        width = _same_width(about, share, trainer, found.left)
+        info = provenance(cluster, share) | {"pack": width}
+        _warn_of_changes(run.name, about, info)
+        write_study(run.folder, run, found.asked, found.scores)
+        for path in found.useless:
             path.unlink(missing_ok=True)
         run = replace(run, info=_note_resumed(run, info))
-        Winner(run).catch_up(past.ends)
-        with within_reach(trainer, run) as trainer:
-            ended = _run(run, trainer, (share, info["pack"]), options.listeners, rungs)
-    finally:
-        cluster.close()
-    return _outcome(run, *ended)
+        with within_reach(trainer, run) as trainer, opened_files(run) as files:
+            Winner(run, files).catch_up(found.past.ends)
+            packing = Packing(share=share, width=width)
+            rungs, listeners = found.scheduler, options.listeners
+            ended = drive(Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=rungs, listeners=listeners))
+    return outcome_of(run, files, ended)
 
 
-# --- a run that goes on ------------------------------------------------------------------------------------------------
-
-
-def _finish(run: Run) -> str:
+def _finish(found: _Interrupted) -> Outcome:
     """Notes that a run is done whose driver died before it could."""
-    from tuner.runs.winner import Winner
-
-    assert run.past is not None
+    run = found.run
     if read_run(run.folder).status != "done":
-        Winner(run).catch_up(run.past.ends)
-        journal = Journal(run.folder)
-        journal.search_started(run)
-        journal.search_ended("done")
-        run.files.close()
-    return "done"
+        with opened_files(run) as files:
+            Winner(run, files).catch_up(found.past.ends)
+            journal = Journal(files)
+            journal.search_started(run)
+            journal.search_ended("done")
+    return Outcome(run=run, status="done", folder=run.folder, results=read_run(run.folder), ran=False)
 
 
-def _same_width(about: Mapping[str, Any], share: Share, spec: Spec, trainer: Trainer, trials: int) -> int:
+def _same_width(about: Mapping[str, Any], share: Share, trainer: Trainer, trials: int) -> int:
     """As wide as before, where that was on the same kind of device; no wider than there are trials for."""
-    from tuner.tune.pack_client import chosen_width
-
     before = about.get("pack")
     same = isinstance(before, int) and about.get("share", {}).get("gpu") == share.gpu
-    width = int(before or 1) if same else chosen_width(spec, trainer, share)
+    width = int(before or 1) if same else chosen_width(trainer.spec, trainer, share)
     return max(1, min(width, -(-trials // share.slots)))
 
 
-def _tell_of_changes(name: str, about: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+def _warn_of_changes(name: str, about: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     """Says which code differs from that of the run's last driver: its results may, too."""
     before = (about.get("resumed") or [about])[-1]
     old, new = before.get("versions", {}), info["versions"]

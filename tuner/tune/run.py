@@ -22,12 +22,29 @@ if TYPE_CHECKING:
     from ray import tune
     from ray.tune.schedulers import TrialScheduler
 
+    from tuner.runs.files import RunFiles
     from tuner.search.trainer import Trainer
 
     from .actor import SearchContext
     from .pack_client import PackedTrainer
     from .searcher import StudySearch
     from .stopper import SearchControl
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """What a trial is given, and how many train as one at most."""
+
+    share: Share
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosted:
+    """What trains a trial, and the share of it that the trial's own process takes."""
+
+    share: Share
+    trainer: Trainer | PackedTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +77,17 @@ def within_reach(trainer: Trainer, run: Run) -> Iterator[Trainer]:
 
 
 @contextlib.contextmanager
-def training(run: Run, trainer: Trainer, share: Share, width: int) -> Iterator[tuple[Share, Trainer | PackedTrainer]]:
-    """What trains a trial, and a trial's share: each trial in its own process, or in packs of up to `width`, whose hosts live as long as
-    this."""
-    if width == 1:
-        yield share, trainer
+def training(trainer: Trainer, files: RunFiles, packing: Packing, name: str) -> Iterator[Hosted]:
+    """What trains the trials of the run `name`: each in its own process, or in packs, whose hosts live as long as this."""
+    if packing.width == 1:
+        yield Hosted(share=packing.share, trainer=trainer)
         return
     from .pack_client import start_hosts
 
-    hosts = start_hosts(trainer, share, run.name, width)
+    hosts = start_hosts(trainer, packing.share, name, packing.width)
     try:
-        yield hosts.share, hosts.trainer()
-        run.files.write(PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
+        yield Hosted(share=hosts.share, trainer=hosts.trainer())
+        files.write(PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
     finally:
         hosts.close()
 

@@ -1,0 +1,159 @@
+"""A run from the moment its folder is open to its end: wire the parts, run Tune, close.
+
+The searcher picks the next configuration. Only the scheduler stops trials early. The training decides how a trial ends by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ray import cloudpickle
+from ray.tune.schedulers import TrialScheduler
+
+from tuner.machines import probe
+from tuner.runs.events import Listener, Listeners, Run
+from tuner.runs.files import RunFiles
+from tuner.runs.journal import Journal
+from tuner.runs.orders import Inbox
+from tuner.runs.paths import CHECKPOINTS, remove_torn
+from tuner.runs.trial_logs import TrialLogs
+from tuner.runs.winner import Winner
+from tuner.search.trainer import Trainer
+from tuner.trackers.prometheus import RayMetrics
+from tuner.tune.actor import SearchContext
+from tuner.tune.callback import Orders, Receivers, TuneCallback
+from tuner.tune.quarantine import Quarantine
+from tuner.tune.run import Packing, Parts, fit, training
+from tuner.tune.searcher import StudySearch
+from tuner.tune.stopper import SearchControl, StopRequests
+
+from .steering import Steering
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A run that can start: its lock is held and its files are open. `listeners`: beside the journal and the trials' logs."""
+
+    run: Run
+    files: RunFiles
+    trainer: Trainer
+    packing: Packing
+    scheduler: TrialScheduler
+    listeners: Sequence[Listener]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a search ended. `status`: done | stopped | failed. `reason`: why it was given up."""
+
+    status: str
+    reason: str | None = None
+
+
+def drive(opened: Opened) -> Ended:
+    """Runs Tune from start to end, and tells all listeners how it ended.
+
+    Raises:
+        UserError: the run's files cannot be written any more.
+    """
+    run, files = opened.run, opened.files
+    logs, winner, requests = TrialLogs(run, files), Winner(run, files), StopRequests()
+    listeners = Listeners(Journal(files), [logs, RayMetrics(), *opened.listeners])
+    receivers = Receivers(listeners=listeners, logs=logs, trial_ended=winner.trial_ended)
+    ended = Ended(status="failed")
+    listeners.search_started(run)
+    try:
+        _end_pruned(run, receivers)
+        reason = _search(opened, receivers, requests)
+        ended = Ended(status="failed" if reason else "done", reason=reason)
+    finally:
+        if requests.search.is_set() and ended.reason is None:
+            ended = Ended(status="stopped")
+        with contextlib.suppress(OSError):
+            remove_torn(run.folder)
+            (run.folder / CHECKPOINTS).rmdir()  # if it is empty, and only now: a trial may be about to write there
+        listeners.search_ended(ended.status)
+    return ended
+
+
+def _end_pruned(run: Run, receivers: Receivers) -> None:
+    """Journals the ends that the last driver did not live to write."""
+    for end in run.past.pruned if run.past else ():
+        receivers.listeners.trial_started(end.trial, dict(end.config))
+        receivers.listeners.trial_ended(end)
+        receivers.trial_ended(end)
+
+
+def _search(opened: Opened, receivers: Receivers, requests: StopRequests) -> str | None:
+    """Runs Tune, and ends what is open then. Gives why the search was given up; None where it was not."""
+    run, files = opened.run, opened.files
+    trainer = replace(opened.trainer, spill=files.spill)
+    with _signals(requests.search), training(trainer, files, opened.packing, run.name) as hosted:
+        context = SearchContext(
+            name=run.name,
+            cpu=hosted.share.cpu,
+            gpu=hosted.share.gpu,
+            mailbox=f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}",
+            trainer=cloudpickle.dumps(hosted.trainer),
+            code=probe.versions(),
+        )
+        tune = _wired(opened, receivers, SearchControl(requests=requests, quarantine=Quarantine(hosted.share)), context)
+        try:
+            fit(context, run, hosted.share.slots, tune.parts)
+        except BaseException as error:
+            ours = tune.callback.error or files.error
+            if ours is not None:
+                raise ours from error
+            raise
+        finally:
+            reason = None if requests.search.is_set() else "the search ended before it did"
+            tune.callback.close(tune.parts.searcher.open_trials(), "stopped", reason)
+            tune.parts.searcher.stop("stopped")
+    return requests.hopeless
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wired:
+    """What Tune calls, and of it what ends with the search."""
+
+    parts: Parts
+    callback: TuneCallback
+
+
+def _wired(opened: Opened, receivers: Receivers, control: SearchControl, context: SearchContext) -> _Wired:
+    """Each part is made of those before it."""
+    run = opened.run
+    searcher = StudySearch(run.spec, run.folder, run.name, opened.files, control)
+    callback = TuneCallback(run, receivers, control, context.mailbox)
+    orders = Orders(callback, Inbox(run.folder, Steering(run, searcher, callback).take).look)
+    parts = Parts(searcher=searcher, scheduler=opened.scheduler, callbacks=(callback, orders), control=control)
+    return _Wired(parts=parts, callback=callback)
+
+
+@contextlib.contextmanager
+def _signals(asked: threading.Event) -> Iterator[None]:
+    """While it lasts, SIGINT, SIGTERM and a closed terminal's SIGHUP ask for the end; a second one insists."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` ignores it: the search outlives its terminal
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
