@@ -84,7 +84,7 @@ class Stub:
 
     folder: Path
     epochs: int
-    spill: Path | None = None
+    fallback: Path | None = None
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Any]:
         from tuner.runs.paths import weights_file

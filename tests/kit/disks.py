@@ -12,7 +12,7 @@ from tuner.runs.paths import JOURNAL, SPEC, STUDY
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where spills lie."""
+    """Where fallback folders lie."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "tuner" / "spill"
 

@@ -114,7 +114,7 @@ class Script:
 
     folder: Path
     plans: tuple[str, ...]
-    spill: Path | None = None
+    fallback: Path | None = None
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         kind, _, level = self.plans[min(trial, len(self.plans) - 1)].partition(" ")

@@ -41,7 +41,7 @@ class Script:
     """Stands in for `Trainer`: dies on the bad node; elsewhere every trial has three epochs, the later ones while others die."""
 
     folder: Path
-    spill: Path | None = None
+    fallback: Path | None = None
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         if "BAD" in os.environ:

@@ -1,7 +1,7 @@
-"""A run's files, as its driver writes them: in the run's folder, and while that is full or away in a spill on this machine.
+"""A run's files, as its driver writes them: in the run's folder, and while that is full or away in a fallback folder on this machine.
 
-The spill is a run's folder like any other, as far as the one that is away can be read through the files that are open: `tuner show`
-and `tuner resume` take it. When the run's folder is back, what it lacks is appended to it and the spill is removed; at the latest
+The fallback folder is a complete run folder: it starts with a copy of everything still readable, so `tuner show` and `tuner resume`
+take it. When the run's folder can be written again, what it lacks is appended to it and the fallback folder is removed; at the latest
 `tuner resume` does that.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("tuner")
 
 RETRY_S = 10.0  # between two looks whether the folder is back; longer each time that it went away: a disk may be full by a hair
-_BEGIN = "spill.json"  # in a spill: the run's folder, and at which byte of each of its files the spill's begins
+_BEGIN = "spill.json"  # in a fallback folder: the run's folder, and at which byte of each of its files the other begins
 _APPENDED = (STUDY, JOURNAL)  # in this order: the study must know every trial that the journal tells of
 
 
@@ -43,7 +43,7 @@ class RunFiles:
         return RunFiles(run.folder, str(run.info.get("id", run.name)))
 
     def __init__(self, folder: Path, run_id: str) -> None:
-        self.folder, self.spill = folder, _spill_of(folder, run_id)
+        self.folder, self.fallback = folder, _fallback_of(folder, run_id)
         self.away = False
         self.error: UserError | None = None  # nothing can be written anywhere
         self._open: dict[str, int] = {}
@@ -53,7 +53,7 @@ class RunFiles:
     @property
     def now(self) -> Path:
         """Where the files are."""
-        return self.spill if self.away else self.folder
+        return self.fallback if self.away else self.folder
 
     def open(self, name: str) -> None:
         """To be called before the first `append`; makes the file where there is none."""
@@ -63,7 +63,7 @@ class RunFiles:
         """Appends whole lines. `sync`: not even a power cut shall lose them.
 
         Raises:
-            UserError: neither the run's folder nor the spill can be written.
+            UserError: neither the run's folder nor the fallback folder can be written.
         """
 
         def append() -> None:
@@ -72,33 +72,33 @@ class RunFiles:
             _append(self._open[name], lines, sync=sync)
 
         self._look()
-        self._or_in_the_spill(append)
+        self._or_in_the_fallback(append)
 
     def append_seldom(self, name: str, lines: bytes) -> None:
-        """Appends whole lines to one of many files, in `LOGS`, which is opened for it and made where there is none. In the spill such a
-        file has no more than what came since.
+        """Appends whole lines to one of many files, in `LOGS`, which is opened for it and made where there is none. In the
+        fallback folder such a file has no more than what came since.
 
         Raises:
-            UserError: neither the run's folder nor the spill can be written.
+            UserError: neither the run's folder nor the fallback folder can be written.
         """
         self._look()
-        self._or_in_the_spill(lambda: _append_to(self.now / name, lines))
+        self._or_in_the_fallback(lambda: _append_to(self.now / name, lines))
 
     def write(self, name: str, text: str) -> None:
         """Replaces a small file: whoever reads it finds the old text or the new one.
 
         Raises:
-            UserError: neither the run's folder nor the spill can be written.
+            UserError: neither the run's folder nor the fallback folder can be written.
         """
-        self._or_in_the_spill(lambda: write_whole(self.now / name, text))
+        self._or_in_the_fallback(lambda: write_whole(self.now / name, text))
 
     def take(self, source: Path, name: str) -> None:
         """Moves a file to its name among the run's, where it replaces what has it.
 
         Raises:
-            UserError: neither the run's folder nor the spill can be written.
+            UserError: neither the run's folder nor the fallback folder can be written.
         """
-        self._or_in_the_spill(lambda: _move(source, self.now / name))
+        self._or_in_the_fallback(lambda: _move(source, self.now / name))
 
     def close(self) -> None:
         """Brings over what can be brought over, and says where the rest is."""
@@ -107,40 +107,40 @@ class RunFiles:
             os.close(descriptor)
         self._open.clear()
         if self.away:
-            logger.warning("%s is still away: what it lacks lies in %s. `tuner resume` brings it over.", self.folder, self.spill)
+            logger.warning("%s is still away: what it lacks lies in %s. `tuner resume` brings it over.", self.folder, self.fallback)
 
     # --- away and back ---
 
-    def _or_in_the_spill(self, write: Callable[[], None]) -> None:
+    def _or_in_the_fallback(self, write: Callable[[], None]) -> None:
         """`write`: to `now`."""
         try:
             write()
         except OSError as error:
             self._leave(error)
-            self._or_in_the_spill(write)
+            self._or_in_the_fallback(write)
 
     def _leave(self, error: OSError) -> None:
-        """The run's folder cannot be written: goes on in the spill."""
+        """The run's folder cannot be written: goes on in the fallback folder."""
         why = error.strerror or error
         try:
             if self.away:
                 raise error
-            self.spill.mkdir(parents=True, exist_ok=True)  # a trial may have come first
-            begin = {name: _copy(descriptor, self.spill / name) for name, descriptor in self._open.items()}
+            self.fallback.mkdir(parents=True, exist_ok=True)  # a trial may have come first
+            begin = {name: _copy(descriptor, self.fallback / name) for name, descriptor in self._open.items()}
             for name, content in self._about.items():
-                (self.spill / name).write_bytes(content)
-            write_whole(self.spill / _BEGIN, json.dumps({"folder": str(self.folder), "begin": begin}) + "\n")
-            self._reopen(self.spill)
+                (self.fallback / name).write_bytes(content)
+            write_whole(self.fallback / _BEGIN, json.dumps({"folder": str(self.folder), "begin": begin}) + "\n")
+            self._reopen(self.fallback)
         except OSError as second:
             self.error = UserError(
-                f"{self.folder} cannot be written ({why}), and neither can {self.spill} ({second.strerror or second}): the search ends. "
+                f"{self.folder} cannot be written ({why}), and neither can {self.fallback} ({second.strerror or second}): the search ends. "
                 "What was journalled is kept. Make room, and `tuner resume` goes on with it."
             )
             raise self.error from error
         self.away, self._looked = True, time.monotonic()
         logger.warning(
             "%s cannot be written (%s): the search goes on, and its results are kept in %s until they can be brought over.",
-            self.folder, why, self.spill,
+            self.folder, why, self.fallback,
         )  # fmt: skip
 
     def _look(self, *, now: bool = False) -> None:
@@ -151,7 +151,7 @@ class RunFiles:
         try:
             if (self.folder / SPEC).read_bytes() != self._about.get(SPEC):
                 return
-            bring_over(self.spill, self.folder)
+            bring_over(self.fallback, self.folder)
             self._reopen(self.folder)
         except (OSError, UserError):
             return  # still away; what cannot be joined at all is told by `tuner resume`
@@ -164,31 +164,31 @@ class RunFiles:
             os.close(descriptor)
 
 
-def bring_over(spill: Path, folder: Path) -> None:
-    """Adds to the run in `folder` what it lacks and its spill has, and removes the spill. Can be repeated where it was interrupted.
+def bring_over(fallback: Path, folder: Path) -> None:
+    """Adds to the run in `folder` what it lacks and its fallback folder has, and removes that. Can be repeated where it was interrupted.
 
     Raises:
-        OSError: the folder cannot be written; the spill is as it was.
+        OSError: the folder cannot be written; the fallback is as it was.
         UserError: the two do not belong together any more; nothing was changed.
     """
-    begin: dict[str, int] = json.loads((spill / _BEGIN).read_text())["begin"]
-    missing = {name: _missing(spill / name, folder / name, begin[name]) for name in _APPENDED if name in begin}
+    begin: dict[str, int] = json.loads((fallback / _BEGIN).read_text())["begin"]
+    missing = {name: _missing(fallback / name, folder / name, begin[name]) for name in _APPENDED if name in begin}
     for name, lines in missing.items():
         descriptor = _open(folder / name)
         try:
             _append(descriptor, lines, sync=True)
         finally:
             os.close(descriptor)
-    for path in sorted(spill.rglob("*")):
+    for path in sorted(fallback.rglob("*")):
         if path.is_file() and path.name not in (*_APPENDED, _BEGIN, SPEC, SPACE):
-            target = folder / path.relative_to(spill)
+            target = folder / path.relative_to(fallback)
             if path.parent.name == LOGS:
                 _append_to(target, path.read_bytes())
                 path.unlink()
                 continue
             target.parent.mkdir(exist_ok=True)
             _move(path, target)
-    shutil.rmtree(spill)
+    shutil.rmtree(fallback)
 
 
 def bring_back(folder: Path, run_id: str) -> None:
@@ -198,27 +198,27 @@ def bring_back(folder: Path, run_id: str) -> None:
         UserError: it cannot be brought over.
     """
     for base in _bases():
-        spill = base / run_id
-        if not (spill / _BEGIN).is_file() or spill == folder:
+        fallback = base / run_id
+        if not (fallback / _BEGIN).is_file() or fallback == folder:
             continue
         try:
-            bring_over(spill, folder)
+            bring_over(fallback, folder)
         except OSError as error:
-            raise UserError(f"{folder} cannot be written: {error.strerror or error}. It lacks what lies in {spill}.") from error
-        logger.warning("Brought over into %s what its last driver had to keep in %s.", folder, spill)
+            raise UserError(f"{folder} cannot be written: {error.strerror or error}. It lacks what lies in {fallback}.") from error
+        logger.warning("Brought over into %s what its last driver had to keep in %s.", folder, fallback)
 
 
-def _missing(spilt: Path, kept: Path, begin: int) -> bytes:
-    """What the spilt file has and the kept one lacks. `begin`: the byte of the kept one at which the spilt one begins."""
-    ours, content = spilt.read_bytes(), kept.read_bytes() if kept.exists() else b""
+def _missing(away: Path, kept: Path, begin: int) -> bytes:
+    """What the file in the fallback folder, `away`, has and the kept one lacks. `begin`: the byte of the kept one at which it begins."""
+    ours, content = away.read_bytes(), kept.read_bytes() if kept.exists() else b""
     theirs = content[begin:]
     if len(content) >= begin and ours.startswith(theirs):
         return ours[len(theirs) :]
     if theirs.startswith(ours):  # it was brought over before
         return b""
     raise UserError(
-        f"{kept} is not what {spilt} goes on from: the run went on without it. Nothing was changed. Keep one of the two: go on with the "
-        f"other by `tuner resume {spilt.parent}`, or remove {spilt.parent}."
+        f"{kept} is not what {away} goes on from: the run went on without it. Nothing was changed. Keep one of the two: go on with the "
+        f"other by `tuner resume {away.parent}`, or remove {away.parent}."
     )
 
 
@@ -285,12 +285,12 @@ def _copy(descriptor: int, path: Path) -> int:
 
 
 def _bases() -> list[Path]:
-    """Where spills may lie."""
+    """Where fallback folders may lie."""
     return [layout.cache() / "spill", Path(tempfile.gettempdir()) / f"tuner-{os.getuid()}" / "spill"]
 
 
-def _spill_of(folder: Path, run_id: str) -> Path:
-    """A run's spill, on another disk than its folder where there is one: a disk that is full is full for both."""
+def _fallback_of(folder: Path, run_id: str) -> Path:
+    """A run's fallback folder, on another disk than its folder where there is one: a disk that is full is full for both."""
     device = folder.stat().st_dev
     elsewhere = [base for base in _bases() if _device(base) != device]
     return (elsewhere or _bases())[0] / run_id

@@ -39,7 +39,7 @@ class TrialLogs:
     def add(self, trial: int, lines: Iterable[Line]) -> None:
         """
         Raises:
-            UserError: neither the run's folder nor its spill can be written.
+            UserError: neither the run's folder nor its fallback folder can be written.
         """
         text = "".join(json.dumps({"time": line["time"], "trial": trial} | line) + "\n" for line in lines)
         if text:

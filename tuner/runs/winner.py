@@ -49,13 +49,13 @@ class Winner:
         logger.warning(
             "Trial %d is the best so far, but its weights could not be kept. `tuner train` with its %s trains them again; if it ran on "
             "another machine, they may lie there in %s.",
-            end.trial, BEST, weights_file(files.spill, end.trial),
+            end.trial, BEST, weights_file(files.fallback, end.trial),
         )  # fmt: skip
 
     def _weights(self, trial: int) -> Path | None:
         """Where a trial left its weights."""
         files = self._files
-        return next((path for folder in (files.folder, files.spill) if (path := weights_file(folder, trial)).exists()), None)
+        return next((path for folder in (files.folder, files.fallback) if (path := weights_file(folder, trial)).exists()), None)
 
     def _named(self) -> int | None:
         """The trial that `best.yaml` is of."""
@@ -65,7 +65,7 @@ class Winner:
         return yaml.safe_load(path.read_text()).get("trial") if path.exists() else None
 
     def _clean(self, end: TrialEnd) -> None:
-        for folder in (self._files.folder, self._files.spill):
+        for folder in (self._files.folder, self._files.fallback):
             for file in (weights_file, checkpoint_file, begun_file):
                 with contextlib.suppress(OSError):  # it is away; `tuner resume` cleans again
                     file(folder, end.trial).unlink(missing_ok=True)

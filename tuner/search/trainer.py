@@ -74,7 +74,7 @@ class Trainer:
     worst: float  # the score of a trial that collapsed or diverged
     checkpoint_every: float = CHECKPOINT_EVERY_S
     distant: RunFolder | None = None  # the way to the folder from other machines; None: they all see it
-    spill: Path | None = None  # where the weights of a complete trial go while the run's folder cannot be written
+    fallback: Path | None = None  # where the weights of a complete trial go while the run's folder cannot be written
 
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
@@ -154,7 +154,7 @@ class Reports:
         spec, cache = trainer.spec, PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
         about = load_model(spec.model), spec.hyper(config), trainer.data()
         self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed)
-        self._spill = trainer.spill
+        self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
         self._trouble: str | None = None
         begun = begun_file(trainer.folder, trial)
@@ -230,11 +230,11 @@ class Reports:
             _save(weights, self._weights)
             self._hand_in(self._weights)
         except OSError:
-            if self._spill is None:
+            if self._fallback is None:
                 raise
-            spilt = weights_file(self._spill, self._trial)
-            spilt.parent.mkdir(parents=True, exist_ok=True)
-            _save(weights, spilt)
+            path = weights_file(self._fallback, self._trial)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _save(weights, path)
 
     def _wrote(self, write: Callable[[], None]) -> bool:
         """A file that cannot be written costs the file, not the trial; the next report tells of it."""

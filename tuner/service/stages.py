@@ -93,7 +93,7 @@ def _end_pruned(run: Run, receivers: Receivers) -> None:
 def _search(opened: Opened, receivers: Receivers, requests: StopRequests) -> str | None:
     """Runs Tune, and ends what is open then. Gives why the search was given up; None where it was not."""
     run, files = opened.run, opened.files
-    trainer = replace(opened.trainer, spill=files.spill)
+    trainer = replace(opened.trainer, fallback=files.fallback)
     with _signals(requests.search), training(trainer, files, opened.packing, run.name) as hosted:
         context = SearchContext(
             name=run.name,
