@@ -56,7 +56,7 @@ def driven(run: Run, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Parts], Non
 def begin(parts: Parts) -> int:
     asked = parts.searcher.suggest("one")
     assert asked is not None
-    parts.callback.on_trial_start(0, [], SimpleNamespace(config=asked))  # type: ignore[arg-type]
+    parts.callbacks[0].on_trial_start(0, [], SimpleNamespace(config=asked))  # type: ignore[arg-type]
     return int(asked["trial"])
 
 
@@ -71,8 +71,8 @@ def test_an_order_between_two_steps_ends_the_search(run: Run, monkeypatch: pytes
     def fit(parts: Parts) -> None:
         begin(parts)
         orders.keep(run.folder, orders.Order(do="enqueue", set=("lr=0.02",), kept=True))
-        parts.orders.on_step_begin(0, [])
-        parts.callback.stopper.asked.set()
+        parts.callbacks[1].on_step_begin(0, [])
+        parts.control.requests.search.set()
 
     ended, results = driven(run, monkeypatch, fit)
     assert ended == stages.Ended(status="stopped") and results.status == "stopped"
@@ -84,7 +84,7 @@ def test_an_error_of_ours_is_raised_itself_and_the_run_has_failed(run: Run, monk
     def fit(parts: Parts) -> None:
         begin(parts)
         if ours:
-            parts.orders.error = UserError("the orders cannot be read")
+            parts.callbacks[0].error = UserError("the orders cannot be read")
         raise RuntimeError("what Tune makes of it")
 
     with pytest.raises(UserError if ours else RuntimeError, match="the orders" if ours else "what Tune makes"):
