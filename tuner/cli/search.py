@@ -142,6 +142,7 @@ def resume(  # its length is that of its options
         Wandb | None, typer.Option(help="Weights & Biases: online, offline or disabled.", metavar="MODE", show_default="as before")
     ] = None,
     data_root: DataRoot = None,
+    dataset: Annotated[str | None, typer.Option(help="Where the run's data are now.", metavar="NAME", show_default="as before")] = None,
     out: Out = None,
 ) -> None:
     """Continue a search that was interrupted, or add trials to one that is finished.
@@ -168,7 +169,8 @@ def resume(  # its length is that of its options
             from .live import Display
 
         listeners = (Display(console), _mirror(mode, console))
-        outcome = run_resume(folder, ResumeOptions(trials=trials, address=address, data_root=data_root, listeners=listeners))
+        given = ResumeOptions(trials=trials, address=address, data_root=data_root, dataset=dataset, listeners=listeners)
+        outcome = run_resume(folder, given)
     if outcome.ran:
         _print_end(outcome, console)
     else:

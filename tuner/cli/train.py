@@ -53,6 +53,8 @@ def train(
     chosen = recipe.dataset if dataset is None else datasets.DatasetSpec(name=dataset)
     chosen = replace(chosen, scale=scale or chosen.scale, limit=chosen.limit if limit is None else limit)
     loaded = datasets.load(chosen, data_root)
+    if dataset is None and limit is None and scale is None:
+        recipe.check(loaded)
     check_fits(model, h, loaded)
     console = new_console()
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"

@@ -101,6 +101,7 @@ class About(TypedDict, total=False):
     filled: Annotated[dict[str, Any], MAPPING]
     space: Annotated[str, TEXT]
     dataset_at: Annotated[str, TEXT]
+    data: Annotated[dict[str, Any], MAPPING]
     data_root: Annotated[str | None, TEXT_OR_NULL]
     id: Annotated[str, RUN_ID]
     checkpoints: Annotated[float, NUMBER]

@@ -97,6 +97,7 @@ def best_yaml(run: Run, end: TrialEnd, *, weights: bool) -> str:
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "score": {"rule": spec.score, "value": end.score},
         "metrics": dict(end.metrics),
+        "data": run.info.get("data"),
         "parameters": parameters,
     }
     head = f"# The best trial of {run.name}. Train it again: tuner train {BEST}\n"

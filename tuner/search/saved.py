@@ -18,17 +18,23 @@ from tuner.space.ranges import show
 from tuner.space.reader import Options, read_space
 from tuner.space.spec import Spec
 
+from .same_data import whereabouts
+
 # --- the space ---------------------------------------------------------------------------------------------------------
 
 
-def spec_of(folder: Path, trials: str | None, data_root: Path | None) -> Spec:
-    """The space of a run, with everything that the command line said when it began. `trials`: `80`, or `+50` for 50 more.
+def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: str | None = None) -> Spec:
+    """The space of a run, with everything that the command line said when it began. `trials`: `80`, or `+50` for 50 more. `dataset`: the
+    run's data under another name.
 
     Raises:
         UserError: it cannot be read, or means something else by now.
     """
     about = _about(folder)
-    spec = read_space(str(folder / SPACE), options=_options(about, _trials(trials, int(about["trials"])), data_root))
+    spec = read_space(
+        str(folder / SPACE),
+        options=_options(about, _trials(trials, int(about["trials"])), data_root, dataset or whereabouts(about, folder, data_root)),
+    )
     now = json.loads(json.dumps(spec.resolved(), default=str))
     unlike = _unlike(now, about)
     if unlike:
@@ -61,17 +67,17 @@ def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
         UserError: data, metric or model do not go with them.
     """
     about = _about(folder)
-    options = _options(about, int(about["trials"]), None)
+    options = _options(about, int(about["trials"]), None, whereabouts(about, folder, None))
     kept = [text for text in options.set if text.partition("=")[0].strip() not in beside]
     read_space(str(folder / SPACE), options=replace(options, set=[*kept, *(f"{name}={show(value)}" for name, value in beside.items())]))
 
 
-def _options(about: Mapping[str, Any], trials: int, data_root: Path | None) -> Options:
+def _options(about: Mapping[str, Any], trials: int, data_root: Path | None, dataset: str) -> Options:
     """What the command line said when the run began; with another `data_root`, if it is given."""
     root = data_root or about.get("data_root")
     said = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
     data = about["dataset"]
-    where = {"dataset": about["dataset_at"], "limit": data["limit"], "scale": data["scale"], "data_root": Path(root) if root else None}
+    where = {"dataset": dataset, "limit": data["limit"], "scale": data["scale"], "data_root": Path(root) if root else None}
     return Options(**said, **where, name=about["space"], trials=trials)
 
 

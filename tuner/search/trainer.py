@@ -20,6 +20,7 @@ from tuner.runs.states import STATES
 
 if TYPE_CHECKING:
     from tuner.data.datasets import Data, DatasetSpec
+    from tuner.data.fingerprint import Fingerprint
     from tuner.space.spec import Spec
     from tuner.training.checkpoint import Snapshot
     from tuner.training.loop import Epoch
@@ -73,6 +74,7 @@ class Trainer:
     threads: int
     worst: float  # the score of a trial that collapsed or diverged
     checkpoint_every: float = CHECKPOINT_EVERY_S
+    identity: Fingerprint | None = None  # of the data that the search began with
     distant: RunFolder | None = None  # the way to the folder from other machines; None: they all see it
     fallback: Path | None = None  # where the weights of a complete trial go while the run's folder cannot be written
 
@@ -107,8 +109,18 @@ class Trainer:
         return Reports(self, trial, config)
 
     def data(self) -> Data:
-        """On the device; read once per machine."""
-        return _data(self.dataset, self.data_root, self.device)
+        """On the device; read once per machine.
+
+        Raises:
+            UserError: they are not the data that the search began with.
+        """
+        return _data(self.dataset, self.data_root, self.device, self.identity)
+
+    def read(self) -> Data:
+        """As they are on this machine."""
+        from tuner.data.cache import load_once
+
+        return load_once(self.dataset, self.data_root)
 
     def reset_process(self, seed: int) -> None:
         """A trial must not feel who had its process before."""
@@ -264,7 +276,11 @@ def _stored(path: Path) -> Snapshot | None:
 
 
 @lru_cache(maxsize=1)
-def _data(dataset: DatasetSpec, root: Path, device: str) -> Data:
+def _data(dataset: DatasetSpec, root: Path, device: str, identity: Fingerprint | None) -> Data:
     from tuner.data.cache import load_once
 
-    return load_once(dataset, root).to(device)
+    data = load_once(dataset, root)
+    differences = identity.differences(data.identity) if identity else []
+    if differences:
+        raise UserError(f"{dataset.name} is not what the search began with: it has {' and '.join(differences)}.")
+    return data.to(device)

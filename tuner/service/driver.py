@@ -80,8 +80,10 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             check_nodes(cluster, None if options.uri else options.out)
         share = cluster.share(spec.resources)
         trainer = new_trainer(spec, share, options.data_root)
+        trainer = replace(trainer, identity=(identity := trainer.read().identity))
         packing = Packing(share=share, width=chosen_width(spec, trainer, share))
-        info = provenance(cluster, share) | {"pack": packing.width} | _given(spec, options, packing)
+        given = _given(spec, options, packing) | {"data": identity.written()}
+        info = provenance(cluster, share) | {"pack": packing.width} | given
         run = open_run(spec, options.name, options.out, info, store)
         with RunLock(run.folder), uploading(run.folder, run.info["uri"]) as uploads, within_reach(trainer, run) as trainer:
             with opened_files(run) as files:

@@ -14,6 +14,10 @@ from optuna.trial import FrozenTrial
 from ray.tune.schedulers import TrialScheduler
 
 from tuner.atomic import write_whole
+from tuner.data.cache import load_once
+from tuner.data.datasets import DatasetSpec
+from tuner.data.fingerprint import Fingerprint
+from tuner.data.raw import data_root
 from tuner.errors import UserError
 from tuner.machines.cluster import Share, join
 from tuner.machines.doctor import check_nodes
@@ -24,11 +28,13 @@ from tuner.runs.files import bring_back
 from tuner.runs.journal import Journal
 from tuner.runs.lock import RunLock
 from tuner.runs.paths import CHECKPOINTS, SPEC, STUDY
+from tuner.runs.records import About
 from tuner.runs.results import read_run
 from tuner.runs.winner import Winner
 from tuner.search.checkpoints import ahead
 from tuner.search.history import Scores, past_of
 from tuner.search.proposals import Proposals
+from tuner.search.same_data import check_data
 from tuner.search.saved import spec_of
 from tuner.search.study import asked_in, check_asked, write_study
 from tuner.search.trainer import Trainer
@@ -46,11 +52,12 @@ logger = logging.getLogger("tuner")
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
     """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `address`: of a Ray
-    cluster, or `local` for one in this process."""
+    cluster, or `local` for one in this process. `dataset`: the run's data under another name, such as `npz:PATH`."""
 
     trials: str | None = None
     address: str | None = None
     data_root: Path | None = None
+    dataset: str | None = None
     listeners: Sequence[Listener] = ()
 
 
@@ -81,6 +88,7 @@ class _Interrupted:
     useless: Sequence[Path]
     data_root: Path | None
     is_over: bool
+    identity: Fingerprint | None  # of the data; None where the run is over
 
     @property
     def left(self) -> int:
@@ -93,7 +101,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
     about = read_run(folder).spec_json
     bring_back(folder, str(about.get("id", about["name"])))
     root = options.data_root or (Path(given) if (given := about.get("data_root")) else None)
-    spec = spec_of(folder, options.trials, root)
+    spec = spec_of(folder, options.trials, root, options.dataset)
     name = str(about["name"])  # the folder may have been moved
     asked, rungs = asked_in(folder, name), scheduler(spec)
     check_asked(asked, spec, folder / STUDY)
@@ -115,6 +123,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
         useless=[] if is_over else [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")],
         data_root=root,
         is_over=is_over,
+        identity=None if is_over else _same_data(name, about, spec.dataset.located(root), root),
     )
 
 
@@ -125,14 +134,16 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
         if cluster.address is not None:
             check_nodes(cluster, None if about.get("uri") else run.folder.parent)
         share = cluster.share(run.spec.resources)
-        trainer = new_trainer(run.spec, share, found.data_root)
+        assert found.identity is not None, "a run that goes on knows its data"
+        trainer = replace(new_trainer(run.spec, share, found.data_root), identity=found.identity)
         width = _same_width(about, share, trainer, found.left)
         info = provenance(cluster, share) | {"pack": width}
+        about = {**about, "data": found.identity.written(), "dataset_at": trainer.dataset.name}
         _warn_of_changes(run.name, about, info)
         write_study(run.folder, run, found.asked, found.scores)
         for path in found.useless:
             path.unlink(missing_ok=True)
-        run = replace(run, info=_note_resumed(run, info))
+        run = replace(run, info=_note_resumed(replace(run, info=about), info))
         with within_reach(trainer, run) as trainer, opened_files(run) as files:
             Winner(run, files).catch_up(found.past.ends)
             packing = Packing(share=share, width=width)
@@ -151,6 +162,19 @@ def _finish(found: _Interrupted) -> Outcome:
             journal.search_started(run)
             journal.search_ended("done")
     return Outcome(run=run, status="done", folder=run.folder, results=read_run(run.folder), ran=False)
+
+
+def _same_data(name: str, about: About, dataset: DatasetSpec, root: Path | None) -> Fingerprint:
+    """The fingerprint of the data as they are now.
+
+    Raises:
+        UserError: the run was made with others.
+    """
+    before, now = Fingerprint.read(about.get("data")), load_once(dataset, data_root(root)).identity
+    check_data(name, before, now, dataset)
+    if before is None:
+        logger.warning("%s was begun by a version that did not note its data. From now on it knows those of %s.", name, dataset.name)
+    return now
 
 
 def _same_width(about: Mapping[str, Any], share: Share, trainer: Trainer, trials: int) -> int:

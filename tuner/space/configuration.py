@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tuner.data.datasets import DatasetSpec, check_named
+from tuner.data.datasets import Data, DatasetSpec, check_named
+from tuner.data.files import find
+from tuner.data.fingerprint import Fingerprint
 from tuner.errors import UserError, did_you_mean
 from tuner.model import Model, load_model
 from tuner.training.engine import PRECISIONS
@@ -20,13 +22,14 @@ from .reading import Reading
 from .yaml_lines import parse, read_text
 
 _ASKED = ("model", "dataset", "epochs", "seed", "pretrain_seed", "precision", "parameters")
-_TOLD = ("weights", "search", "trial", "metric", "score", "metrics")  # what best.yaml says beside it, which trains nothing
+_TOLD = ("weights", "search", "trial", "metric", "score", "metrics", "data")  # what best.yaml says beside it, which trains nothing
 _DIGITS = DatasetSpec(name="digits")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One configuration. `values`: hyper-parameters and weights that are not at their defaults. `pretrain_seed`: None is the seed's."""
+    """One configuration. `values`: hyper-parameters and weights that are not at their defaults. `pretrain_seed`: None is the seed's.
+    `identity`: of the data that it was found with, where it says so."""
 
     model: Model
     dataset: DatasetSpec = _DIGITS
@@ -34,6 +37,16 @@ class Recipe:
     seed: int = 0
     pretrain_seed: int | None = None
     precision: str = PRECISIONS[0]
+    identity: Fingerprint | None = None
+
+    def check(self, data: Data) -> None:
+        """Raises UserError where these are not the data that the configuration was found with."""
+        differences = self.identity.differences(data.identity) if self.identity else []
+        if differences:
+            raise UserError(
+                f"The configuration was found with other data: {data.name} now has {' and '.join(differences)}. Bring the data back, or "
+                "name the ones to train on: --dataset NAME."
+            )
 
 
 def read_recipe(what: str, seed: int | None = None) -> Recipe:
@@ -72,12 +85,13 @@ def _from_file(what: str) -> Recipe:
     seed = read_key(keys, "seed")
     recipe = Recipe(
         model=model or load_model("kmeans"),  # which is not trained: there is a problem then
-        dataset=_dataset(keys, problems),
+        dataset=_beside(_dataset(keys, problems), Path(what)),
         values={} if model is None else _values(said, model, problems),
         seed=seed,
         pretrain_seed=read_key(keys, "pretrain_seed") if "pretrain_seed" in said else None,
         precision=read_key(keys, "precision"),
     )
+    recipe = replace(recipe, identity=_identity(said, problems))
     problems.raise_if_any()
     return recipe
 
@@ -92,6 +106,28 @@ def _dataset(keys: Reading, problems: Problems) -> DatasetSpec:
     except UserError as error:
         problems.at(keys.nodes["dataset"], str(error))
     return dataset
+
+
+def _beside(dataset: DatasetSpec, file: Path) -> DatasetSpec:
+    """With the place of its file, where that lies beside the configuration or one or two folders above it, and not where its name says."""
+    kind, _, path = dataset.name.partition(":")
+    if not path or find(path, None).exists():
+        return dataset
+    folders = [file.absolute().parent, *file.absolute().parent.parents][:3]
+    near = next((place for folder in folders for name in (path, Path(path).name) if (place := folder / name).is_file()), None)
+    return replace(dataset, name=f"{kind}:{near}") if near else dataset
+
+
+def _identity(said: Mapping[str, Located], problems: Problems) -> Fingerprint | None:
+    node = said.get("data")
+    if node is None or node.value is None:
+        return None
+    content = {name: one.value for name, one in node.value.items()} if isinstance(node.value, dict) else {}
+    kinds = {"rows": int, "columns": int, "values": str, "labels": str | None}
+    if any(not isinstance(content.get(name), kind) for name, kind in kinds.items()):
+        problems.at(node, "'data' must be what a search wrote: rows, columns, values and labels. Leave it out to train on any data.")
+        return None
+    return Fingerprint.read(content)
 
 
 def _values(said: Mapping[str, Located], model: Model, problems: Problems) -> dict[str, Any]:
