@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import datetime
 import json
+import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,10 @@ from tuner.space.spec import Spec
 from .history import Scores
 from .proposals import worst
 
+logger = logging.getLogger("tuner")
+
+FOREIGN = "study.foreign.journal"
+
 
 class StudyFile(BaseJournalBackend):
     """The format of Optuna's own file. What this process wrote it need not read: the file may be away by then."""
@@ -48,6 +54,28 @@ class StudyFile(BaseJournalBackend):
         # its seed. What comes later a resumed search takes from the journal.
         self._files.append(STUDY, b"".join(lines), sync=any("seed" in log.get("user_attr", ()) for log in logs))
         self._unread += logs
+
+
+class OwnLogs(BaseJournalBackend):
+    """What a search wrote of its study, read from a file that others may have written to, too: Optuna numbers trials by their order in
+    the file, and the search, which does not read it while it runs, by its own. `foreign_trials`: how many others have put there.
+
+    Each log says which storage object wrote it; a search's sets the seed of the study or of a trial, or a trial's state.
+    """
+
+    _OURS = frozenset({"metric", "seed", "trial", "state"})  # user attributes
+
+    def __init__(self, path: Path) -> None:
+        logs = list(JournalFileBackend(str(path)).read_logs(0))
+        ours = {log.get("worker_id") for log in logs if self._OURS & set(log.get("user_attr", ()))}
+        self._logs = [log for log in logs if not ours or log.get("worker_id") in ours]
+        self.foreign_trials = sum("datetime_start" in log for log in logs) - sum("datetime_start" in log for log in self._logs)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        return iter(self._logs[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise AssertionError("it is only read")
 
 
 def open_storage(path: Path) -> JournalStorage:
@@ -84,7 +112,7 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
     """
     path = folder / STUDY
     try:
-        storage = open_storage(path) if path.exists() else None
+        storage = JournalStorage(OwnLogs(path)) if path.exists() else None
         if storage is None or name not in {study.study_name for study in storage.get_all_studies()}:
             return []
         asked = optuna.load_study(study_name=name, storage=storage).get_trials()
@@ -93,6 +121,19 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
     if asked and "seed" not in asked[-1].user_attrs:
         asked.pop()  # its driver died while it asked; the next one asks again, and gets the same
     return asked
+
+
+def keep_foreign_trials(folder: Path, name: str) -> None:
+    """Keeps the trials that others put into the study, which is about to be written anew, in a file beside it, and says so."""
+    path = folder / STUDY
+    count = OwnLogs(path).foreign_trials if path.exists() else 0
+    if count:
+        with whole(folder / FOREIGN) as kept:
+            shutil.copyfile(path, kept)
+        logger.warning(
+            "Trials that another program added to %s take no part in the search: %d, kept in %s. To have a configuration tried: "
+            "tuner enqueue %s --set NAME=VALUE", STUDY, count, FOREIGN, name,
+        )  # fmt: skip
 
 
 def check_asked(asked: Sequence[FrozenTrial], spec: Spec, path: Path) -> None:

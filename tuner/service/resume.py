@@ -36,7 +36,7 @@ from tuner.search.history import Scores, past_of
 from tuner.search.proposals import Proposals
 from tuner.search.same_data import check_data
 from tuner.search.saved import spec_of
-from tuner.search.study import asked_in, check_asked, write_study
+from tuner.search.study import asked_in, check_asked, keep_foreign_trials, write_study
 from tuner.search.trainer import Trainer
 from tuner.stores.uploads import uploading
 from tuner.tune.asha import Halving, scheduler
@@ -140,6 +140,7 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
         info = provenance(cluster, share) | {"pack": width}
         about = {**about, "data": found.identity.written(), "dataset_at": trainer.dataset.name}
         _warn_of_changes(run.name, about, info)
+        keep_foreign_trials(run.folder, run.name)
         write_study(run.folder, run, found.asked, found.scores)
         for path in found.useless:
             path.unlink(missing_ok=True)
