@@ -1,6 +1,8 @@
 """What holds for all tests: no account, no network, one thread. And what many need: the command line."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +14,16 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 # Fixtures that several files use, and when each test runs.
 pytest_plugins = ["kit.disks", "kit.groups", "kit.one_ray", "kit.resumed", "kit.store_fixtures", "kit.tiers"]
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was() -> Iterator[None]:
+    """A command that ran in this process prints warnings itself: it takes them away from whoever listens further up."""
+    logger = logging.getLogger("tuner")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = before[:2]
+    logger.setLevel(before[2])
 
 
 @pytest.fixture

@@ -240,8 +240,8 @@ def test_a_search_on_a_cluster_and_one_that_goes_on_there_ask_its_nodes_first(
         asked.append(what)
         raise UserError("b has another version")
 
-    monkeypatch.setattr("tuner.machines.doctor.check_nodes", refuse)
     for module in ("driver", "resume"):
+        monkeypatch.setattr(f"tuner.service.{module}.check_nodes", refuse)
         monkeypatch.setattr(f"tuner.service.{module}.join", lambda address: cluster)
     folder = a_killed_run(tmp_path) if goes_on else tmp_path / "runs" / "new"
     with pytest.raises(UserError, match="b has another version"):

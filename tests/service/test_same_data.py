@@ -147,15 +147,12 @@ def test_a_run_that_does_not_know_its_data_says_so_and_goes_on(tmp_path: Path, c
 
 def test_a_search_trains_on_no_other_file_than_it_began_with(tmp_path: Path) -> None:
     """A file that is replaced while trials run, or is another one on another machine."""
-    from dataclasses import replace
-
     from tuner.machines.cluster import Share
     from tuner.service.driver import new_trainer
 
     a_run(tmp_path / "here")
     spec = read_space(str(tmp_path / "here" / "space.yaml"))
-    trainer = new_trainer(spec, Share(cpu=1, gpu=0, slots=1), None)
-    trainer = replace(trainer, identity=trainer.read().identity)
+    trainer = new_trainer(spec, Share(cpu=1, gpu=0, slots=1), None, load(spec.dataset).identity)
     assert len(trainer.data().x_ND) == 60
     np.savez(tmp_path / "here" / "my.npz", x=X[:, ::-1], y=Y)
     from tuner.search.trainer import _data

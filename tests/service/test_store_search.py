@@ -45,7 +45,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     said = capsys.readouterr()
     folder = local_place(uri) / "s"
     assert f"in {folder.relative_to(tmp_path)}/\nSent to {store.place}/ as it goes on\n" in said.out
-    assert f"All of it is in {store.place}/ too.\n" in said.out
+    assert f"Everything is in {store.place}/ too.\n" in said.out
     assert {key for key in store.files() if key.startswith("checkpoints/")} == {
         "checkpoints/004.resume.safetensors",
         "checkpoints/004.safetensors",
@@ -104,7 +104,7 @@ def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
     assert main(["resume", str(folder)]) == THEIRS, "its lock is still there, and this process has it"
     monkeypatch.setattr(lock, "DEAD_AFTER_S", 0.0)
     assert main(["resume", str(folder)]) == DONE
-    assert capsys.readouterr().out.endswith(f"All of it is in {place}/ too.\n")
+    assert capsys.readouterr().out.endswith(f"Everything is in {place}/ too.\n")
     assert journal(Store(uri).at("s")) == (folder / "results.jsonl").read_bytes()
 
 

@@ -112,9 +112,12 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
     """
     path = folder / STUDY
     try:
-        storage = JournalStorage(OwnLogs(path)) if path.exists() else None
-        if storage is None or name not in {study.study_name for study in storage.get_all_studies()}:
+        if not path.exists() or path.stat().st_size == 0:
             return []
+        open_storage(path).get_all_studies()  # raises for a line that nobody could have written, ours or not
+        storage = JournalStorage(OwnLogs(path))
+        if name not in {study.study_name for study in storage.get_all_studies()}:
+            raise ValueError(f"it has no study '{name}'")
         asked = optuna.load_study(study_name=name, storage=storage).get_trials()
     except Exception as error:  # Optuna replays whatever the lines say, and raises whatever comes of it
         raise UserError(f"{path} cannot be read: {_said(error)}. Nothing was changed. Bring the file back from a copy.") from error

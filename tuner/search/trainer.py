@@ -116,12 +116,6 @@ class Trainer:
         """
         return _data(self.dataset, self.data_root, self.device, self.identity)
 
-    def read(self) -> Data:
-        """As they are on this machine."""
-        from tuner.data.cache import load_once
-
-        return load_once(self.dataset, self.data_root)
-
     def reset_process(self, seed: int) -> None:
         """A trial must not feel who had its process before."""
         import numpy as np

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import datasets
+from tuner.data.cache import load_once
+from tuner.data.fingerprint import Fingerprint
 from tuner.data.raw import data_root
 from tuner.machines.cluster import Share, join
 from tuner.machines.doctor import check_nodes
@@ -79,8 +81,8 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         if cluster.address is not None:
             check_nodes(cluster, None if options.uri else options.out)
         share = cluster.share(spec.resources)
-        trainer = new_trainer(spec, share, options.data_root)
-        trainer = replace(trainer, identity=(identity := trainer.read().identity))
+        identity = load_once(spec.dataset.located(options.data_root), data_root(options.data_root)).identity
+        trainer = new_trainer(spec, share, options.data_root, identity)
         packing = Packing(share=share, width=chosen_width(spec, trainer, share))
         given = _given(spec, options, packing) | {"data": identity.written()}
         info = provenance(cluster, share) | {"pack": packing.width} | given
@@ -129,8 +131,8 @@ def opened_files(run: Run) -> Iterator[RunFiles]:
         files.close()
 
 
-def new_trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:
-    """What trains the trials of a search, before it has a folder."""
+def new_trainer(spec: Spec, share: Share, root: Path | None, identity: Fingerprint | None = None) -> Trainer:
+    """What trains the trials of a search, before it has a folder. `identity`: of the data, which it then trains on alone."""
     return trainer.Trainer(
         spec=spec,
         folder=Path(),
@@ -140,4 +142,5 @@ def new_trainer(spec: Spec, share: Share, root: Path | None) -> Trainer:
         threads=share.threads,
         worst=worst(spec.metric),
         checkpoint_every=trainer.CHECKPOINT_EVERY_S,
+        identity=identity,
     )

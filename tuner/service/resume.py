@@ -135,10 +135,10 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
             check_nodes(cluster, None if about.get("uri") else run.folder.parent)
         share = cluster.share(run.spec.resources)
         assert found.identity is not None, "a run that goes on knows its data"
-        trainer = replace(new_trainer(run.spec, share, found.data_root), identity=found.identity)
+        trainer = new_trainer(run.spec, share, found.data_root, found.identity)
         width = _same_width(about, share, trainer, found.left)
         info = provenance(cluster, share) | {"pack": width}
-        about = {**about, "data": found.identity.written(), "dataset_at": trainer.dataset.name}
+        about = {**about, "data": found.identity.written(), "dataset_at": run.spec.dataset.located(found.data_root).name}
         _warn_of_changes(run.name, about, info)
         keep_foreign_trials(run.folder, run.name)
         write_study(run.folder, run, found.asked, found.scores)
