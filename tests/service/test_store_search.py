@@ -98,7 +98,7 @@ def test_a_store_that_went_away_is_told_of_last_and_caught_up_with_by_resume(
     place, folder = Store(uri).at("s").place, local_place(uri) / "s"
     said = capsys.readouterr()
     assert said.err.count(f"Warning: {place} cannot be reached: AWS Error NETWORK_CONNECTION") == 1
-    assert f"\nNot in {place}/, or not as they are here: results.jsonl, " in said.err
+    assert f"\nMissing or outdated in {place}/: results.jsonl, " in said.err
     assert said.err.endswith(f" To send them: tuner resume {folder.relative_to(tmp_path)}\n")
     assert read_run(folder).status == "done"
     assert main(["resume", str(folder)]) == THEIRS, "its lock is still there, and this process has it"
