@@ -70,3 +70,8 @@ def test_every_command_that_takes_a_run_does_what_out_says(tmp_path: Path, tuner
         assert code == DONE, (words, err)
     assert list((tmp_path / "made" / "runs" / "run" / "orders").iterdir())
     assert (tmp_path / "here" / "run" / "spec.json").read_text() == "{}"
+
+
+def test_where_no_search_runs_is_said_with_the_place(tuner: Tuner) -> None:
+    for words, place in (([], "runs"), (["--out", "elsewhere"], "elsewhere")):
+        assert tuner("status", *words)[:2] == (DONE, f"No search runs in {place}/. `tuner ls` lists those that have run there.\n")

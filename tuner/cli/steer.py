@@ -65,13 +65,14 @@ def status(
             for part in found.run_facts(one):
                 console.print(part)
     else:
-        running = running_in(folder_and_uri(out)[0])
+        folder, uri = folder_and_uri(out)
+        running = running_in(folder)
         if as_json:
             _print_json([one.summary() for one in running])
         elif running:
             console.print(found.running_table(running, bars=console.is_terminal))
         else:
-            say(console, f"No search runs in {out}/. `tuner ls` lists those that have run there.")
+            say(console, f"No search runs in {uri or folder}/. `tuner ls` lists those that have run there.")
 
 
 def _submitted(run: str | None, address: str, as_json: bool) -> None:
