@@ -31,7 +31,7 @@ from tuner.cli import options as cli_options
 from tuner.cli import results_view
 from tuner.cli.app import main
 from tuner.cli.live import Display, pace, render
-from tuner.cli.options import DONE, INTERRUPTED, OURS, PIPE_CLOSED, THEIRS
+from tuner.cli.options import DONE, INTERRUPTED, OURS, THEIRS
 from tuner.machines import cluster
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
@@ -228,19 +228,56 @@ def test_check_says_what_is_legal_but_may_surprise(tuner: Any) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["describe", "aae_unsup"], ["models"], ["train", "kmeans", "--epochs", "30", "--set", "n_init=1"], ["show", "one", "--json"], ["ls"]],
+    [
+        ["describe", "aae_unsup"],
+        ["models"],
+        ["train", "kmeans", "--epochs", "30", "--set", "n_init=1"],
+        ["show", "one", "--json"],
+        ["status", "--json"],
+        ["ls"],
+        ["--help"],
+        ["--version"],
+    ],
     ids=lambda words: words[0],
 )
 def test_a_command_whose_output_nobody_reads_ends_quietly(words: list[str]) -> None:
-    """`| head -1` closes the pipe; here it is closed before the first line."""
     a_run(a_spec(), "one")
+    done = unread(["-m", "tuner.cli", *words])
+    assert (done.returncode, done.stderr) == (DONE, "")
+
+
+def unread(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """`| head -1` closes the pipe; here it is closed before the first line."""
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "tuner.cli", *words]
     environment = {**os.environ, "PYTHONPATH": str(layout.ROOT)}
+    command = [sys.executable, *arguments]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (PIPE_CLOSED, "")
+    return done
+
+
+def test_a_command_that_acts_does_all_of_it_though_nobody_reads_what() -> None:
+    left = [a_run(a_spec(), name).folder / "best.yaml.tmp" for name in ("one", "two")]
+    for path in left:
+        path.touch()
+    done = unread(["-m", "tuner.cli", "clean", "one", "two"])
+    assert (done.returncode, done.stderr) == (DONE, "") and not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("stdout_too", [True, False])
+def test_another_pipe_that_breaks_is_no_reader_that_left(stdout_too: bool) -> None:
+    program = (
+        "import sys; from tuner.cli import app, look\n"
+        "def models(*_): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "look.shipped = models; sys.exit(app.main(['models']))"
+    )
+    done = (
+        unread(["-c", program])
+        if stdout_too
+        else subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    )
+    assert (done.returncode, "fault of tuner's" in done.stderr) == ((DONE, False) if stdout_too else (OURS, True))
 
 
 # --- train -------------------------------------------------------------------------------------------------------------

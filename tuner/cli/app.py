@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import sys
 import tempfile
 import traceback
@@ -19,7 +20,7 @@ from tuner import __version__
 from tuner.errors import UserError, did_you_mean, readable
 
 from . import cluster, look, search, steer, train
-from .options import DONE, INTERRUPTED, OURS, PIPE_CLOSED, THEIRS, new_console
+from .options import DONE, INTERRUPTED, OURS, THEIRS, new_console
 
 app = typer.Typer(
     name="tuner",
@@ -46,8 +47,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 1 our fault, 2 the user's, 130 interrupted, 141 the output was closed."""
-    err = new_console(stderr=True, lasting=True)
+    """Runs a command and returns its exit code: 0 done, 1 our fault, 2 the user's, 130 interrupted."""
+    err = new_console(stderr=True)
     try:
         Path.cwd()  # torch dies of a missing one, with a message about something else
     except FileNotFoundError:
@@ -61,8 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         err.print("Interrupted.")
         return INTERRUPTED
-    except BrokenPipeError:
-        return PIPE_CLOSED
+    except SystemExit as end:  # typer's way out of a pipe that was closed, whichever that was
+        broken = end.__context__
+        if not isinstance(broken, BrokenPipeError):
+            raise
+        return DONE if _reader_left(end) else _our_fault(err, broken)
     except OSError as error:
         if error.errno not in _THEIR_FILES:
             return _our_fault(err, error)
@@ -78,6 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 # Errors of the system about a path that was typed.
 _THEIR_FILES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
+
+
+def _reader_left(end: SystemExit) -> bool:
+    """Whether stdout is what was closed: by now, or at a help, which rich prints and then puts /dev/null in stdout's place."""
+    if traceback.extract_tb(end.__traceback__)[-1].name == Console.on_broken_pipe.__name__:
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _complain(err: Console, message: str) -> None:

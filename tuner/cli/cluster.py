@@ -111,7 +111,7 @@ def doctor(
 
     from . import tables
 
-    console = new_console()
+    console = new_console(lasting=True)
     folder, uri = folder_and_uri(out)
     what = Checkup(address=address, nodes=nodes, out=folder, uri=uri, dataset=dataset, data_root=data_root, wandb=wandb_mode(None))
     with interruptible("Interrupted. Nothing was changed."), console.status("Asking the nodes"):

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from tuner.space.reader import Options
 
 
-# Exit codes: done, our fault, the user's fault, Ctrl-C, and output into a pipe that was closed (as `| head` does).
-DONE, OURS, THEIRS, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+# Exit codes: done (also where the reader of the output has left, as `| head` does), our fault, the user's fault, Ctrl-C.
+DONE, OURS, THEIRS, INTERRUPTED = 0, 1, 2, 130
 
 
 class OutputConsole(Console):
-    """A console whose reader may go away. The command then ends quietly, unless it is `lasting`: a search goes on without output."""
+    """A console whose reader may go away. A command that only shows then ends quietly; one that acts, or whose exit code says
+    something, is `lasting`: it goes on without output."""
 
     lasting = False
 
@@ -36,13 +37,13 @@ class OutputConsole(Console):
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # Python would flush into the pipe once more at the end
         if not self.lasting:
-            raise typer.Exit(PIPE_CLOSED)
+            raise typer.Exit(DONE)
 
 
 def new_console(*, stderr: bool = False, lasting: bool = False) -> OutputConsole:
-    """Prints text as it is: a formula's brackets are no markup."""
+    """Prints text as it is: a formula's brackets are no markup. What stderr says ends no command."""
     console = OutputConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
-    console.lasting = lasting
+    console.lasting = lasting or stderr
     return console
 
 

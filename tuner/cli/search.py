@@ -83,7 +83,7 @@ def search(  # its length is that of its options
     Options override the file. Ctrl-C stops the search and keeps everything; `tuner resume` continues it.
     """
     console = new_console(lasting=True)
-    print_warnings(new_console(stderr=True, lasting=True))
+    print_warnings(new_console(stderr=True))
     given = {
         "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "name": name, "seed": seed,
         "data_root": data_root, "set": set_,
@@ -151,7 +151,7 @@ def resume(  # its length is that of its options
     their seed. The options that the search began with still hold.
     """
     console = new_console(lasting=True)
-    print_warnings(new_console(stderr=True, lasting=True))
+    print_warnings(new_console(stderr=True))
     from tuner.runs.results import read_run
 
     folder = run_folder(run, out, whole=True)

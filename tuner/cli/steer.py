@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from tuner.errors import UserError
 
-from .options import OURS, RUN, Out, as_typed, complete_run, examples, folder_and_uri, interruptible, new_console, run_folder, say
+from .options import OURS, RUN, Out, as_typed, complete_run, examples, folder_and_uri, interruptible, new_console, run_folder, say, write
 
 if TYPE_CHECKING:
     from tuner.runs.clean import Cleaned
@@ -92,7 +91,7 @@ def _submitted(run: str | None, address: str, as_json: bool) -> None:
 
 
 def _print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    write(json.dumps(content, indent=2) + "\n")
 
 
 # --- orders ------------------------------------------------------------------------------------------------------------
@@ -141,7 +140,7 @@ def _stop_submitted(run: str, address: str) -> None:
 
     with interruptible("The search was asked to stop."):
         job = jobs.stop(run, address)
-    say(new_console(), f"{job.name} is {job.state}.")
+    say(new_console(lasting=True), f"{job.name} is {job.state}.")
     if job.state in ("waiting", "running"):
         raise typer.Exit(OURS)
 
@@ -226,7 +225,7 @@ def clean(
     """
     from tuner.runs import clean as cleaning
 
-    console = new_console()
+    console = new_console(lasting=True)
     for found in cleaning.clean([_existing(run, out) for run in runs], dry_run=dry_run):
         console.print("\n".join(_cleaned(found, dry_run=dry_run)), soft_wrap=True)
 
