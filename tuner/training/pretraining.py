@@ -30,7 +30,7 @@ from . import batches, checkpoint, engine, loop, optimizers, solo, trial
 from .checkpoint import Snapshot
 from .engine import State, build, state_of
 from .loop import Epoch
-from .trial import can_take, initial_seed, start_trial
+from .trial import Trial, can_take, initial_seed, start_trial
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ class PretrainingCache:
     """The outcomes of the phases that trials share: one safetensors file for each, in a folder that all nodes see.
 
     A file's name is a hash of all that decides its content: the initial networks, the values of what `Phase.depends` names, the
-    samples, `pretrain_seed`, the code that trains, torch's version and the kind of device. Files are written whole or not at all;
-    a damaged one counts as absent.
+    samples, the labels where the model is given some, `pretrain_seed`, the code that trains, torch's version and the kind of device.
+    Files are written whole or not at all; a damaged one counts as absent.
     """
 
     folder: Path
@@ -68,21 +68,21 @@ class PretrainingCache:
         trial = start_trial(model, h, seed=seed, pretrain_seed=pretrain_seed)
         initial = state_of(*build(model, h, data.spec, data.x_ND, initial_seed(model, trial)))
         files = {
-            phase.name: self.folder / f"{self._key(phases[:n], h, data, pretrain_seed, initial=initial)}.safetensors"
+            phase.name: self.folder / f"{self._key(model, phases[:n], trial, data, initial)}.safetensors"
             for n, phase in enumerate(phases, 1)
         }
         return Entry(files=files, model=model, h=h, seed=seed, phases=phases, initial=initial)
 
-    def _key(self, phases: Sequence[Phase], h: Hyper, data: Data, pretrain_seed: int, *, initial: State) -> str:
-        values = h.flat()
+    def _key(self, model: Model, phases: Sequence[Phase], trial: Trial, data: Data, initial: State) -> str:
+        h, values = trial.h, trial.h.flat()
         functions = [f for phase in phases for f in _functions(phase)]
         modules = {module for f in functions for module in _with_siblings(sys.modules[function_of(f).__module__])}
         content = {
             "phases": [(phase.name, getattr(h, phase.epochs), [_about(update) for update in phase.updates]) for phase in phases],
             "depends": {name: values[name] for name in sorted({name for phase in phases for name in phase.depends})},
-            "pretrain_seed": pretrain_seed,
+            "pretrain_seed": trial.pretrain_seed,
             "initial": digest(_moved(phases, initial)),
-            "data": data.fingerprint,
+            "data": data.fingerprint if model.labels == "none" else [data.fingerprint, data.identity.labels],
             "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules | set(_ENGINE)),
             "precision": self.precision,
             "torch": torch.__version__,
