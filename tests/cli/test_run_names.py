@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from kit.interrupted import a_killed_run
 
 from tuner.cli.options import DONE, THEIRS, run_folder
 from tuner.errors import UserError
+from tuner.stores import lock
+from tuner.stores.store import Store, local_place
+from tuner.stores.uploads import Uploads
 
 
 def run(folder: Path) -> Path:
@@ -70,6 +74,28 @@ def test_every_command_that_takes_a_run_does_what_out_says(tmp_path: Path, tuner
         assert code == DONE, (words, err)
     assert list((tmp_path / "made" / "runs" / "run" / "orders").iterdir())
     assert (tmp_path / "here" / "run" / "spec.json").read_text() == "{}"
+
+
+def test_a_store_as_out_decides_too_and_a_path_is_still_a_path(tmp_path: Path, tuner: Tuner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "SETTLE_S", 0.0)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "made").mkdir()
+    with Uploads(a_killed_run(tmp_path / "made"), Store(f"file://{tmp_path}/store/run")):
+        pass
+    run(tmp_path / "here" / "run")
+    run(tmp_path / "here" / "other")
+    there = f"file://{tmp_path}/store"
+    code, out, err = tuner("show", "run", "--out", there, "--json")
+    assert code == DONE and json.loads(out)["name"] == "run", err
+    for words in (["status"], ["clean", "--dry-run"], ["show"]):
+        assert tuner(words[0], "run", "--out", there, *words[1:])[0] == DONE, words
+        code, out, err = tuner(words[0], "other", "--out", there, *words[1:])
+        assert code == THEIRS and f"There is no run '{there}/other'" in err + out, words
+        code, out, err = tuner(words[0], "./run", "--out", there, *words[1:])
+        assert code == THEIRS and there not in err + out, "the one here, which cannot be read"
+    assert run_folder("./run", there) == Path("run")
+    assert run_folder(f"{there}/run", "elsewhere") == run_folder("run", there) == local_place(there) / "run"
 
 
 def test_where_no_search_runs_is_said_with_the_place(tuner: Tuner) -> None:

@@ -112,14 +112,13 @@ def run_folder(run: str, out: str | None, *, whole: bool = False) -> Path:
     """
     from tuner.stores.store import Store, is_uri
 
-    if out is not None and is_uri(out) and not is_uri(run):
-        run = Store(out).at(run).uri
-    if is_uri(run):
+    is_path = not is_uri(run) and (os.sep in run or run in (os.curdir, os.pardir))
+    if is_path:
+        return Path(run).expanduser()
+    if is_uri(run) or (out is not None and is_uri(out)):
         from tuner.stores.downloads import bring
 
-        return bring(run, whole=whole)
-    if os.sep in run or run in (os.curdir, os.pardir):
-        return Path(run).expanduser()
+        return bring(run if out is None or is_uri(run) else Store(out).at(run).uri, whole=whole)
     kept, here = Path(out or RUNS).expanduser() / run, Path(run)
     if out is not None or not (here / SPEC).is_file():
         return kept
