@@ -35,6 +35,7 @@ early_terminate: none
 parameters:
   n_clusters: {min: 2, max: 9}
 """
+IN_PACKS = SPACE.replace("model: kmeans", "model: dec\nresources: {pack: 3}") + "  hidden: {value: 8}\n  batch_size: {value: 20}\n"
 X, Y = np.random.RandomState(0).rand(60, 4).astype(np.float32), np.repeat([0, 1, 2], 20)
 
 
@@ -50,14 +51,15 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "join", join)
 
 
-def a_run(place: Path, **less: object) -> Path:
+def a_run(place: Path, space: str = SPACE) -> Path:
     """One that began with `X` and `Y` in `place`/my.npz, and has run no trial."""
     place.mkdir()
     np.savez(place / "my.npz", x=X, y=Y)
-    (place / "space.yaml").write_text(SPACE.replace("npz:my.npz", f"npz:{place / 'my.npz'}"))
+    (place / "space.yaml").write_text(space.replace("npz:my.npz", f"npz:{place / 'my.npz'}"))
     spec = read_space(str(place / "space.yaml"))
     info = {"options": {}, "dataset_at": spec.dataset.name, "data_root": None, "wandb": "disabled", "address": None, "versions": {}}
-    run = open_run(spec, "run", place / "runs", info | {"data": load(spec.dataset).identity.written()} | less, None)
+    info |= {"data": load(spec.dataset).identity.written(), "pack": 3 if space == IN_PACKS else 1}
+    run = open_run(spec, "run", place / "runs", info, None)
     StudySearch(spec, run.folder, run.name)
     with opened_files(run) as files:
         journal = Journal(files)
@@ -86,9 +88,15 @@ CHANGES = pytest.mark.parametrize(
 )
 
 
+PACKS = pytest.mark.parametrize("space", [SPACE, IN_PACKS], ids=["alone", "packs"])
+
+
+@PACKS
 @CHANGES
-def test_other_data_are_refused_by_name_and_nothing_is_changed(tmp_path: Path, x: np.ndarray, y: np.ndarray | None, said: str) -> None:
-    folder = a_run(tmp_path / "here")
+def test_other_data_are_refused_by_name_and_nothing_is_changed(
+    tmp_path: Path, space: str, x: np.ndarray, y: np.ndarray | None, said: str
+) -> None:
+    folder = a_run(tmp_path / "here", space)
     np.savez(tmp_path / "here" / "my.npz", x=x, **({} if y is None else {"y": y}))
     before = content(folder)
     with pytest.raises(UserError) as error:
@@ -100,8 +108,9 @@ def test_other_data_are_refused_by_name_and_nothing_is_changed(tmp_path: Path, x
     assert content(folder) == before
 
 
-def test_the_same_data_go_on_also_after_the_file_was_written_again(tmp_path: Path) -> None:
-    folder = a_run(tmp_path / "here")
+@PACKS
+def test_the_same_data_go_on_also_after_the_file_was_written_again(tmp_path: Path, space: str) -> None:
+    folder = a_run(tmp_path / "here", space)
     np.savez_compressed(tmp_path / "here" / "my.npz", x=X.astype(np.float64), y=Y.astype(np.int8))
     with pytest.raises(ReachedError):
         resume(folder)
@@ -160,6 +169,21 @@ def test_a_search_trains_on_no_other_file_than_it_began_with(tmp_path: Path) -> 
     _data.cache_clear()  # as in another process
     with pytest.raises(UserError, match="is not what the search began with: it has other values"):
         trainer.data()
+
+
+def test_a_host_of_packs_trains_on_no_other_file_either(tmp_path: Path) -> None:
+    from tuner.machines.cluster import Share
+    from tuner.search.trainer import _data
+    from tuner.service.driver import new_trainer
+    from tuner.tune.pack_host import PackHost
+
+    a_run(tmp_path / "here", IN_PACKS)
+    spec = read_space(str(tmp_path / "here" / "space.yaml"))
+    trainer = new_trainer(spec, Share(cpu=1, gpu=0, slots=1), None, load(spec.dataset).identity)
+    np.savez(tmp_path / "here" / "my.npz", x=X, y=Y[::-1])
+    _data.cache_clear()  # as in another process
+    with pytest.raises(UserError, match="is not what the search began with: it has other labels"):
+        PackHost(trainer, 3)
 
 
 @CHANGES
