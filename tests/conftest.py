@@ -11,6 +11,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # A test that forgets to say so must not reach for somebody's account, nor report to anybody.
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# A call to Ray where none was started fails at once: it would look for anybody's cluster, for minutes, or start one that stays.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 # Fixtures that several files use, and when each test runs.
 pytest_plugins = ["kit.disks", "kit.groups", "kit.one_ray", "kit.resumed", "kit.store_fixtures", "kit.tiers"]

@@ -49,6 +49,7 @@ def test_a_command_imports_no_module_of_the_folder(tmp_path: Path, name: str) ->
     assert done.returncode == 0 and "aae_unsup" in done.stdout, done.stderr
 
 
+@pytest.mark.process
 def test_a_search_imports_no_module_of_the_folder_in_any_process(tmp_path: Path) -> None:
     """Ray's dashboard, its agents and every trial's process start other processes, in the user's folder."""
     for name in ("tuner", "models", "yaml", "random", "torch"):

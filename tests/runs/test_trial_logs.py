@@ -123,7 +123,8 @@ def test_a_trial_s_log_has_what_happened_and_what_was_said(tmp_path: Path, talks
     assert [json.loads(line) for line in as_json.splitlines()] == log_of(outcome, 1)
 
 
-@pytest.mark.parametrize("pack", ["off", pytest.param("3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", ["off", "3"])
 def test_the_log_of_a_trial_that_raises_ends_with_what_it_said_and_the_traceback(tmp_path: Path, talks: None, pack: str) -> None:
     outcome = run(tmp_path, pack, 9)
     assert {trial.state for trial in outcome.results.trials} == {"complete", "failed"}

@@ -103,6 +103,7 @@ class KillsTheTrial(Heard):
             os.kill(self.killed, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the process in /proc")
 def test_a_search_whose_trials_process_was_killed_is_the_one_in_which_it_lived(
     tmp_path: Path, through: Outcome, always_checkpointed: None, caplog: pytest.LogCaptureFixture

@@ -21,6 +21,7 @@ from tuner.runs.journal import read_lines
 from tuner.runs.results import Results, read_run
 from tuner.search.saved import spec_of
 from tuner.service import driver, stages
+from tuner.tune.mailbox import MailboxReader
 from tuner.tune.run import Hosted, Packing, Parts
 
 SHARE = Share(cpu=1, gpu=0, slots=1)
@@ -42,6 +43,7 @@ def driven(run: Run, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Parts], Non
     def here(trainer: Any, *_: object) -> Iterator[Hosted]:
         yield Hosted(share=SHARE, trainer=trainer)
 
+    monkeypatch.setattr(MailboxReader, "open", lambda self: None)  # an actor: no trial pre-trains here
     monkeypatch.setattr(stages, "training", here)
     monkeypatch.setattr(stages, "RayMetrics", lambda: SimpleNamespace())  # fails at once and is left out
     monkeypatch.setattr(stages, "fit", lambda job, run, share, parts: fit(parts))

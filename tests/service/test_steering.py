@@ -239,6 +239,7 @@ def test_a_trial_is_stopped_in_its_pre_training(tmp_path: Path, cluster: Cluster
         keep_for_resume(outcome.folder, enqueue("9", "lr=0.001", "pretrain_epochs=999", "batch_size=500"))
 
 
+@pytest.mark.slow
 def test_a_search_that_is_told_to_stop_ends_as_with_ctrl_c(tmp_path: Path, cluster: Cluster) -> None:
     outcome, _ = steered(tmp_path, {(1, 2): [stop("1")]})
     assert answer(outcome, stop("1")) == (True, "s ends. Everything finished is kept.")

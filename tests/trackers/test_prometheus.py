@@ -59,6 +59,7 @@ def agree(run: str, wanted: dict[str, float]) -> None:
     assert found == wanted
 
 
+@pytest.mark.slow
 def test_prometheus_is_given_the_figures_that_show_gives(tmp_path: Path, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     spec = read_space(str(one_at_a_time(tmp_path)))  # side by side, it would be luck which trials are pruned
     outcome = search(spec, SearchOptions(out=tmp_path, name="prometheus"))
