@@ -104,7 +104,7 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     for epoch in train(model, h, data, seed=seed, start=start, device=device):
         if entry and entry.takes(epoch):
             entry.keep(epoch.phase, epoch.snapshot())
-        row |= {"epochs": epoch.index, "ended": epoch.ended} | {k: round(epoch.metrics[k], 4) for k in COLUMNS if k in epoch.metrics}
+        row |= {"epochs": epoch.epoch, "ended": epoch.ended} | {k: round(epoch.metrics[k], 4) for k in COLUMNS if k in epoch.metrics}
     row |= {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": commit()}
     return row | {"config": dict(h.flat())}
 

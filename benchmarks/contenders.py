@@ -118,5 +118,5 @@ def by_engine(x, hidden, n_steps, lanes=None):
         for lane in range(len(trials)):
             engine.measured(lane)
         for trial in trials:
-            trial.epoch += 1
+            trial.phase_epoch += 1
         yield (time.perf_counter() - began) / n_steps / len(trials)

@@ -226,13 +226,13 @@ def test_a_trial_goes_on_from_a_snapshot_wherever_a_condition_ended_a_phase(more
     for stop, epoch in enumerate(train(PATIENT, h, DATA, seed=1), 1):
         checkpoint.save(epoch.snapshot(), tmp_path / "trial.safetensors")
         kept = checkpoint.load(tmp_path / "trial.safetensors")
-        assert kept.epoch or not any(name.startswith("optimizer/") for name in kept.tensors)
+        assert kept.phase_epoch or not any(name.startswith("optimizer/") for name in kept.tensors)
         if stop == len(whole):
             assert solo(PATIENT, h, DATA, 1, start=kept) == []
         else:
             assert apart(whole[stop:], solo(PATIENT, h, DATA, 1, start=kept)) == 0
             assert _wrong_numbers(kept, PATIENT, h) is None
-            assert _wrong_numbers(replace(kept, index=kept.index + 9), PATIENT, h) == "its epochs do not add up"
+            assert _wrong_numbers(replace(kept, epoch=kept.epoch + 9), PATIENT, h) == "its epochs do not add up"
             pool = Pool(PATIENT, DATA, Widths(most=2, least=1))
             pool.join("again", h, seed=1, start=kept)
             rest = []
@@ -404,10 +404,10 @@ def test_trials_share_the_longest_run_of_phases_that_they_may(model, tmp_path):
     keep_all(entry_of(model, h, tmp_path), model, h)
     assert len(list(tmp_path.iterdir())) == 2
     start = entry_of(model, h, tmp_path).start()
-    assert (start.phase, start.epoch, start.cluster_epoch) == (2, 0, 0)
-    assert apart(whole[start.index :], solo(model, h, DATA, 2, pretrain_seed=7, start=start)) == 0
-    assert may_be_known(model, h, start.index)
-    assert not may_be_known(model, h, start.index + 2)
+    assert (start.phase, start.phase_epoch, start.cluster_epoch) == (2, 0, 0)
+    assert apart(whole[start.epoch :], solo(model, h, DATA, 2, pretrain_seed=7, start=start)) == 0
+    assert may_be_known(model, h, start.epoch)
+    assert not may_be_known(model, h, start.epoch + 2)
 
 
 def test_a_trial_that_differs_in_the_second_phase_alone_goes_on_behind_the_first(tmp_path):
@@ -415,7 +415,7 @@ def test_a_trial_that_differs_in_the_second_phase_alone_goes_on_behind_the_first
     keep_all(entry_of(STACKED, h, tmp_path), STACKED, h)
     other = STACKED.hyper({"n_clusters": 3, "lr_second": 0.03})
     start = entry_of(STACKED, other, tmp_path).start()
-    assert (start.phase, start.index) == (1, 2)
+    assert (start.phase, start.epoch) == (1, 2)
     whole = solo(STACKED, other, DATA, 2, pretrain_seed=7)
     assert apart(whole[2:], solo(STACKED, other, DATA, 2, pretrain_seed=7, start=start)) == 0
     assert entry_of(STACKED, STACKED.hyper({"n_clusters": 3, "lr": 0.03}), tmp_path).start() is None

@@ -450,7 +450,7 @@ def _saved(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Callable
 @st.composite
 def checkpoints(draw: st.DrawFn) -> Damage:
     """Damage to the state that a trial would go on from."""
-    numbers = ("seed", "pretrain_seed", "phase", "epoch", "batches", "index", "cluster_epoch", "lonely")
+    numbers = ("seed", "pretrain_seed", "phase", "phase_epoch", "phase_batches", "epoch", "cluster_epoch", "one_cluster_epochs")
     name, value = (
         draw(st.sampled_from([*numbers, "model", "config", "values"])),
         draw(wrong(never).filter(lambda v: v != [] and not whole(0)(v))),
@@ -462,9 +462,9 @@ def checkpoints(draw: st.DrawFn) -> Damage:
 
     how = {
         f"{name} is {value!r}"[:99]: _saved(lambda said, tensors: said.update({name: value})),
-        f"{name} is missing": _saved(lambda said, tensors: said.pop(name if name != "values" else "index")),
+        f"{name} is missing": _saved(lambda said, tensors: said.pop(name if name != "values" else "epoch")),
         "an unknown name": _saved(lambda said, tensors: said.update(hacked=1)),
-        "one epoch too many": _saved(lambda said, tensors: said.update(epoch=said["epoch"] + 1)),
+        "one epoch too many": _saved(lambda said, tensors: said.update(phase_epoch=said["phase_epoch"] + 1)),
         "a tensor is missing": tensor(lambda tensors, name: tensors.pop(name)),
         "a tensor is longer": tensor(lambda tensors, name: tensors.update({name: torch.zeros(*tensors[name].shape, 2)})),
         "a tensor is one number": tensor(lambda tensors, name: tensors.update({name: torch.zeros(1, 1, 1, 1)})),

@@ -96,7 +96,7 @@ def test_a_target_of_zero_costs_nothing_and_has_a_finite_gradient():
 
 def test_pre_training_is_not_scored_and_clustering_counts_from_one():
     epochs = list(train(MODEL, MODEL.hyper(dict(MODEL.tiny) | {"pretrain_epochs": 2, "epochs": 3}), blobs(), seed=0))
-    assert [(e.index, e.phase, e.cluster_epoch) for e in epochs] == [
+    assert [(e.epoch, e.phase, e.cluster_epoch) for e in epochs] == [
         (1, "pretrain", None), (2, "pretrain", None), (3, "cluster", 1), (4, "cluster", 2), (5, "cluster", 3),
     ]  # fmt: skip
     assert all("acc" not in e.metrics for e in epochs[:2])

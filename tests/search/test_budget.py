@@ -76,11 +76,11 @@ def test_a_checkpoint_that_the_budget_has_no_room_for_is_not_written_and_the_tri
     reports = trainer(0, config)
     next(reports), next(reports)
     first = checkpoint_file(run, 0)
-    assert checkpoint.load(first).index == 1
+    assert checkpoint.load(first).epoch == 1
     second = list(trainer(1, config))
     assert [report.trouble for report in second] == [None, *["checkpoint_gb, 5e-06, is reached, in trial 1"] * 3]
     assert not first.exists(), "the weights of a trial that is complete come first"
-    assert second[-1].ended == "complete" and checkpoint.load(weights_file(run, 1)).index == 4
+    assert second[-1].ended == "complete" and checkpoint.load(weights_file(run, 1)).epoch == 4
 
 
 def test_room_is_made_by_removing_the_oldest_states_and_no_more_than_it_takes(tmp_path: Path) -> None:

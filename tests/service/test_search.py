@@ -427,7 +427,7 @@ def test_the_weights_that_are_kept_are_those_that_the_score_is_of(tmp_path: Path
     ]
     snapshot = checkpoint.load(weights_file(tmp_path, 3))
     kept = max(i for i, value in enumerate(acc, 1) if value == max(acc)) if score == "max" else len(acc)
-    assert snapshot.index == kept
+    assert snapshot.epoch == kept
 
 
 def test_a_running_trial_is_checkpointed_once_a_minute_at_most(tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ def test_a_running_trial_is_checkpointed_once_a_minute_at_most(tmp_path: Path) -
     next(reports)
     assert not checkpoint_file(tmp_path, 0).exists()  # who has not asked for the second may not have journalled the first
     next(reports)
-    assert checkpoint.load(checkpoint_file(tmp_path, 0)).index == 1
+    assert checkpoint.load(checkpoint_file(tmp_path, 0)).epoch == 1
 
 
 @pytest.mark.parametrize("score", ["last", "max", "mean_last_5"])
@@ -467,7 +467,7 @@ def test_a_trial_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tmp_path: 
 
     assert plain(seen[:5] + again) == plain(through)
     ours, theirs = (checkpoint.load(weights_file(folder, 0)) for folder in (one, other))
-    assert ours.index == theirs.index and all(bool((ours.tensors[k] == theirs.tensors[k]).all()) for k in theirs.tensors)
+    assert ours.epoch == theirs.epoch and all(bool((ours.tensors[k] == theirs.tensors[k]).all()) for k in theirs.tensors)
 
 
 def test_a_trial_does_not_feel_who_had_its_process_before(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Lanes of one pack under what the conformance suite does not provoke: schedules that switch terms, refilled slots, divergence."""
 
 import dataclasses
+import json
 from contextlib import nullcontext
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from kit.blobs import blobs
 from kit.conformance import is_rounding, short
 from kit.lanes import apart, distance, packed, record, solo
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tuner.errors import UserError
 from tuner.model import SGD, Adam, RMSprop, load_model
@@ -224,6 +227,23 @@ def test_a_snapshot_of_another_configuration_is_refused(tmp_path):
         next(train(AAE, short(AAE), DATA, seed=2, start=snapshot))
     with pytest.raises(UserError, match="The checkpoint is of model aae_unsup, not of kmeans"):
         next(train(load_model("kmeans"), short(load_model("kmeans")), DATA, seed=1, start=snapshot))
+
+
+def test_a_checkpoint_of_before_its_counts_were_renamed_is_read(tmp_path):
+    new, old = tmp_path / "new.safetensors", tmp_path / "old.safetensors"
+    dec = load_model("dec")
+    *_, last = (epoch.snapshot() for epoch in train(dec, short(dec), DATA, seed=1))
+    assert last.epoch > last.phase_epoch > 0, "behind a pre-training"
+    checkpoint.save(last, new)
+    with safe_open(new, framework="pt") as file:
+        header = json.loads(file.metadata()["tuner"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    for then, now in (("index", "epoch"), ("epoch", "phase_epoch"), ("batches", "phase_batches"), ("lonely", "one_cluster_epochs")):
+        header[then] = header.pop(now)
+    save_file(tensors, old, metadata={"tuner": json.dumps(header)})
+    read = checkpoint.load(old)
+    for name in ("phase", "epoch", "phase_epoch", "phase_batches", "cluster_epoch", "one_cluster_epochs", "values"):
+        assert getattr(read, name) == getattr(last, name), name
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -51,7 +51,7 @@ def test_a_trial_from_the_cache_is_the_trial_without_it_alone_and_in_a_pack(mode
     pool = Pool(model, DATA, Widths(most=2, least=1))
     pool.join("hit", h, seed=2, pretrain_seed=7, start=start)
     (first,) = [epoch for _, epoch in pool.round()]
-    assert first.index == skipped + 1
+    assert first.epoch == skipped + 1
     assert is_rounding(apart(whole[skipped : skipped + 1], [record(first)]), model, h, DATA, 2)
 
 
@@ -138,7 +138,8 @@ parameters:
 """
 
 
-@pytest.mark.parametrize("pack", ["off", pytest.param("3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", ["off", "3"])
 def test_a_second_search_spends_no_pre_training_epoch_and_finds_the_same(tmp_path: Path, pack: str, cluster: Cluster) -> None:
     (tmp_path / "my.yaml").write_text(SPACE.replace("PACK", pack))
     first, second = (search(read_space(str(tmp_path / "my.yaml")), SearchOptions(out=tmp_path / "runs")) for _ in range(2))

@@ -78,7 +78,7 @@ def test_a_trial_runs_one_epoch_ahead_of_what_was_fetched_and_no_further(trainer
     host.join(0, config(trainer), 0)
     host.join(1, config(trainer), 0)
     assert fetch(host, 1) == [1, 2, 3]
-    assert host._pool.members[0].trial.index == 1
+    assert host._pool.members[0].trial.epoch == 1
     host.next(0)
     host.leave(0)
     assert host.load() == 1

@@ -131,7 +131,7 @@ def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
 def checkpoint_of(outcome: Outcome, trial: int) -> int:
     """The epoch from which a trial goes on."""
     path = checkpoint_file(outcome.folder, trial)
-    return checkpoint.load(path).index if path.exists() else 0
+    return checkpoint.load(path).epoch if path.exists() else 0
 
 
 def test_a_search_of_many_shapes_does_not_pack_on_a_cpu(tmp_path: Path) -> None:

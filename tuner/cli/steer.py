@@ -81,11 +81,11 @@ def _submitted(run: str | None, address: str, as_json: bool) -> None:
 
     console = new_console()
     found = jobs.jobs(address) if run is None else [jobs.job(run, address)]
-    told = [(job, jobs.last_words(job.name, address)) for job in found]
+    latest = [(job, jobs.last_words(job.name, address)) for job in found]
     if as_json:
-        _print_json([asdict(job) | {"last_words": words} for job, words in told])
-    elif told:
-        console.print(jobs_table(told))
+        _print_json([asdict(job) | {"last_words": words} for job, words in latest])
+    elif latest:
+        console.print(jobs_table(latest))
     else:
         say(console, f"No search was submitted to {address} yet. Start with: tuner submit --space aae_unsup --address {address}")
 
@@ -125,14 +125,14 @@ def stop(
         return
     folder = _existing(run, out)
     with interruptible("Interrupted. If the order was taken up, the search follows it."):
-        said = give(folder, Order(do="stop", trial=trial))
-        if said is None:
+        answer = give(folder, Order(do="stop", trial=trial))
+        if answer is None:
             raise UserError(f"{folder.name} does not run: it is {read_run(folder).status}.")
         if trial is None:
             with new_console(stderr=True).status(f"{folder.name} writes down how its trials stand"):
                 wait_for_end(folder)
-            said = f"{folder.name} is {read_run(folder).status}. To go on: tuner resume {as_typed(folder)}"
-    say(new_console(), said)
+            answer = f"{folder.name} is {read_run(folder).status}. To go on: tuner resume {as_typed(folder)}"
+    say(new_console(), answer)
 
 
 def _stop_submitted(run: str, address: str) -> None:
@@ -174,14 +174,14 @@ def enqueue(
     folder = _existing(run, out)
     order = Order(do="enqueue", like=like, set=tuple(set_ or ()))
     with interruptible("Interrupted. `tuner status` and `tuner show` say whether it was taken up."):
-        said = give(folder, order)
-        if said is None:
+        answer = give(folder, order)
+        if answer is None:
             from tuner.service.steering import keep_for_resume
 
             missing = keep_for_resume(folder, order)
             more = f" --trials +{missing}" if missing else ""
-            said = f"{folder.name} does not run. This is kept, and tried first with: tuner resume {as_typed(folder)}{more}"
-    say(new_console(), said)
+            answer = f"{folder.name} does not run. This is kept, and tried first with: tuner resume {as_typed(folder)}{more}"
+    say(new_console(), answer)
 
 
 def _existing(run: str, out: str | None) -> Path:
@@ -201,8 +201,8 @@ def _on_the_head(run: str, address: str, words: list[str]) -> None:
 
     with interruptible("Interrupted. If the cluster has taken the order up, the search follows it."):
         with new_console(stderr=True).status("Asking the cluster"):
-            said = jobs.order(run, address, words)
-    say(new_console(), said)
+            answer = jobs.order(run, address, words)
+    say(new_console(), answer)
 
 
 # --- clearing away -----------------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def train(
         epochs_run = run(model, h, loaded, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=_device())
         epoch = _print_epochs(epochs_run, h, model, console)
     if epoch.ended != "complete":
-        say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.index, 'epoch')}: {epoch.reason}", style="yellow"))
+        say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.epoch, 'epoch')}: {epoch.reason}", style="yellow"))
 
 
 def _print_epochs(epochs: Iterable[Epoch], h: Hyper, model: Model, console: Console) -> Epoch:
@@ -98,7 +98,7 @@ def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:
     ]  # none where it diverged
     losses = [f"{name.removeprefix('loss/')} {number(value)}" for name, value in m.items() if name.startswith("loss/")]
     return Text.assemble(
-        (f"epoch {epoch.index:>{len(str(total))}}/{total} ", "bold"),
+        (f"epoch {epoch.epoch:>{len(str(total))}}/{total} ", "bold"),
         (f"{epoch.phase:<8}  ", "dim"),
         "  ".join(shown),
         ("  ".join(["", *losses, f"{m['samples_per_s']:,.0f}/s" if "samples_per_s" in m else ""]).rstrip(), "dim"),

@@ -147,7 +147,7 @@ class Cluster:
         login = "log in with the token that `ray get-auth-token` prints" if token else "no login"
         return {"url": f"http://{self._url}", "login": login}
 
-    def share(self, asked: Resources) -> Share:
+    def share(self, resources: Resources) -> Share:
         """A trial's share of this cluster.
 
         Raises:
@@ -157,16 +157,16 @@ class Cluster:
 
         nodes: list[Mapping[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
-        gpu = float(has_gpu) if asked.gpu == "auto" else float(asked.gpu)
-        slots = sum(room(node, asked.cpu, gpu) for node in nodes)
+        gpu = float(has_gpu) if resources.gpu == "auto" else float(resources.gpu)
+        slots = sum(room(node, resources.cpu, gpu) for node in nodes)
         if slots == 0:
             most = [f"{node.get('CPU', 0):g} cpu and {node.get('GPU', 0):g} gpu" for node in nodes]
             where = "this machine has" if self.address is None else "the cluster's nodes have"
             raise UserError(
-                f"'resources' asks for {asked.cpu:g} cpu and {gpu:g} gpu for a trial, which no node can ever give: "
+                f"'resources' asks for {resources.cpu:g} cpu and {gpu:g} gpu for a trial, which no node can ever give: "
                 f"{where} {'; '.join(sorted(set(most)))}. Ask for less, or join a cluster that has it with --address."
             )
-        return Share(cpu=asked.cpu, gpu=gpu, slots=slots)
+        return Share(cpu=resources.cpu, gpu=gpu, slots=slots)
 
     def close(self) -> None:
         """Shuts down what was started here; leaves a cluster that was joined as it is."""

@@ -147,8 +147,8 @@ def _wait_until_it_begins(client: JobSubmissionClient, name: str) -> None:
         if re.search(rf"^{re.escape(name)}: ", log, re.M) or job.state in ("done", "stopped"):
             return
         if job.state == "failed":
-            said = log[log.index("error: ") + len("error: ") :].strip() if "error: " in log else "\n".join(log.strip().splitlines()[-10:])
-            raise UserError(f"The search ended on the cluster before it began: {said or client.get_job_info(name).message}")
+            reason = log[log.index("error: ") + len("error: ") :].strip() if "error: " in log else "\n".join(log.strip().splitlines()[-10:])
+            raise UserError(f"The search ended on the cluster before it began: {reason or client.get_job_info(name).message}")
         time.sleep(POLL_S)
 
 
@@ -235,10 +235,10 @@ def order(name: str, address: str, words: Sequence[str]) -> str:
                 client.delete_job(mine)
     if "error: " in log:
         raise UserError(log[log.index("error: ") + len("error: ") :].strip())
-    said = [line for line in log.splitlines() if line.strip()]
-    if details.driver_exit_code != 0 or not said:
-        raise UserError(f"The cluster could not run `tuner {words[0]}`: {said[-1] if said else details.message}")
-    return said[-1]
+    lines = [line for line in log.splitlines() if line.strip()]
+    if details.driver_exit_code != 0 or not lines:
+        raise UserError(f"The cluster could not run `tuner {words[0]}`: {lines[-1] if lines else details.message}")
+    return lines[-1]
 
 
 def _jobs(client: JobSubmissionClient) -> list[Job]:

@@ -186,12 +186,12 @@ def _slurm(text: str) -> Kind:
         jobs = listed.stdout.split()
         if listed.returncode != 0 or len(jobs) != 1:
             which = f"these jobs are: {', '.join(jobs)}" if jobs else "no job is"
-            said = (
+            found = (
                 listed.stderr.strip()
                 if listed.returncode
                 else f"Of the name {named[1] if named else '(none given)'}, {which} queued or running."
             )
-            raise UserError(f"{said} Say which one to end: tuner cluster down {path} JOB")
+            raise UserError(f"{found} Say which one to end: tuner cluster down {path} JOB")
         return ["scancel", jobs[0]]
 
     return Kind(

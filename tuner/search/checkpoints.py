@@ -33,7 +33,7 @@ def ahead(folder: Path, spec: Spec, trials: Mapping[int, OpenTrial], root: Path 
                     f"{file} cannot be gone on from: {wrong.rstrip('.')}. Nothing was changed. Bring it back from a copy, or delete "
                     f"{path.name} and {weights_file(folder, number).name}: trial {number} then begins anew, from its seed."
                 )
-        if path.exists() and load(path).index > len(trial.metrics):
+        if path.exists() and load(path).epoch > len(trial.metrics):
             found.append(path)
     return found
 
@@ -58,9 +58,9 @@ def _wrong_numbers(snapshot: Snapshot, model: Model, h: Hyper) -> str | None:
     if snapshot.phase >= len(phases):
         return f"it is of phase {snapshot.phase + 1} of {len(phases)}"
     here, earlier = phases[snapshot.phase], phases[: snapshot.phase]
-    clustered = snapshot.cluster_epoch - snapshot.epoch * here.clusters
-    others = snapshot.index - snapshot.epoch - clustered
-    sound = snapshot.epoch <= int(getattr(h, here.epochs))
+    clustered = snapshot.cluster_epoch - snapshot.phase_epoch * here.clusters
+    others = snapshot.epoch - snapshot.phase_epoch - clustered
+    sound = snapshot.phase_epoch <= int(getattr(h, here.epochs))
     sound = sound and can_take(clustered, [phase for phase in earlier if phase.clusters], h)
     sound = sound and can_take(others, [phase for phase in earlier if not phase.clusters], h)
     return None if sound else "its epochs do not add up"

@@ -32,15 +32,15 @@ Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): w
 # --- the journal -------------------------------------------------------------------------------------------------------
 
 
-def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge) -> tuple[Past, Scores]:
-    """What happened in a run so far. `asked`: the trials of its study. `judge` gets all scores in their order.
+def past_of(folder: Path, spec: Spec, proposed: Sequence[FrozenTrial], judge: Judge) -> tuple[Past, Scores]:
+    """What happened in a run so far. `proposed`: the trials of its study. `judge` gets all scores in their order.
 
     Raises:
         UserError: the journal is damaged, or has trials that the study does not know.
     """
     path = folder / JOURNAL
     lines = list(read_lines(path)) if path.exists() else []
-    trials = {trial.number: _Trial(trial, spec) for trial in asked}
+    trials = {trial.number: _Trial(trial, spec) for trial in proposed}
     for place, line in enumerate(lines, 1):
         trial = trials.get(line["trial"])
         wrong = f"the study does not know trial {line['trial']}" if trial is None else trial.add(line)
@@ -64,9 +64,9 @@ def past_of(folder: Path, spec: Spec, asked: Sequence[FrozenTrial], judge: Judge
 class _Trial:
     """A trial as its lines are read."""
 
-    def __init__(self, asked: FrozenTrial, spec: Spec) -> None:
-        self.number, self.config, self._spec = asked.number, config_of(spec, asked), spec
-        self._asked_for = ASKED_FOR in asked.user_attrs
+    def __init__(self, proposed: FrozenTrial, spec: Spec) -> None:
+        self.number, self.config, self._spec = proposed.number, config_of(spec, proposed), spec
+        self._asked_for = ASKED_FOR in proposed.user_attrs
         self.metrics: list[Mapping[str, float]] = []  # of each epoch; empty where it was not trained
         self.clustering: list[Mapping[str, float]] = []  # of each clustering epoch
         self.end: EndLine | None = None
@@ -121,12 +121,12 @@ class _Trial:
         """Whether nothing could follow the last epoch but the trial's end. Journals of before 0.2 do not say so: there it is counted."""
         if self._ended:
             return True
-        lonely = 0
-        while lonely < len(self.clustering) and self.clustering[-1 - lonely].get("n_used", 2) <= 1:
-            lonely += 1
+        one_cluster_epochs = 0
+        while one_cluster_epochs < len(self.clustering) and self.clustering[-1 - one_cluster_epochs].get("n_used", 2) <= 1:
+            one_cluster_epochs += 1
         planned = planned_epochs(load_model(self._spec.model), self._spec.hyper(self.config))[0]
         unmeasured = len(self._score().values) < len(self.clustering)
-        return unmeasured or lonely >= COLLAPSED_AFTER or len(self.metrics) >= planned
+        return unmeasured or one_cluster_epochs >= COLLAPSED_AFTER or len(self.metrics) >= planned
 
     def opened(self) -> OpenTrial:
         """The trial as it goes on, with the metrics of the epoch that its score is of."""

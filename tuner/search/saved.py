@@ -75,10 +75,10 @@ def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
 def _options(about: Mapping[str, Any], trials: int, data_root: Path | None, dataset: str) -> Options:
     """What the command line said when the run began; with another `data_root`, if it is given."""
     root = data_root or about.get("data_root")
-    said = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
+    given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
     data = about["dataset"]
     where = {"dataset": dataset, "limit": data["limit"], "scale": data["scale"], "data_root": Path(root) if root else None}
-    return Options(**said, **where, name=about["space"], trials=trials)
+    return Options(**given, **where, name=about["space"], trials=trials)
 
 
 def _about(folder: Path) -> About:
@@ -93,10 +93,10 @@ def _about(folder: Path) -> About:
     return about
 
 
-def _trials(said: str | None, before: int) -> int:
-    if said is None:
+def _trials(given: str | None, before: int) -> int:
+    if given is None:
         return before
-    number = said.removeprefix("+")
+    number = given.removeprefix("+")
     if not re.fullmatch(r"0*[1-9][0-9]{0,17}", number):
-        raise UserError(f"--trials must be a number of trials in all, such as 80, or +50 for 50 more, but got '{said}'.")
-    return int(number) + (before if said.startswith("+") else 0)
+        raise UserError(f"--trials must be a number of trials in all, such as 80, or +50 for 50 more, but got '{given}'.")
+    return int(number) + (before if given.startswith("+") else 0)

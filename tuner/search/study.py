@@ -118,12 +118,12 @@ def asked_in(folder: Path, name: str) -> list[FrozenTrial]:
         storage = JournalStorage(OwnLogs(path))
         if name not in {study.study_name for study in storage.get_all_studies()}:
             raise ValueError(f"it has no study '{name}'")
-        asked = optuna.load_study(study_name=name, storage=storage).get_trials()
+        proposed = optuna.load_study(study_name=name, storage=storage).get_trials()
     except Exception as error:  # Optuna replays whatever the lines say, and raises whatever comes of it
         raise UserError(f"{path} cannot be read: {_said(error)}. Nothing was changed. Bring the file back from a copy.") from error
-    if asked and "seed" not in asked[-1].user_attrs:
-        asked.pop()  # its driver died while it asked; the next one asks again, and gets the same
-    return asked
+    if proposed and "seed" not in proposed[-1].user_attrs:
+        proposed.pop()  # its driver died while it asked Optuna; the next one asks again and gets the same
+    return proposed
 
 
 def keep_foreign_trials(folder: Path, name: str) -> None:
@@ -139,13 +139,13 @@ def keep_foreign_trials(folder: Path, name: str) -> None:
         )  # fmt: skip
 
 
-def check_asked(asked: Sequence[FrozenTrial], spec: Spec, path: Path) -> None:
+def check_proposed(proposed: Sequence[FrozenTrial], spec: Spec, path: Path) -> None:
     """Checks the trials that were asked for. `path`: the study's, for the message.
 
     Raises:
         UserError: one has no seed, or values that its space does not have.
     """
-    for trial in asked:
+    for trial in proposed:
         wrong = None if is_whole(trial.user_attrs.get("seed")) else "it has no seed"
         try:
             spec.hyper(config_of(spec, trial))
@@ -159,7 +159,7 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error).rstrip(".")
 
 
-def write_study(folder: Path, run: Run, asked: Sequence[FrozenTrial], scores: Scores) -> None:
+def write_study(folder: Path, run: Run, proposed: Sequence[FrozenTrial], scores: Scores) -> None:
     """Writes the study anew so that it agrees with the journal: what has not ended there is RUNNING, under its number."""
     assert run.past is not None
     for stale in (*folder.glob(f"{STUDY}.*"), *folder.glob(f".{STUDY}.*")):  # of a driver that died while it wrote
@@ -167,19 +167,19 @@ def write_study(folder: Path, run: Run, asked: Sequence[FrozenTrial], scores: Sc
     ends = {end.trial: end for end in (*run.past.ends, *run.past.pruned)}
     with whole(folder / STUDY) as path:
         study = new_study(path, run.name, run.spec)
-        for trial in asked:
+        for trial in proposed:
             study.add_trial(_agreeing(trial, ends.get(trial.number), scores.get(trial.number, {}), run.spec))
 
 
-def _agreeing(asked: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, float], spec: Spec) -> FrozenTrial:
+def _agreeing(proposed: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, float], spec: Spec) -> FrozenTrial:
     """A trial of the study as the journal has it."""
-    trial = copy.copy(asked)
-    trial.user_attrs = {key: value for key, value in asked.user_attrs.items() if key != "state"}
+    trial = copy.copy(proposed)
+    trial.user_attrs = {key: value for key, value in proposed.user_attrs.items() if key != "state"}
     trial.intermediate_values = dict(scores)
     trial.values, trial.datetime_complete, trial.state = None, None, TrialState.RUNNING
     if end is not None:
         trial.user_attrs["state"] = end.state
-        trial.datetime_complete = asked.datetime_complete or datetime.datetime.now()
+        trial.datetime_complete = proposed.datetime_complete or datetime.datetime.now()
         trial.state, value = optuna_end(end.state, end.score, spec.metric)
         if trial.state == TrialState.PRUNED and scores:
             value = scores[max(scores)]

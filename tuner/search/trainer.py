@@ -91,7 +91,7 @@ class Trainer:
         how["metric"] = spec.metric.name
         for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
-            reports.settle(epoch.index)
+            reports.settle(epoch.epoch)
 
     def reports(self, trial: int, config: Mapping[str, Any]) -> Reports:
         """For one trial's epochs from its last checkpoint on, from the end of a pre-training that is known, or its beginning.
@@ -156,7 +156,7 @@ class Reports:
         self._score = TrialScore(self._spec, self.start.values if self.start else ())
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
         # One that is newer than the checkpoint comes again.
-        self._best = best if best and self.start and best.index <= self.start.index else None
+        self._best = best if best and self.start and best.epoch <= self.start.epoch else None
         spec, cache = trainer.spec, PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
         about = load_model(spec.model), spec.hyper(config), trainer.data()
         self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed)
@@ -169,14 +169,14 @@ class Reports:
             if self.start is None:
                 self._wrote(lambda: self._begin(begun))
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
-        logger.info("trained here, from epoch %d on", 1 if self.start is None else self.start.index + 1)
+        logger.info("trained here, from epoch %d on", 1 if self.start is None else self.start.epoch + 1)
 
     def of(self, epoch: Epoch) -> Report:
         """To be called for every epoch, before the next one is trained."""
         spec, metrics = self._spec, {name: float(value) for name, value in epoch.metrics.items()}
         line: EpochLine = {
             "trial": self._trial,
-            "epoch": epoch.index,
+            "epoch": epoch.epoch,
             "phase": epoch.phase,
             "cluster_epoch": epoch.cluster_epoch,
             "metrics": metrics,
@@ -188,7 +188,7 @@ class Reports:
             score = self._worst
         elif epoch.cluster_epoch is not None:
             if spec.metric.name not in metrics:
-                raise RuntimeError(f"epoch {epoch.index} ({epoch.phase}) measured no '{spec.metric.name}', which the search goes by")
+                raise RuntimeError(f"epoch {epoch.epoch} ({epoch.phase}) measured no '{spec.metric.name}', which the search goes by")
             newest = self._score.add(metrics[spec.metric.name])
             score = self._score.value
             if spec.score == "max" and newest:
@@ -213,7 +213,7 @@ class Reports:
 
     def settle(self, done: int) -> None:
         """Epochs up to `done` have been journalled: only then may a checkpoint say that they need not be trained again."""
-        if self._unsettled is None or self._unsettled[0].index > done:
+        if self._unsettled is None or self._unsettled[0].epoch > done:
             return
         (state, best), self._unsettled = self._unsettled, None
         kept = None if best is None else replace(best, tensors=best.weights())

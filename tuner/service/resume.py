@@ -36,7 +36,7 @@ from tuner.search.history import Scores, past_of
 from tuner.search.proposals import Proposals
 from tuner.search.same_data import check_data
 from tuner.search.saved import spec_of
-from tuner.search.study import asked_in, check_asked, keep_foreign_trials, write_study
+from tuner.search.study import asked_in, check_proposed, keep_foreign_trials, write_study
 from tuner.search.trainer import Trainer
 from tuner.stores.uploads import uploading
 from tuner.tune.asha import Halving, scheduler
@@ -104,7 +104,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
     spec = spec_of(folder, options.trials, root, options.dataset)
     name = str(about["name"])  # the folder may have been moved
     asked, rungs = asked_in(folder, name), scheduler(spec)
-    check_asked(asked, spec, folder / STUDY)
+    check_proposed(asked, spec, folder / STUDY)
     judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
     past, scores = past_of(folder, spec, asked, judge)
     over = len(past.ends) + len(past.pruned)

@@ -86,7 +86,7 @@ def run_batches(engine: Engine, phase: Phase, trials: Sequence[Trial | None], da
         rows_LB = order_LN[:, step * h.batch_size : (step + 1) * h.batch_size]
         engine.step(Batch(data.batch(rows_LB), rows_LB, tuple(known.at(step).values())), noise.at(step))
         for trial in busy.values():
-            trial.batches += 1
+            trial.phase_batches += 1
 
 
 def _renew(phase: Phase, busy: Mapping[int, Trial], around: Around, step: int) -> None:
@@ -96,5 +96,5 @@ def _renew(phase: Phase, busy: Mapping[int, Trial], around: Around, step: int) -
     for slot, trial in busy.items():
         settings = around.settings[slot]
         assert settings is not None
-        if trial.batches % int(settings.numbers[phase.every_batches]) == 0:
+        if trial.phase_batches % int(settings.numbers[phase.every_batches]) == 0:
             around.whole(phase.before_epoch, slot, f"{SEEDED_BY['before_epoch']} {step}")

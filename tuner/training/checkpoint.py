@@ -17,7 +17,9 @@ from tuner.errors import UserError
 from tuner.plain_json import is_number, is_whole, load_json
 
 _HEADER = "tuner"
-_COUNTS = ("seed", "pretrain_seed", "phase", "epoch", "batches", "index", "cluster_epoch", "lonely")
+_COUNTS = ("seed", "pretrain_seed", "phase", "phase_epoch", "phase_batches", "epoch", "cluster_epoch", "one_cluster_epochs")
+# What the files of runs from before 2026-11-29 call these: there, `epoch` was the phase's.
+_SINCE_RENAMED = {"epoch": "phase_epoch", "batches": "phase_batches", "index": "epoch", "lonely": "one_cluster_epochs"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +31,11 @@ class Snapshot:
     seed: int
     pretrain_seed: int
     phase: int  # which of the model's phases
-    epoch: int  # finished epochs of that phase
-    batches: int  # finished batches of that phase
-    index: int  # finished epochs of all phases
+    phase_epoch: int  # finished epochs of that phase
+    phase_batches: int  # finished batches of that phase
+    epoch: int  # finished epochs of all phases
     cluster_epoch: int  # finished clustering epochs
-    lonely: int  # how many of the last clustering epochs used one cluster only
+    one_cluster_epochs: int  # how many of the last clustering epochs used one cluster only
     tensors: dict[str, Tensor]
     values: list[float] = field(default_factory=list)  # in a search: its metric at all clustering epochs so far
 
@@ -71,6 +73,8 @@ def load(path: Path) -> Snapshot:
     try:
         with safe_open(path, framework="pt") as file:
             plain = load_json((file.metadata() or {})[_HEADER])
+            if "index" in plain:
+                plain = {_SINCE_RENAMED.get(name, name): value for name, value in plain.items()}
             if wrong := _wrong(plain):
                 raise ValueError(wrong)
             return Snapshot(**plain, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)

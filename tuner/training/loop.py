@@ -32,14 +32,14 @@ COLLAPSED_AFTER = 3  # clustering epochs in a row that use one cluster only
 class Epoch:
     """What one epoch of one trial came to.
 
-    `index` counts from 1 through all phases, `cluster_epoch` from 1 through the clustering ones (None in pre-training).
+    `epoch` counts from 1 through all phases, `cluster_epoch` from 1 through the clustering ones (None in pre-training).
     `metrics` are finite: acc, acc_vote, nmi, ari, ami where there are labels, error and error_test of models that are given some
     labels, n_used, largest_share, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s; in the last epoch
     silhouette, and knn_error_<k> where there are labels. `ended` is None while the trial goes on, else `complete`, `collapsed` or
     `diverged`, with the `reason` of the latter two. `ends_phase`: the next epoch, if there is one, is of another phase.
     """
 
-    index: int
+    epoch: int
     phase: str
     cluster_epoch: int | None
     metrics: dict[str, float]
@@ -97,7 +97,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
     busy = {slot: trial for slot, trial in enumerate(trials) if trial}
     some = next(iter(busy.values()))
     phase = model.phases(some.h)[some.phase]
-    settings = [Settings(model, t.h, t.on, phase.schedule(t.h, t.epoch + 1) if phase.schedule else {}) if t else None for t in trials]
+    settings = [Settings(model, t.h, t.on, phase.schedule(t.h, t.phase_epoch + 1) if phase.schedule else {}) if t else None for t in trials]
     values = {slot: s.values(data.x_ND) for slot, s in enumerate(settings) if s}
     labelled = {slot: labelled_of(data, trial.h) for slot, trial in busy.items()} if model.labels == "partial" else {}
 
@@ -110,7 +110,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
 
     engine.begin(settings)
     for slot, trial in busy.items():
-        if trial.epoch == 0 and phase.start:
+        if trial.phase_epoch == 0 and phase.start:
             whole(phase.start, slot, SEEDED_BY["start"])
         if phase.before_epoch and not phase.every_batches:
             whole(phase.before_epoch, slot, SEEDED_BY["before_epoch"])
@@ -120,7 +120,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
     for slot, trial in busy.items():
         if phase.after_epoch:
             whole(phase.after_epoch, slot, SEEDED_BY["after_epoch"])
-        trial.epoch, trial.index = trial.epoch + 1, trial.index + 1
+        trial.phase_epoch, trial.epoch = trial.phase_epoch + 1, trial.epoch + 1
         trial.cluster_epoch += phase.clusters
         trained = Trained(phase, data, values[slot], time.perf_counter() - began, (metric,))
         epochs[slot] = _finish(engine, model, slot, trial, trained)
@@ -148,23 +148,26 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
     if not bad and not _finite(engine.state(slot)):
         bad = ["a parameter"]
     if bad:  # tested before the evaluation, which has no meaning then
-        ended, reason = "diverged", f"{' and '.join(bad)} is not finite after epoch {trial.index} ({phase.name})"
+        ended, reason = "diverged", f"{' and '.join(bad)} is not finite after epoch {trial.epoch} ({phase.name})"
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     else:
         over = _over(engine, slot, trial, trained)
         last = over and all(getattr(trial.h, later.epochs) == 0 for later in model.phases(trial.h)[trial.phase + 1 :])
         if phase.clusters:
             metrics |= _scored(engine, model, slot, trial, replace(trained, due=NEIGHBOURHOODS) if last else trained)
-            trial.lonely = trial.lonely + 1 if metrics["n_used"] <= 1 else 0
-    if ended is None and (trial.lonely >= COLLAPSED_AFTER or (last and trial.lonely)):
-        ended, reason = "collapsed", f"all samples lie in one cluster since clustering epoch {trial.cluster_epoch - trial.lonely + 1}"
+            trial.one_cluster_epochs = trial.one_cluster_epochs + 1 if metrics["n_used"] <= 1 else 0
+    if ended is None and (trial.one_cluster_epochs >= COLLAPSED_AFTER or (last and trial.one_cluster_epochs)):
+        ended, reason = (
+            "collapsed",
+            f"all samples lie in one cluster since clustering epoch {trial.cluster_epoch - trial.one_cluster_epochs + 1}",
+        )
     if ended is None and last:
         ended = "complete"
     metrics["samples_per_s"] = trained.data.spec.n_samples / trained.seconds
-    if over and trial.epoch < getattr(trial.h, phase.epochs):  # by its condition, which nobody asks again
+    if over and trial.phase_epoch < getattr(trial.h, phase.epochs):  # by its condition, which nobody asks again
         trial.next_phase()
     return Epoch(
-        index=trial.index,
+        epoch=trial.epoch,
         phase=phase.name,
         cluster_epoch=trial.cluster_epoch if phase.clusters else None,
         metrics=metrics,
@@ -199,12 +202,12 @@ def _scored(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
 
 def _over(engine: Engine, slot: int, trial: Trial, trained: Trained) -> bool:
     """Whether the epoch that just ended was its phase's last, by its length or its condition."""
-    if trial.epoch >= getattr(trial.h, trained.phase.epochs):
+    if trial.phase_epoch >= getattr(trial.h, trained.phase.epochs):
         return True
     if trained.phase.until is None:
         return False
     with engine.view(slot) as net:
-        return bool(trained.phase.until(net, trained.data, trained.values, trial.epoch))
+        return bool(trained.phase.until(net, trained.data, trained.values, trial.phase_epoch))
 
 
 def _finite(state: Mapping[str, Tensor]) -> bool:
@@ -214,7 +217,7 @@ def _finite(state: Mapping[str, Tensor]) -> bool:
 
 def _snapshot(engine: Engine, model: Model, slot: int, where: Trial) -> Snapshot:
     tensors = {name: t.clone() for name, t in engine.state(slot).items()}
-    if where.epoch:  # else it stands before a phase, which begins with fresh optimisers
+    if where.phase_epoch:  # else it stands before a phase, which begins with fresh optimisers
         tensors |= engine.moments(slot)
     place = {k: v for k, v in vars(where).items() if k not in ("h", "on")}
     return Snapshot(model=model.name, config=where.h.flat(), tensors=tensors, **place)

@@ -114,7 +114,7 @@ class Entry:
                     continue
                 tensors = self.initial | {name: t.to(self.initial[name]) for name, t in kept.tensors.items()}
                 about: dict[str, Any] = {"model": self.model.name, "config": self.h.flat(), "seed": self.seed}
-                return replace(kept, **about, phase=n, epoch=0, batches=0, tensors=tensors)
+                return replace(kept, **about, phase=n, phase_epoch=0, phase_batches=0, tensors=tensors)
         return None
 
     def takes(self, epoch: Epoch) -> bool:

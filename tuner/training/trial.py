@@ -26,25 +26,25 @@ class Trial:
     pretrain_seed: int
     on: frozenset[str]  # the terms that weigh anything in some epoch
     phase: int = 0
-    epoch: int = 0  # finished epochs of this phase
-    batches: int = 0  # finished batches of this phase
-    index: int = 0  # finished epochs of all phases
+    phase_epoch: int = 0  # finished epochs of this phase
+    phase_batches: int = 0  # finished batches of this phase
+    epoch: int = 0  # finished epochs of all phases
     cluster_epoch: int = 0  # finished clustering epochs
-    lonely: int = 0  # how many of the last clustering epochs used one cluster only
+    one_cluster_epochs: int = 0  # how many of the last clustering epochs used one cluster only
 
     def draws(self, phase: Phase, purpose: str, like: Tensor) -> Draws:
         """The generator for one purpose in the running epoch. A phase that trials may share draws from the shared seed."""
         seed = self.pretrain_seed if phase.depends else self.seed
-        return Draws(seed, phase.name, self.epoch + 1, purpose, like=like)
+        return Draws(seed, phase.name, self.phase_epoch + 1, purpose, like=like)
 
     def advance(self, phases: Sequence[Phase]) -> bool:
         """Moves to the phase in which the next epoch lies. False: the trial is over."""
-        while self.phase < len(phases) and self.epoch >= getattr(self.h, phases[self.phase].epochs):
+        while self.phase < len(phases) and self.phase_epoch >= getattr(self.h, phases[self.phase].epochs):
             self.next_phase()
         return self.phase < len(phases)
 
     def next_phase(self) -> None:
-        self.phase, self.epoch, self.batches = self.phase + 1, 0, 0
+        self.phase, self.phase_epoch, self.phase_batches = self.phase + 1, 0, 0
 
 
 def start_trial(model: Model, h: Hyper, *, seed: int, pretrain_seed: int | None = None, start: Snapshot | None = None) -> Trial:
@@ -59,8 +59,8 @@ def start_trial(model: Model, h: Hyper, *, seed: int, pretrain_seed: int | None 
     for what, theirs, ours in (("model", start.model, model.name), ("configuration", start.config, h.flat()), ("seed", start.seed, seed)):
         if theirs != ours:
             raise UserError(f"The checkpoint is of {what} {theirs}, not of {ours}.")
-    trial.phase, trial.epoch, trial.batches, trial.index = start.phase, start.epoch, start.batches, start.index
-    trial.cluster_epoch, trial.lonely, trial.pretrain_seed = start.cluster_epoch, start.lonely, start.pretrain_seed
+    trial.phase, trial.phase_epoch, trial.phase_batches, trial.epoch = start.phase, start.phase_epoch, start.phase_batches, start.epoch
+    trial.cluster_epoch, trial.one_cluster_epochs, trial.pretrain_seed = start.cluster_epoch, start.one_cluster_epochs, start.pretrain_seed
     return trial
 
 

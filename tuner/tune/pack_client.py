@@ -99,15 +99,15 @@ class PackedTrainer:
             RayActorError, RuntimeError: all hosts are dead for good.
         """
         while True:
-            asked: dict[Any, Any] = {}
+            pending: dict[Any, Any] = {}
             for name in self.hosts:
                 with contextlib.suppress(ValueError):  # dead for good: its name is forgotten
                     host = ray.get_actor(name)
-                    asked[host.load.remote()] = host
-            if not asked:
+                    pending[host.load.remote()] = host
+            if not pending:
                 raise RuntimeError("the processes that train packs are gone, and are not started again")
-            ray.wait(list(asked))
-            answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+            ray.wait(list(pending))
+            answered, _ = ray.wait(list(pending), num_returns=len(pending), timeout=ANSWER_S)
             loads, dead = {}, None
             for answer in answered:
                 try:
@@ -117,11 +117,11 @@ class PackedTrainer:
                 except RayActorError:
                     pass  # it is being started again
             if loads:
-                emptiest = asked.pop(min(loads, key=loads.__getitem__))
-                for other in asked.values():
+                emptiest = pending.pop(min(loads, key=loads.__getitem__))
+                for other in pending.values():
                     other.leave.remote(trial)
                 return emptiest
-            if dead is not None and len(answered) == len(asked):
+            if dead is not None and len(answered) == len(pending):
                 raise dead
             time.sleep(RESTART_S)
 
@@ -141,9 +141,9 @@ class Hosts:
     def occupancy(self) -> dict[str, int | float]:
         """How well the slots were used, in epochs, as far as the hosts that live know."""
         counts = [(0, 0, 0)]
-        for asked in [actor.occupancy.remote() for actor in self.actors]:
+        for count in [actor.occupancy.remote() for actor in self.actors]:
             with contextlib.suppress(RayActorError, GetTimeoutError):  # lost, or still waiting for room
-                counts.append(ray.get(asked, timeout=ANSWER_S))
+                counts.append(ray.get(count, timeout=ANSWER_S))
         lanes, slots, packs = (sum(column) for column in zip(*counts, strict=True))
         return {
             "hosts": len(self.actors),

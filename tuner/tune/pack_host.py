@@ -159,7 +159,7 @@ class PackHost:
                 report = hosted.reports.of(epoch)
                 with self._turn:
                     hosted.finished = epoch.ended is not None
-                    if epoch.index > hosted.done:
+                    if epoch.epoch > hosted.done:
                         hosted.unfetched.append(replace(report, said=hosted.captured.take()))
                         self._turn.notify_all()
         except RoomError as error:
