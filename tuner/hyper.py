@@ -28,6 +28,19 @@ def hp(
     return field(default=default, metadata={"low": low, "high": high, "log": log, "static": static, "choices": choices, "doc": doc})
 
 
+_WEIGHTS = "weights."
+
+
+def weight_name(term: str) -> str:
+    """The dotted name of a term's weight."""
+    return _WEIGHTS + term
+
+
+def weighed_term(name: str) -> str | None:
+    """The term whose weight has this dotted name; None where it is no weight's."""
+    return name.removeprefix(_WEIGHTS) if name.startswith(_WEIGHTS) else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hyper:
     """A trial's hyper-parameters as plain numbers, with the weight of every term that has one."""
@@ -43,7 +56,7 @@ class Hyper:
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted name, as spaces, Optuna, W&B and the journal know it."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
-        return plain | {f"weights.{term}": weight for term, weight in self.weights.items()}
+        return plain | {weight_name(term): weight for term, weight in self.weights.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +121,4 @@ def declared(kind: type[Hyper]) -> dict[str, Parameter]:
 
 def weight_of(term: str, default: float, doc: str) -> Parameter:
     """The parameter `weights.<term>`."""
-    return Parameter(name=f"weights.{term}", kind=float, default=default, low=0.0, high=math.inf, log=True, term=term, doc=doc)
+    return Parameter(name=weight_name(term), kind=float, default=default, low=0.0, high=math.inf, log=True, term=term, doc=doc)

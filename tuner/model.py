@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from . import layout
 from .draws import Draws
 from .errors import UserError, did_you_mean
-from .hyper import Clusters, Hyper, Parameter, PartlyLabelled, declared, hp, weight_of  # noqa: F401 - models import some of them from here
+from .hyper import Clusters, Hyper, Parameter, PartlyLabelled, declared, hp, weighed_term, weight_of  # noqa: F401 - models import some of them from here
 
 # --- loss terms and updates --------------------------------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class Model(ABC):
 
     def unknown(self, name: str) -> str:
         """The message for a name that this model does not have."""
-        term = self.terms.get(name.removeprefix("weights.")) if name.startswith("weights.") else None
+        term = self.terms.get(weighed_term(name) or "")
         if term is not None:
             return f"'{name}' would change nothing: the term stands alone in its step. Search the step's rate instead."
         return f"{self.name} has no '{name}'.{did_you_mean(name, self.parameters())}"

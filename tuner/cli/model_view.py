@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tuner.hyper import weight_name
 from tuner.text import setting
 
 from .tables import facts, list_table
@@ -29,7 +30,7 @@ def model_view(model: Model, h: Hyper, owned: Mapping[str, Sequence[str]]) -> It
     table.add_column("legal", overflow="fold", max_width=24)
     table.add_column("meaning", overflow="fold")
     for p in model.parameters().values():
-        if not p.name.startswith("weights."):
+        if p.term is None:
             table.add_row(p.name, "s" if p.static else "", setting(p.default), p.range, p.doc)
     yield table
     if model.labels == "partial":
@@ -50,7 +51,7 @@ def _terms(model: Model, owned: Mapping[str, Sequence[str]]) -> Table:
     table.add_column("step", style="dim", no_wrap=True)
     by_term = {term: update for update, terms in owned.items() for term in terms}
     for term, what in model.terms.items():
-        name = f"weights.{term}" if what.weight is not None else Text(term, style="dim")
+        name = weight_name(term) if what.weight is not None else Text(term, style="dim")
         table.add_row(name, setting(what.weight), what.doc, by_term.get(term, ""))
     return table
 

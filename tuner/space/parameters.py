@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tuner.errors import UserError, did_you_mean
+from tuner.hyper import weighed_term
 from tuner.model import Model, Parameter
 
 from .entries import read_fixed, read_range, read_switch, read_value
@@ -61,7 +62,7 @@ def _unknown(name: str, entry: Located, model: Model) -> str:
     said = entry.value.get("values") if isinstance(entry.value, dict) else None
     bools = said is not None and isinstance(said.value, list) and all(isinstance(item.value, bool) for item in said.value)
     nearest = did_you_mean(name, model.parameters())
-    if name.startswith("weights.") or (nearest and not bools):
+    if weighed_term(name) is not None or (nearest and not bools):
         return model.unknown(name)
     return f"{model.name} has no '{name}'. If it is a switch of the search, some parameter's `when` must ask for it."
 

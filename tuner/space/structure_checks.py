@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from tuner.hyper import weight_name
 from tuner.model import DataSpec, Descend, Hyper, Model, Parameter
 from tuner.training.dryrun import dead_weights, owned_terms, redundant_weights
 from tuner.training.engine import terms_on
@@ -118,7 +119,7 @@ def _check_loss(search: Checked, worlds: list[_World]) -> None:
     if term not in search.model.terms or term == search.spec.metric.name:
         return
     at = search.keys["metric"].value["name"]
-    weight = search.spec.ranges.get(f"weights.{term}")
+    weight = search.spec.ranges.get(weight_name(term))
     for world in worlds:
         owned = _computed(search.model, world.static)
         clustering = [update for phase in search.model.phases(world.h) if phase.clusters for update in phase.updates]

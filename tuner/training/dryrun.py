@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tuner.hyper import weight_name
 from tuner.model import DataSpec, Descend, Hyper, Model
 
 from .engine import Parts, by_name, dry_losses, trained
@@ -47,10 +48,10 @@ def dead_weights(model: Model, h: Hyper, on: frozenset[str]) -> dict[str, str]:
         for term in on & reach.terms.keys():
             others = [own for name, own in reach.terms.items() if name != term and name in on]
             if model.terms[term].weight is not None and not any(reach.terms[term] & other for other in others):
-                dead[f"weights.{term}"] = reason
+                dead[weight_name(term)] = reason
     for term in on - {term for reach in reaches for term in reach.terms}:
         if model.terms[term].weight is not None:
-            dead[f"weights.{term}"] = "no step of this configuration computes it."
+            dead[weight_name(term)] = "no step of this configuration computes it."
     return dead
 
 
@@ -58,7 +59,7 @@ def redundant_weights(model: Model, h: Hyper, on: frozenset[str], searched: froz
     """Notes on steps in which every weight is searched: with a scale-invariant optimiser only their ratios count."""
     notes = []
     for reach in _reaches(model, tuple(h.static().items())):
-        names = [f"weights.{term}" for term in reach.terms if term in on]
+        names = [weight_name(term) for term in reach.terms if term in on]
         if reach.update.optimizer.scale_invariant and len(names) > 1 and set(names) <= searched:
             notes.append(f"In the step '{reach.update.name}' only the ratio of {' and '.join(names)} counts: one of them could be fixed.")
     return notes

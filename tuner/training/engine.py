@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tuner.draws import Draws
 from tuner.errors import UserError
+from tuner.hyper import weighed_term
 from tuner.model import Batch, DataSpec, Descend, Hyper, Model, Net, Phase, Values
 from tuner.nn import Modes
 
@@ -79,11 +80,11 @@ class Settings:
         self.static, self.numbers, self.on = h.static(), h.dynamic(), on
         self.weights = {term: h.weights.get(term, 1.0) for term in model.terms}
         for name, value in scheduled.items():
-            term = name.removeprefix("weights.")
+            term = weighed_term(name)
             assert name in self.numbers or term in self.weights, f"schedule sets '{name}', which {model.name} does not have"
             if name in self.numbers:
                 self.numbers[name] = value
-            else:
+            elif term is not None:
                 self.weights[term] = value
 
     def takes(self, terms: Sequence[str]) -> bool:
@@ -114,7 +115,7 @@ def terms_on(model: Model, h: Hyper) -> frozenset[str]:
         if phase.schedule:
             for epoch in range(1, getattr(h, phase.epochs) + 1):
                 scheduled = phase.schedule(h, epoch)
-                on |= {name.removeprefix("weights.") for name, value in scheduled.items() if name.startswith("weights.") and value != 0}
+                on |= {term for name, value in scheduled.items() if (term := weighed_term(name)) is not None and value != 0}
     return frozenset(on)
 
 

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from tuner.capture import add_lines
+from tuner.hyper import weighed_term
 from tuner.machines import probe
 from tuner.search.trainer import Report
 
@@ -32,13 +33,13 @@ def shapes(spec: Spec) -> int:
 
     def decides(found: Range) -> bool:
         p = spec.known.get(found.name)
-        return p is None or p.static or (found.name.startswith("weights.") and 0 in (found.options or ()))
+        return p is None or p.static or (weighed_term(found.name) is not None and 0 in (found.options or ()))
 
     keys = set()
     for chosen in spec.worlds([found.name for found in spec.searched() if decides(found)]):
         config = spec.config(spec.completed(chosen))
         values = tuple(value for name, value in config.items() if name in spec.known and spec.known[name].static)
-        keys.add((values, frozenset(name for name, value in config.items() if name.startswith("weights.") and value == 0)))
+        keys.add((values, frozenset(name for name, value in config.items() if weighed_term(name) is not None and value == 0)))
     return len(keys)
 
 
