@@ -833,7 +833,6 @@ def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any) -> N
 
 
 @pytest.mark.process
-@pytest.mark.smoke
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() -> None:
     Path("my.yaml").write_text(
         SPACE.replace("trials: 3", "trials: 1000\nmethod: random").replace("{values: [5, 10, 15]}", "{min: 5, max: 200}")

@@ -101,7 +101,8 @@ def measured(alpha: float, *, first: bool) -> list[str]:
 STEP = "INFO tuner.models.dec: a step"
 
 
-@pytest.mark.parametrize("pack", ["off", pytest.param("3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", ["off", "3"])
 def test_a_trial_s_log_has_what_happened_and_what_was_said(tmp_path: Path, talks: None, pack: str) -> None:
     outcome = run(tmp_path, pack, 4)
     assert [trial.state for trial in outcome.results.trials] == ["complete"] * 3

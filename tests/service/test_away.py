@@ -55,7 +55,8 @@ def test_a_search_whose_folder_was_away_for_a_while_is_the_one_in_which_it_was_n
     assert said == ["cannot be", "can be"]
 
 
-@pytest.mark.parametrize("stopped", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [False, True])
 def test_what_a_search_kept_elsewhere_to_its_end_is_brought_over_by_resume(
     tmp_path: Path,
     through: Outcome,

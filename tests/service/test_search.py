@@ -254,6 +254,7 @@ def test_a_trial_whose_process_dies_is_tried_again_and_loses_nothing(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_trial_that_ran_out_of_memory_says_what_to_do_and_is_not_tried_again(
     tmp_path: Path, scripted: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,7 +30,8 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("uri", ["file", pytest.param("s3", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.slow
+@pytest.mark.parametrize("uri", ["file", "s3"], indirect=True)
 def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     uri: str,
     tmp_path: Path,
