@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -17,10 +18,29 @@ from .located import Located, Problems, scalar
 
 _MOST_BYTES = 1000000
 _MOST_VALUES = 10000
+_DEEPEST = 50  # counted, because a stack that runs out may do so in anybody's hook, which writes to stderr
+
+
+class _TooMuch(Exception):
+    pass
+
+
+class _TooDeep(Exception):
+    pass
 
 
 class _Composer(yaml.SafeLoader):
     """Resolves nothing: see `scalar`."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _TooDeep
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Composer.yaml_implicit_resolvers = {}
@@ -67,7 +87,7 @@ def parse(text: str, problems: Problems) -> dict[str, Located]:
         problems.at(Located(value=None, place=f"{problems.file}:{line}", line=line), f"this is not YAML: {said}.")
     except yaml.reader.ReaderError as error:
         problems.at(None, f"this is not a text file: {error.reason} at character {error.position}.")
-    except RecursionError:
+    except _TooDeep:
         problems.at(None, "the file is nested too deeply, or contains itself.")
     except _TooMuch:
         problems.at(None, f"the file has more than {_MOST_VALUES:,} values once its aliases are written out.")
@@ -75,17 +95,21 @@ def parse(text: str, problems: Problems) -> dict[str, Located]:
     raise AssertionError("a file without keys is a problem")
 
 
-class _TooMuch(Exception):
-    pass
-
-
 class _Reader:
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
-        self.count = 0
+        self.count = self.depth = 0
 
     def read(self, node: yaml.Node, file: str, line: int) -> Located:
         """`line`: of the key that `node` belongs to, which is where a reader looks for it."""
+        self.depth += 1
+        if self.depth > _DEEPEST:  # an alias of what it stands in: there is no end to it
+            raise _TooDeep
+        found = self._read(node, file, line)
+        self.depth -= 1
+        return found
+
+    def _read(self, node: yaml.Node, file: str, line: int) -> Located:
         self.count += 1
         if self.count > _MOST_VALUES:
             raise _TooMuch
