@@ -628,6 +628,18 @@ def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path: Path) -> N
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "127.0.0.1:1"])
+def test_an_address_that_nobody_typed_is_said_to_be_the_environment_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError) as error:
+        run_search(space(tmp_path), tmp_path / "runs")
+    said = str(error.value)
+    assert said.startswith(f"RAY_ADDRESS={address} is no node") or said.endswith("(RAY_ADDRESS in the environment names it.)")
+    assert "--address" not in said
+
+
 # --- Ray's token -------------------------------------------------------------------------------------------------------
 
 

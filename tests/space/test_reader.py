@@ -16,9 +16,11 @@ from tuner.data.published import KNOWN
 from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.space.keys import METHODS
+from tuner.space.located import Located, Problems
 from tuner.space.parameters import set_values
 from tuner.space.reader import Options, read_space, space_names
 from tuner.space.spec import Asha, Resources, Spec
+from tuner.space.yaml_lines import parse
 
 ACC = "{name: acc, goal: maximize}"
 
@@ -391,7 +393,7 @@ def test_more_clusters_than_samples_are_refused(folder):
         ("dropout: {distribution: q_uniform, min: 0.0, max: 0.5, q: 0.2}",
          "'dropout': `max` must lie a whole number of steps above `min`, but (0.5 - 0.0) / 0.2 is 2.5."),
         ("hidden: {distribution: q_log_uniform_values, min: 8, max: 64, q: 8}",
-         "'hidden': Optuna has log ranges with steps for whole numbers from 1 on only, q: 1. Use log_uniform_values or q_uniform."),
+         "'hidden': Optuna has log ranges with steps for whole numbers from 1 on only, q: 1. Use q_uniform, or q: 1 and a min from 1 on."),
         ("hidden: {distribution: categorical, value: 200}", "'hidden': categorical takes `values`."),
         ("hidden: {distribution: constant, values: [200]}", "'hidden': constant takes `value`."),
         ("hidden: {distribution: int_uniform, values: [200]}", "'hidden': int_uniform takes `min` and `max`."),
@@ -1078,3 +1080,48 @@ def test_the_weights_of_gumbel_vae_are_varied_one_at_a_time():
     ones = {(1.0,) * 3} | {tuple(w if i == j else 1.0 for j in range(3)) for i in range(3) for w in (3.0, 5.0, 7.0, 9.0)}
     assert found == {(k, *weights) for k in (7, 10, 14) for weights in ones}
     assert spec.trials == len(found) == 39
+
+
+MERGED = """
+model: kmeans
+dataset: digits
+metric: {name: acc, goal: maximize}
+parameters:
+  n_clusters: &few {min: 5, max: 15}
+  n_init: {<<: *few, max: 9}
+  seeded: {<<: [{value: 1}, *few], min: 3}
+"""
+
+
+def test_a_merge_key_merges_and_what_a_mapping_says_itself_comes_first(folder):
+    problems = Problems(title="space.yaml", file="space.yaml")
+    found = Located(value=parse(MERGED, problems), place="", line=0).plain()["parameters"]
+    assert found["n_init"] == {"min": 5, "max": 9} and found["seeded"] == {"value": 1, "min": 3, "max": 15}
+    few = folder.refusal_of(MERGED.replace("*few, max: 9", "5, max: 9"))
+    assert "space.yaml:7: `<<` merges a mapping, or a list of mappings, by their aliases: `<<: *other`." in few
+
+
+def test_json_is_read_also_where_tabs_indent_it(folder):
+    space = {"model": "kmeans", "dataset": "digits", "metric": {"name": "acc", "goal": "maximize"}}
+    text = json.dumps(space | {"parameters": {"n_clusters": {"min": 5, "max": 15}}}, indent="\t")
+    found = read_space(folder.write(text)).ranges["n_clusters"]
+    assert "\t" in text and (found.min, found.max) == (5, 15)
+
+
+@pytest.mark.parametrize(("written", "value"), [("!!float 1e-5", 1e-5), ("!!float 1", 1), ("!!int 3", 3), ("!!bool true", True)])
+def test_a_number_may_bear_its_tag(written, value):
+    found = parse(f"a: {written}", Problems(title="t", file="t"))["a"].value
+    assert found == value and type(found) is type(value)
+
+
+def test_a_tag_that_is_not_the_value_s_is_refused():
+    problems = Problems(title="t", file="t")
+    parse("a: !!float often", problems)
+    assert problems.found == [(1, "t:1: 'often' is no float, as its tag `!!float` has it.")]
+
+
+def test_a_log_range_with_steps_is_answered_by_what_can_be_taken(folder):
+    (line,) = folder.refusal("batch_size: {distribution: q_log_uniform_values, min: 32, max: 256, q: 8}")
+    assert line.endswith("q: 1. Use q_uniform, or q: 1 and a min from 1 on.")
+    for taken in ("{distribution: q_uniform, min: 32, max: 256, q: 8}", "{distribution: q_log_uniform_values, min: 32, max: 256, q: 1}"):
+        folder.read(f"batch_size: {taken}")

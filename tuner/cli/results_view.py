@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
     yield Text(f"In {near(folder)}/")
     yield facts((f"  {names}", what) for names, what in known if (folder / names.split(",")[0]).exists())
     if (folder / "best.yaml").exists():
-        yield Text(f"Train the best again with: tuner train {near(folder)}/best.yaml")
+        yield Text(f"Train the best again with: tuner train {shlex.quote(near(folder) + '/best.yaml')}")
 
 
 def runs_table(runs: Sequence[Results]) -> Table:

@@ -70,6 +70,7 @@ class Cluster:
 
     def __init__(self, address: str | None) -> None:
         self.address = address or os.environ.get("RAY_ADDRESS")
+        self._by_environment = not address
         self._url: str | None = None
         self._ours = False
         self._error: BaseException | None = None
@@ -94,7 +95,7 @@ class Cluster:
                 del os.environ["RAY_AUTH_MODE"]  # a Ray of our own listens on all interfaces: only its token, its default, keeps others out
             protect_token()
         else:
-            _knock(self.address)
+            _knock(self.address, named=f"RAY_ADDRESS={self.address}" if self._by_environment else f"--address {self.address}")
             if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
                 os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray shows a token only where it is told that there are tokens
             os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, with a line each: it answered the knock
@@ -136,7 +137,8 @@ class Cluster:
             ) from self._error
         if isinstance(self._error, OSError | RuntimeError | ValueError):
             reason = getattr(self._error, "strerror", None) or first_line(self._error)
-            raise UserError(f"The Ray cluster at {self.address} cannot be joined: {reason}") from self._error
+            by = " (RAY_ADDRESS in the environment names it.)" if self._by_environment else ""
+            raise UserError(f"The Ray cluster at {self.address} cannot be joined: {reason}{by}") from self._error
         raise self._error
 
     def dashboard(self) -> dict[str, str] | None:
@@ -199,11 +201,11 @@ def join(address: str | None) -> Cluster:
     return (early or Cluster(address)).wait()
 
 
-def _knock(address: str) -> None:
+def _knock(address: str, *, named: str) -> None:
     """Ray itself would try for minutes where nobody answers."""
     if "://" in address:
         raise UserError(
-            f"--address {address} is no node of a Ray cluster: give the host and port of its head, such as 10.0.0.1:6379, "
+            f"{named} is no node of a Ray cluster: give the host and port of its head, such as 10.0.0.1:6379, "
             "on a machine that belongs to it."
         )
     host, colon, port = address.rpartition(":")

@@ -224,7 +224,8 @@ def _wrong_kind(name: str, bounds: Bounds, p: Parameter) -> str | None:
     if q is not None and kind not in QUANTISED:
         return f"'{name}': `q` belongs to {' and '.join(QUANTISED)}, but this range is {kind}."
     if kind == "q_log_uniform_values" and (q != 1 or low < 1):
-        return f"'{name}': Optuna has log ranges with steps for whole numbers from 1 on only, q: 1. Use log_uniform_values or q_uniform."
+        use = "q_uniform, or q: 1 and a min from 1 on" if p.kind is int else "log_uniform_values or q_uniform"
+        return f"'{name}': Optuna has log ranges with steps for whole numbers from 1 on only, q: 1. Use {use}."
     if kind in ("int_uniform", "q_log_uniform_values") or p.kind is int:
         odd = next((number for number in (low, bounds.high, q) if number is not None and not isinstance(number, int)), None)
         return None if odd is None else f"'{name}': {kind} draws whole numbers here, but the file has {show(odd)}."

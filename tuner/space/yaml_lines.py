@@ -13,11 +13,14 @@ from typing import Any
 import yaml
 
 from tuner.errors import UserError
+from tuner.plain_json import load_json
 
 from .located import Located, Problems, scalar
 
 _MOST_BYTES = 1000000
 _MOST_VALUES = 10000
+_CORE = "tag:yaml.org,2002:"
+_TAGGED = {"int": (int,), "float": (int, float), "bool": (bool,)}  # W&B's documentation tells to write `!!float 1e-5`
 _DEEPEST = 50  # counted, because a stack that runs out may do so in anybody's hook, which writes to stderr
 
 
@@ -72,7 +75,7 @@ def parse(text: str, problems: Problems) -> dict[str, Located]:
         if len(text) > _MOST_BYTES:
             problems.at(None, f"the file has {len(text):,} characters; {problems.what} has fewer than {_MOST_BYTES:,}.")
         else:
-            root = yaml.compose(text, Loader=_Composer)
+            root = yaml.compose(_without_tabs(text), Loader=_Composer)
             if root is None:
                 problems.at(None, f"the file is empty: {problems.what} is a mapping of keys such as `model:`.")
             else:
@@ -95,6 +98,17 @@ def parse(text: str, problems: Problems) -> dict[str, Located]:
     raise AssertionError("a file without keys is a problem")
 
 
+def _without_tabs(text: str) -> str:
+    """JSON may be indented by tabs, which YAML has no use for. Inside a string JSON has none."""
+    if "\t" not in text or not text.lstrip().startswith("{"):
+        return text
+    try:
+        load_json(text)
+    except ValueError:
+        return text
+    return text.replace("\t", " ")
+
+
 class _Reader:
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
@@ -114,13 +128,17 @@ class _Reader:
         if self.count > _MOST_VALUES:
             raise _TooMuch
         place = f"{file}:{line}"
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in ("str", "seq", "map"):
+        kind = node.tag.removeprefix(_CORE)
+        if kind not in ("str", "seq", "map", *_TAGGED):
             self.problems.at(
                 Located(value=None, place=place, line=line), f"{self.problems.what} is plain data; the tag '{node.tag}' is not read."
             )
         if isinstance(node, yaml.ScalarNode):
-            value = scalar(node.value) if node.style is None else node.value
-            return Located(value=value, place=place, line=line, text=node.value)
+            value = scalar(node.value) if node.style is None or kind in _TAGGED else node.value
+            found = Located(value=value, place=place, line=line, text=node.value)
+            if kind in _TAGGED and type(value) not in _TAGGED[kind]:
+                self.problems.at(found, f"'{node.value}' is no {kind}, as its tag `!!{kind}` has it.")
+            return found
         if isinstance(node, yaml.SequenceNode):
             items = [self.read(child, file, child.start_mark.line + 1) for child in node.value]
             return Located(value=items, place=place, line=line)
@@ -128,13 +146,22 @@ class _Reader:
 
     def _mapping(self, pairs: Iterable[tuple[yaml.Node, yaml.Node]], file: str) -> dict[str, Located]:
         entries: dict[str, Located] = {}
+        merged: dict[str, Located] = {}  # `<<: *other`: what this mapping says itself comes before it, and the first before later ones
         for key, child in pairs:
             line = key.start_mark.line + 1
             entry = self.read(child, file, line)
+            if isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None:
+                others = entry.value if isinstance(entry.value, list) else [entry]
+                if not all(isinstance(other.value, dict) for other in others):
+                    self.problems.at(entry, "`<<` merges a mapping, or a list of mappings, by their aliases: `<<: *other`.")
+                    continue
+                for other in others:
+                    merged = other.value | merged
+                continue
             if not isinstance(key, yaml.ScalarNode):
                 self.problems.at(entry, "a key must be one word.")
             elif key.value in entries:
                 self.problems.at(entry, f"'{key.value}' stands here a second time; the first is in line {entries[key.value].line}.")
             else:
                 entries[key.value] = entry
-        return entries
+        return merged | entries
