@@ -56,6 +56,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     found = run("python", "-c", "import tuner; print(tuner.__file__, tuner.__version__)")
     assert found.stdout.startswith(str(site)), found.stdout + found.stderr
+    # From here on a checkout lies in the current folder, as where the README's first command is typed: no process may import that one.
+    (elsewhere / "tuner").mkdir()
+    (elsewhere / "tuner" / "__init__.py").write_text("raise RuntimeError('the one in the current folder')\n")
     return run
 
 

@@ -12,6 +12,7 @@ from kit.commands import SPACE
 
 from tuner import layout
 from tuner.import_path import keep_out_current_folder
+from tuner.machines.cluster import job_config
 from tuner.runs.results import read_run
 
 THEIRS = "import sys; sys.exit('a file of the user was imported: ' + __file__)\n"
@@ -47,6 +48,15 @@ def test_a_command_imports_no_module_of_the_folder(tmp_path: Path, name: str) ->
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", str(layout.ROOT)])}
     done = subprocess.run([*command(tmp_path), "models"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "aae_unsup" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_ray_s_processes_are_given_no_current_folder(installed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = tmp_path / ("site-packages" if installed else "checkout")
+    monkeypatch.setattr(layout, "ROOT", root)
+    job = job_config()
+    job._py_driver_sys_path.extend([str(tmp_path / "bin"), str(Path.cwd())])  # as Ray does it
+    assert job._py_driver_sys_path == [*([] if installed else [str(root)]), str(tmp_path / "bin")]
 
 
 @pytest.mark.process

@@ -129,6 +129,22 @@ def test_other_code_of_tuner_is_found_though_its_version_is_the_same() -> None:
     assert f"c has tuner with code 0123abcd, here with code {probe.code()}. d has python absent" in check.found
 
 
+def test_the_code_is_the_same_in_a_checkout_and_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for package, models in (
+        (tmp_path / "a" / "tuner", tmp_path / "a" / "models"),
+        (tmp_path / "b" / "tuner", tmp_path / "b" / "tuner" / "models"),
+    ):
+        (package / "runs").mkdir(parents=True)
+        models.mkdir(parents=True)
+        for path in (package / "__init__.py", package / "runs" / "zip.py", package / "model.py", models / "dec.py"):
+            path.write_text(path.name)
+        spec = type("Spec", (), {"origin": str(package / "__init__.py")})
+        monkeypatch.setattr(probe.importlib.util, "find_spec", lambda name, spec=spec: spec)
+        found.append(probe.code())
+    assert found[0] == found[1]
+
+
 def test_the_code_differs_where_a_model_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package, models = tmp_path / "tuner", tmp_path / "models"
     package.mkdir(), models.mkdir()

@@ -65,6 +65,15 @@ class _WorkerPath(list[str]):
         super().extend(path for path in paths if path != str(Path.cwd()))
 
 
+def job_config() -> Any:
+    """What Ray's processes are told of this one. Ray adds to it, when it is joined, where they may import from."""
+    from ray.job_config import JobConfig
+
+    job = JobConfig()
+    job._py_driver_sys_path = _WorkerPath()  # given as an argument, an empty one would be replaced by a plain list
+    return job
+
+
 class Cluster:
     """A Ray cluster that is being started or joined. `wait` returns once it can be used."""
 
@@ -104,7 +113,7 @@ class Cluster:
         if ray.is_initialized():  # by whoever runs this process: theirs to stop, and to say where its dashboard is
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-        quiet["job_config"] = ray.job_config.JobConfig(_py_driver_sys_path=_WorkerPath())
+        quiet["job_config"] = job_config()
         if self.address is not None:
             context = ray.init(address=self.address, **quiet)
         else:

@@ -74,7 +74,8 @@ def code() -> str | None:
     package = Path(spec.origin).parent
     models = package / "models" if (package / "models").is_dir() else package.parent / "models"
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")) + sorted(models.glob("*.py")):
+    ours = sorted(path for path in package.rglob("*.py") if models not in path.parents)
+    for path in ours + sorted(models.glob("*.py")):  # in this order installed and in a checkout
         digest.update(f"{path.parent.name}/{path.name}".encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:8]
 
