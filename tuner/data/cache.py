@@ -22,15 +22,16 @@ import torch
 
 from tuner.atomic import whole
 
-from . import datasets, files, published, raw, rcv1
+from . import datasets, files, published, raw, rcv1, scaling
 from .datasets import Data, DatasetSpec, load
 from .fingerprint import Fingerprint
 from .published import PUBLISHED
+from .scaling import Intake
 
 logger = logging.getLogger("tuner")
 
 KEPT = 4
-_READERS = (datasets, files, published, raw, rcv1)  # a change there may change what is read
+_READERS = (datasets, files, published, raw, rcv1, scaling)  # a change there may change what is read
 _ABOUT = "about.json"
 
 
@@ -96,7 +97,7 @@ def _keep(loaded: Data, path: Path) -> None:
     """Whole or not at all."""
     test = None if loaded.test is None else [loaded.test.start, loaded.test.stop]
     about = {"name": loaded.name, "shape": loaded.shape, "test": test, "n_classes": loaded.n_classes, "labels": loaded.y_N is not None}
-    identity = {"identity": loaded.identity.written()}
+    identity = {"identity": loaded.identity.written(), "intake": loaded.intake.written()}
     with whole(path) as part:
         part.mkdir(mode=0o700)
         np.save(part / "x.npy", loaded.x_ND.numpy())
@@ -119,6 +120,7 @@ def _kept(path: Path) -> Data | None:
         shape=tuple(about["shape"]),
         test=None if about["test"] is None else slice(*about["test"]),
         n_classes=about["n_classes"],
+        scaling=Intake.read(about["intake"]).scaling,
     )
     identity = Fingerprint.read(about["identity"])
     assert identity is not None, path

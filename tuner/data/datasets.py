@@ -34,10 +34,10 @@ from tuner.nn import by_slices, slice_of
 from .files import READERS, find, read_file
 from .fingerprint import Fingerprint, digest
 from .published import KNOWN, PUBLISHED, fetch, read_published
-from .raw import data_root
+from .raw import Raw, data_root
+from .scaling import AS_IT_IS, SCALES, Intake, Scaling
 
 DATASETS = tuple(PUBLISHED)
-SCALES = ("minmax", "standard", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ class Data:
     `x_ND`: (N, D) floating point, flat. `y_N`: (N,) int64 on the CPU, classes 0..C-1; None without labels.
     `shape`: one sample's natural shape. `test`: the rows of the published test split; None where there is none.
     `n_classes`: C of the whole where this is a subset of it; None: as many as `y_N` holds.
+    `scaling`: how `x_ND` was made of the values before.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Data:
     shape: tuple[int, ...]
     test: slice | None = None
     n_classes: int | None = None
+    scaling: Scaling = AS_IT_IS
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -79,6 +81,11 @@ class Data:
             n_classes = int(self.y_N.max()) + 1
         n_test = self.n_samples - self.n_train
         return DataSpec(self.n_samples, self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
+
+    @property
+    def intake(self) -> Intake:
+        """What weights that were trained on it need to know of it."""
+        return Intake(spec=self.spec, scaling=self.scaling)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -138,12 +145,10 @@ def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
     Raises:
         UserError: no such data set, files that are absent, damaged or hold what cannot be used, a limit that cannot be.
     """
-    check_named(dataset)
-    raw = read_file(dataset.name, root) if ":" in dataset.name else read_published(dataset.name, root)
+    raw = read_raw(dataset, root)
     rows_L = _subset(len(raw.x_N), _checked_limit(dataset, len(raw.x_N)))
-    x_LD = raw.x_N[rows_L].reshape(len(rows_L), -1).astype(np.float32)
-    if raw.peak != 1.0:
-        x_LD /= np.float32(raw.peak)
+    x_LD = raw.values(rows_L)
+    scaling = Scaling.fit(dataset.scale, x_LD)
     y_L, n_classes = None, None
     if raw.y_N is not None:
         names_C, y_N = np.unique(raw.y_N, return_inverse=True)
@@ -151,15 +156,26 @@ def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
     n_before_test = None if raw.n_train is None else int(np.searchsorted(rows_L, raw.n_train))
     return Data(
         name=dataset.name,
-        x_ND=torch.from_numpy(_scaled(x_LD, dataset.scale)),
+        x_ND=torch.from_numpy(scaling.apply(x_LD)),
         y_N=y_L,
         shape=raw.x_N.shape[1:],
         test=None if n_before_test is None else slice(n_before_test, len(rows_L)),
         n_classes=n_classes,
+        scaling=scaling,
     )
 
 
-# --- names, subsets, scales --------------------------------------------------------------------------------------------
+def read_raw(dataset: DatasetSpec, root: Path | None = None) -> Raw:
+    """All samples as the files hold them: before `limit` and `scale`.
+
+    Raises:
+        UserError: as `load`.
+    """
+    check_named(dataset)
+    return read_file(dataset.name, root) if ":" in dataset.name else read_published(dataset.name, root)
+
+
+# --- names, subsets --------------------------------------------------------------------------------------------
 
 
 def check_named(dataset: DatasetSpec) -> None:
@@ -189,15 +205,3 @@ def _subset(n_samples: int, limit: int) -> NDArray[np.int64]:
     # RandomState: numpy promises that its streams never change, and does not for default_rng.
     permutation_N = np.random.RandomState(0).permutation(n_samples)
     return np.sort(permutation_N[:limit])
-
-
-def _scaled(x_ND: NDArray[np.float32], scale: str | None) -> NDArray[np.float32]:
-    if scale == "minmax":
-        low, high = np.min(x_ND), np.max(x_ND)
-        return np.clip((x_ND - low) / (high - low), 0, 1) if high > low else np.zeros_like(x_ND)
-    if scale == "standard":
-        mean_D, deviation_D = x_ND.mean(axis=0, dtype=np.float64), x_ND.std(axis=0, dtype=np.float64)
-        # A constant feature's deviation is rounding noise, not 0; dividing by it would blow the noise up to a signal.
-        varies_D = deviation_D > 1e-6 * np.abs(mean_D)
-        return np.where(varies_D, (x_ND - mean_D) / np.where(varies_D, deviation_D, 1.0), 0.0).astype(np.float32)
-    return x_ND

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from tuner.data.datasets import SCALES, DatasetSpec
+from tuner.data.datasets import DatasetSpec
+from tuner.data.scaling import SCALES
 from tuner.errors import UserError, did_you_mean
 from tuner.metrics import METRICS
 from tuner.model import Model, load_model

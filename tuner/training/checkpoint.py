@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tuner.atomic import whole
+from tuner.data.scaling import Intake
 from tuner.errors import UserError
 from tuner.plain_json import is_number, is_whole, load_json
 
 _HEADER = "tuner"
+_INTAKE = "intake"  # a header of its own, which versions before it pass over
 _COUNTS = ("seed", "pretrain_seed", "phase", "phase_epoch", "phase_batches", "epoch", "cluster_epoch", "one_cluster_epochs")
 # What the files of runs from before 2026-11-29 call these: there, `epoch` was the phase's.
 _SINCE_RENAMED = {"epoch": "phase_epoch", "batches": "phase_batches", "index": "epoch", "lonely": "one_cluster_epochs"}
@@ -38,6 +40,7 @@ class Snapshot:
     one_cluster_epochs: int  # how many of the last clustering epochs used one cluster only
     tensors: dict[str, Tensor]
     values: list[float] = field(default_factory=list)  # in a search: its metric at all clustering epochs so far
+    intake: Intake | None = None  # of the data it was trained on; None in a file of a version that did not note it
 
     @property
     def size(self) -> int:
@@ -55,11 +58,14 @@ def save(snapshot: Snapshot, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name != "tensors"}
+    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name not in ("tensors", _INTAKE)}
+    header = {_HEADER: json.dumps(plain)}
+    if snapshot.intake is not None:
+        header[_INTAKE] = json.dumps(snapshot.intake.written())
     tensors = {k: t.detach().cpu().contiguous() for k, t in snapshot.tensors.items()}
     with whole(path) as part:
         try:
-            save_file(tensors, part, metadata={_HEADER: json.dumps(plain)})
+            save_file(tensors, part, metadata=header)
         except SafetensorError as error:  # it has the system's words, but not its number
             raise OSError(re.sub(r".*I/O error: | \(os error .*", "", str(error))) from error
 
@@ -72,12 +78,14 @@ def load(path: Path) -> Snapshot:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            plain = load_json((file.metadata() or {})[_HEADER])
+            header = file.metadata() or {}
+            plain = load_json(header[_HEADER])
             if "index" in plain:
                 plain = {_SINCE_RENAMED.get(name, name): value for name, value in plain.items()}
             if wrong := _wrong(plain):
                 raise ValueError(wrong)
-            return Snapshot(**plain, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return Snapshot(**plain, tensors=tensors, intake=Intake.read(load_json(header[_INTAKE])) if _INTAKE in header else None)
     except FileNotFoundError:
         raise UserError(f"There is no checkpoint {path}.") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as e:

@@ -174,7 +174,7 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
         ended=ended,
         reason=reason,
         ends_phase=over,
-        _snapshot=partial(_snapshot, engine, model, slot, Trial(**vars(trial))),
+        _snapshot=partial(_snapshot, engine, model, slot, Trial(**vars(trial)), trained.data),
     )
 
 
@@ -215,9 +215,9 @@ def _finite(state: Mapping[str, Tensor]) -> bool:
     return not checks or bool(torch.stack(checks).all())
 
 
-def _snapshot(engine: Engine, model: Model, slot: int, where: Trial) -> Snapshot:
+def _snapshot(engine: Engine, model: Model, slot: int, where: Trial, data: Data) -> Snapshot:
     tensors = {name: t.clone() for name, t in engine.state(slot).items()}
     if where.phase_epoch:  # else it stands before a phase, which begins with fresh optimisers
         tensors |= engine.moments(slot)
     place = {k: v for k, v in vars(where).items() if k not in ("h", "on")}
-    return Snapshot(model=model.name, config=where.h.flat(), tensors=tensors, **place)
+    return Snapshot(model=model.name, config=where.h.flat(), tensors=tensors, intake=data.intake, **place)
