@@ -39,8 +39,8 @@ def methods() -> str:
 
 
 def metrics() -> str:
-    rows = ((f"`{name}`", found.goal, "yes" if found.uses_labels else "no", found.doc) for name, found in METRICS.items())
-    return _table(("metric", "goal", "uses labels", "what it measures"), rows)
+    rows = ((f"`{name}`", found.goal, "yes" if found.uses_labels else "no", found.doc, found.cost) for name, found in METRICS.items())
+    return _table(("metric", "goal", "uses labels", "what it measures", "cost of an epoch"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {"keys": keys, "scores": scores, "methods": methods, "metrics": metrics}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
 from docs import tables
@@ -189,7 +190,7 @@ def test_evaluate_gives_every_metric_as_a_plain_float() -> None:
     found = evaluate(p_NK, torch.tensor([0, 1, 0, 1]))
     assert found == pytest.approx(
         {"acc": 0.75, "acc_vote": 0.75, "nmi": 0.3437110184854, "ari": 0.0, "ami": 0.0}
-        | {"n_used": 2, "largest_share": 0.75, "confidence": 0.75}
+        | {"n_used": 2, "largest_share": 0.75, "confidence": 0.75, "balance": entropy([0.75, 0.25]) / np.log(3)}
     )
     assert all(type(value) is float for value in found.values())
     assert list(found) == [name for name, measure in METRICS.items() if measure.of]
@@ -197,12 +198,28 @@ def test_evaluate_gives_every_metric_as_a_plain_float() -> None:
 
 def test_without_labels_the_labelled_metrics_are_absent_not_zero() -> None:
     found = evaluate(torch.eye(3), None)
-    assert found == {"n_used": 3.0, "largest_share": pytest.approx(1 / 3), "confidence": 1.0}
+    assert found == {"n_used": 3.0, "largest_share": pytest.approx(1 / 3), "balance": pytest.approx(1.0), "confidence": 1.0}
 
 
 def test_equal_probabilities_put_every_sample_into_the_first_cluster() -> None:
     found = evaluate(torch.full((8, 4), 0.25), torch.arange(8) % 4)
     assert (found["n_used"], found["largest_share"], found["confidence"], found["nmi"]) == (1.0, 1.0, 0.25, 0.0)
+
+
+@pytest.mark.parametrize("sizes", [[5, 5, 5], [1, 0, 9], [400, 30, 2, 0, 7], [12, 0]])
+def test_balance_is_the_entropy_of_the_shares_over_its_most(sizes: list[int]) -> None:
+    assert metrics.balance(np.array(sizes)) == pytest.approx(entropy(sizes) / np.log(len(sizes)))
+    assert 0.0 <= metrics.balance(np.array(sizes)) <= 1.0
+
+
+def test_balance_of_one_cluster_is_the_worst() -> None:
+    assert metrics.balance(np.array([7])) == 0.0 == METRICS["balance"].worst
+
+
+def test_the_metrics_without_labels_are_named_in_the_tables_order() -> None:
+    free = ("n_used", "largest_share", "balance", "confidence", "silhouette", "davies_bouldin", "calinski_harabasz")
+    assert metrics.label_free() == free
+    assert set(evaluate(torch.eye(3), None)) <= set(free)
 
 
 def test_every_metric_has_a_goal_and_a_worst_value_that_is_no_better_than_what_it_can_be() -> None:
@@ -221,7 +238,7 @@ def test_a_metric_is_an_entry_of_the_table_and_its_formula(tmp_path: Path, monke
     (tmp_path / "space.yaml").write_text(text)
     spec = read_space(str(tmp_path / "space.yaml"))
     assert (spec.metric.goal, worst(spec.metric)) == ("minimize", 9.0)
-    assert "| `tidy` | minimize | no | samples in the largest |" in tables.metrics().splitlines()
+    assert "| `tidy` | minimize | no | samples in the largest | a table of K × C counts |" in tables.metrics().splitlines()
     (tmp_path / "space.yaml").write_text(text.replace("value: 7", "values: [7, 8]"))
     with pytest.raises(UserError, match="'n_clusters' cannot be searched by 'tidy': it falls"):
         read_space(str(tmp_path / "space.yaml"))

@@ -38,12 +38,14 @@ class Measure:
     `of`: the value, given the clusters of an epoch. None for what `errors` and tuner/training/neighbours.py compute.
     `of_codes`: of neighbourhoods in the latent, after a trial's last epoch, and in every epoch where a search goes by it. `k`: of how
     many neighbours. `with_k`: why the number of clusters cannot be searched by it, if so.
-    `shown`: whether tables have it; the journal has all. `doc`: in Markdown, for docs/metrics.md.
+    `shown`: whether tables have it; the journal has all. `cost`: of measuring it once, N samples in K clusters of C classes and codes
+    of Z numbers. `doc`, `cost`: in Markdown, for docs/metrics.md.
     """
 
     goal: Literal["maximize", "minimize"]
     worst: float
     doc: str
+    cost: str = "a table of K × C counts"
     needs: Literal["labels", "some labels", "nothing"] = "nothing"
     of: Callable[[Clusters], float] | None = None
     of_codes: bool = False
@@ -68,7 +70,12 @@ def _compared(formula: Callable[[Table], float]) -> Callable[[Clusters], float]:
 
 def _knn(k: int, shown: bool = False) -> Measure:
     doc = f"share of wrong votes of the {k} nearest codes; after the last epoch"
-    return Measure(goal="minimize", worst=1.0, needs="labels", of_codes=True, k=k, shown=shown, doc=doc)
+    cost = "the codes of 70,000 samples at most, and the neighbours of 10,000 of them: seconds"
+    return Measure(goal="minimize", worst=1.0, needs="labels", of_codes=True, k=k, shown=shown, doc=doc, cost=cost)
+
+
+_COUNTS = "K counts"
+_PASS = "the codes of 10,000 samples at most, one pass over them: N × Z"
 
 
 # The formulas stand below.
@@ -94,27 +101,41 @@ METRICS: dict[str, Measure] = {
         doc="mutual information adjusted for chance: compares different numbers of clusters",
     ),
     "error": Measure(
-        goal="minimize", worst=1.0, needs="some labels", shown=True,
+        goal="minimize", worst=1.0, needs="some labels", shown=True, cost="N comparisons",
         doc="share of the training rows without a label that get the wrong class; semi-supervised models only",
     ),
     "error_test": Measure(
-        goal="minimize", worst=1.0, needs="some labels", shown=True,
+        goal="minimize", worst=1.0, needs="some labels", shown=True, cost="N comparisons",
         doc="the same on the published test split; semi-supervised models only",
     ),
     "n_used": Measure(
-        goal="maximize", worst=1.0, of=lambda clusters: float(np.count_nonzero(clusters.sizes_K)), shown=True,
+        goal="maximize", worst=1.0, of=lambda clusters: float(np.count_nonzero(clusters.sizes_K)), shown=True, cost=_COUNTS,
         with_k="it counts the clusters that are used, which rise with their number", doc="clusters that have a sample",
     ),
     "largest_share": Measure(
-        goal="minimize", worst=1.0, of=lambda clusters: largest_share(clusters.sizes_K),
+        goal="minimize", worst=1.0, of=lambda clusters: largest_share(clusters.sizes_K), cost=_COUNTS,
         with_k="it falls with the number of clusters", doc="share of the samples in the largest cluster",
     ),
+    "balance": Measure(
+        goal="maximize", worst=0.0, of=lambda clusters: balance(clusters.sizes_K), cost=_COUNTS,
+        with_k="it is 1 for clusters of equal size, however many",
+        doc="how evenly the samples are spread: entropy of the clusters' shares over log K, 1 where all are equal",
+    ),
     "confidence": Measure(
-        goal="maximize", worst=0.0, of=lambda clusters: clusters.confidence, doc="mean probability of the likeliest cluster"
+        goal="maximize", worst=0.0, of=lambda clusters: clusters.confidence, cost="none: the assignment has it",
+        doc="mean probability of the likeliest cluster",
     ),
     "silhouette": Measure(
-        goal="maximize", worst=-1.0, of_codes=True, shown=True,
+        goal="maximize", worst=-1.0, of_codes=True, shown=True, cost="the codes of 2,000 samples at most and all their distances",
         doc="how much nearer samples lie to their own cluster than to the next, from -1 to 1; after the last epoch",
+    ),
+    "davies_bouldin": Measure(
+        goal="minimize", worst=1e9, of_codes=True, cost=_PASS,
+        doc="how alike each cluster is to the one most like it: their spreads over the distance of their means; after the last epoch",
+    ),
+    "calinski_harabasz": Measure(
+        goal="maximize", worst=0.0, of_codes=True, cost=_PASS,
+        doc="variance of the codes between clusters over that within them; after the last epoch",
     ),
     "knn_error_3": _knn(3),
     "knn_error_5": _knn(5, shown=True),
@@ -125,6 +146,11 @@ METRICS: dict[str, Measure] = {
 def uses_labels(name: str) -> bool:
     """Whether a metric, which may be a loss, looks at the labels."""
     return name in METRICS and METRICS[name].uses_labels
+
+
+def label_free() -> tuple[str, ...]:
+    """The metrics that look at no labels, in the table's order; a model's losses are others."""
+    return tuple(name for name, measure in METRICS.items() if not measure.uses_labels)
 
 
 def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
@@ -178,6 +204,11 @@ def contingency(c_N: Tensor, y_N: Tensor, n_clusters: int, n_classes: int) -> Te
 def largest_share(sizes_K: NDArray[np.int64]) -> float:
     """Share of the samples in the largest cluster."""
     return int(np.max(sizes_K)) / int(sizes_K.sum())
+
+
+def balance(sizes_K: NDArray[np.int64]) -> float:
+    """The entropy of the clusters' shares over its most, log K: 1 for equal clusters, 0 for one that has all samples."""
+    return min(1.0, _entropy(sizes_K) / float(np.log(len(sizes_K)))) if len(sizes_K) > 1 else 0.0
 
 
 def acc(n_KC: Table) -> float:

@@ -206,8 +206,8 @@ def test_a_wrong_metric_is_refused_with_its_line_and_rule(folder, metric, messag
 
 def test_an_unknown_metric_is_named_with_the_nearest_right_name(folder):
     assert folder.refusal(metric="{name: loss/recn, goal: minimize}", model="kmeans") == [
-        "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, nmi, ari, ami, n_used, largest_share, confidence, "
-        "silhouette, knn_error_3, knn_error_5, knn_error_10."
+        "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, nmi, ari, ami, n_used, largest_share, balance, "
+        "confidence, silhouette, davies_bouldin, calinski_harabasz, knn_error_3, knn_error_5, knn_error_10."
     ]
     (line,) = folder.refusal(metric="{name: loss/recn, goal: minimize}")
     assert line.startswith("space.yaml:3: there is no metric 'loss/recn'. Did you mean 'loss/recon'? Known are acc, ")
@@ -219,6 +219,7 @@ def test_an_unknown_metric_is_named_with_the_nearest_right_name(folder):
         ("{name: acc_vote, goal: maximize}", "it rises with the number of clusters, up to 1 where every sample has its own"),
         ("{name: n_used, goal: maximize}", "it counts the clusters that are used, which rise with their number"),
         ("{name: largest_share, goal: minimize}", "it falls with the number of clusters"),
+        ("{name: balance, goal: maximize}", "it is 1 for clusters of equal size, however many"),
     ],
 )
 def test_the_number_of_clusters_is_not_searched_by_what_it_drives(folder, metric, reason):
@@ -232,7 +233,8 @@ def test_a_metric_that_needs_labels_is_refused_where_the_data_have_none(folder):
     np.savez(folder.path / "x.npz", x=np.random.default_rng(0).random((400, 4)))
     data = f"npz:{folder.path / 'x.npz'}"
     assert folder.refusal(dataset=data, **KMEANS) == [
-        f"space.yaml:3: 'acc' needs labels, and {data} has none. Without labels there are n_used, largest_share, confidence, silhouette."
+        f"space.yaml:3: 'acc' needs labels, and {data} has none. Without labels there are n_used, largest_share, balance, confidence, "
+        "silhouette, davies_bouldin, calinski_harabasz."
     ]
     assert folder.refusal(dataset=data, metric="{name: knn_error_5, goal: minimize}", **KMEANS)[0].startswith(
         "space.yaml:3: 'knn_error_5' needs"

@@ -1,4 +1,4 @@
-"""What neighbourhoods in the latent say: the silhouette of the clusters, and the error of classifiers by nearest neighbours.
+"""What neighbourhoods in the latent say: how well clusters lie apart, and the error of classifiers by nearest neighbours.
 
 They cost more than the other metrics. So they are measured after a trial's last epoch, and in every clustering epoch only where a
 search goes by one of them. scikit-learn does the work, in float64 on the CPU.
@@ -18,10 +18,16 @@ from tuner.data.datasets import Data
 from tuner.draws import Draws
 from tuner.metrics import METRICS
 
+from .separation import calinski_harabasz, davies_bouldin
+
 NEIGHBOURHOODS = tuple(name for name, measure in METRICS.items() if measure.of_codes)
 SILHOUETTE = "silhouette"
+SEPARATION: dict[str, Callable[[Tensor, Tensor], float]] = {"davies_bouldin": davies_bouldin, "calinski_harabasz": calinski_harabasz}
 KNN_ERRORS = {name: measure.k for name, measure in METRICS.items() if measure.k is not None}  # by their numbers of neighbours
 SAMPLES = 2000  # of the silhouette, whose cost is quadratic in them; the mean of so many is off by less than 0.01
+SEPARATED = (
+    10_000  # samples at most of the indices that cost one pass; the same ones in all trials, for one of them grows with their number
+)
 REFERENCES, HELD_OUT = 60_000, 10_000  # at most: MNIST's own, some seconds on one core
 
 
@@ -30,10 +36,15 @@ def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, d
 
     `embed`: (R,) rows to their codes (R, Z). `seed`: the trial's.
     """
-    found = {}
+    found: dict[str, float] = {}
     if SILHOUETTE in due:
         rows_S = _order("silhouette", seed, n=len(c_N))[:SAMPLES]
         found[SILHOUETTE] = silhouette(embed(rows_S), c_N.cpu()[rows_S])
+    indices_due = [name for name in SEPARATION if name in due]
+    if indices_due:
+        rows_S = _order("separation", n=len(c_N))[:SEPARATED]
+        z_SZ, c_S = embed(rows_S), c_N.cpu()[rows_S]
+        found |= {name: SEPARATION[name](z_SZ, c_S) for name in indices_due}
     errors_due = [name for name in KNN_ERRORS if name in due]
     if errors_due and data.y_N is not None:
         rows_R, rows_T = held_out(data)
