@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tuner.data.names import NEAR
 from tuner.errors import readable
+from tuner.runs.ledger import in_words
 from tuner.space.scores import SCORES
 from tuner.text import counted, duration, near, number, setting
 
@@ -72,6 +73,9 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
         data = results.spec_json.get("dataset", {}).get("name")
         if data in NEAR:
             yield Text(f"{data} is {NEAR[data]}.", style="dim")
+    looks = in_words(results.labels)
+    if looks is not None:
+        yield Text(looks, style="dim")
     yield Text()
     ends = {state: n for state, n in results.counts().items() if n}
     others = [trial.state for trial in results.trials if trial.state not in ends]

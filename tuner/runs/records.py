@@ -113,6 +113,8 @@ class About(TypedDict, total=False):
     resumed: Annotated[list[dict[str, Any]], LIST_OF_MAPPINGS]
     commit: str | None
     pack: int
+    select: Annotated[dict[str, Any], MAPPING]
+    early_terminate: dict[str, Any] | str
 
 
 _STATE = one_of(*STATES)

@@ -7,7 +7,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from tuner.space.metric import Metric
 
 from .events import TrialEnd
 from .journal import json_object, read_lines, read_status
+from .ledger import Ledger, LedgerCount
 from .paths import JOURNAL, SPEC
 from .records import About, EndLine, EpochLine, Status, wrong_about
 from .states import STATES
@@ -25,7 +26,8 @@ from .states import STATES
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A run read back. `metric`, `goal` (maximize | minimize) and `score` (last | max | mean_last_5) say what was searched for."""
+    """A run read back. `metric`, `goal` (maximize | minimize) and `score` (last | max | mean_last_5) say what was searched for.
+    `labels`: how often labels were looked at."""
 
     name: str
     folder: Path
@@ -37,6 +39,7 @@ class Results:
     trials: tuple[TrialEnd, ...]  # by number
     epochs: int  # of all trials together
     seconds: float
+    labels: Ledger = field(default_factory=Ledger)
 
     def ranked(self) -> list[TrialEnd]:
         """The complete trials, best first."""
@@ -63,6 +66,7 @@ class Results:
             "trials": self.counts(),
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
+            "labels": self.labels.summary(),
         }
 
 
@@ -77,10 +81,11 @@ def read_run(folder: Path) -> Results:
     about = cast("About", json_object(folder / SPEC, wrong_about))
     status = read_status(folder)
     now = _status_now(status)
-    journal = _Journalled()
+    journal, looks = _Journalled(), LedgerCount(about)
     if (folder / JOURNAL).exists():
         for line in read_lines(folder / JOURNAL):
             journal.add(line)
+            looks.add(line)
     return Results(
         name=str(about.get("name", folder.name)),
         folder=folder,
@@ -92,6 +97,7 @@ def read_run(folder: Path) -> Results:
         trials=tuple(journal.trials("running" if now == "running" else "unfinished")),
         epochs=sum(journal.epochs.values()),
         seconds=_seconds(status, journal.times, running=now == "running"),
+        labels=looks.ledger(),
     )
 
 

@@ -6,12 +6,13 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tuner.metrics import METRICS, uses_labels
+from tuner.metrics import METRICS, label_free, uses_labels
 from tuner.model import DataSpec, load_model
 
 from .checked import Checked
 from .data_checks import check_data
 from .located import Located, Problems
+from .selection import check_select
 from .spec import Spec
 from .structure_checks import check_structure
 
@@ -22,6 +23,9 @@ def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], 
     entries = section.value if section is not None and isinstance(section.value, dict) else {}
     search = Checked(spec=spec, model=load_model(spec.model), keys=keys, entries={**entries, **pins}, problems=problems)
     _check_metric(search, check_data(search, root))
+    node = keys.get("metric")
+    if node is not None and spec.metric.name:
+        check_select(search, {spec.metric.name: node.value["name"]})
     return [*_notes(search), *_check_method(search), *check_structure(search)]
 
 
@@ -33,8 +37,7 @@ def _check_metric(search: Checked, data: DataSpec | None) -> None:
     at = node.value["name"]
     measure = METRICS.get(name)
     if measure is not None and measure.needs == "labels" and data is not None and data.n_classes is None:
-        free = [other for other, found in METRICS.items() if not found.uses_labels]
-        others = ", ".join([*free, *(f"loss/{term}" for term in search.model.terms)])
+        others = ", ".join([*label_free(), *(f"loss/{term}" for term in search.model.terms)])
         search.problems.at(at, f"'{name}' needs labels, and {search.spec.dataset.name} has none. Without labels there are {others}.")
     if measure is not None and measure.needs == "some labels" and search.model.labels != "partial":
         search.problems.at(at, f"'{name}' needs a model that is given some labels, and {search.model.name} is given none. Use acc.")

@@ -18,6 +18,7 @@ from tuner.training.engine import PRECISIONS
 from . import reading
 from .reading import Asha, Read, Reading, whole, word
 from .scores import SCORES
+from .selection import read_select
 
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
@@ -98,6 +99,11 @@ def _show_metric(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     yield Row("metric", f"{metric.name}, {metric.goal}{uses}", ("metric.goal",))
 
 
+def _show_select(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
+    if values["select"].labels == "never":
+        yield Row("labels", "never choose, stop or rank: metrics that use them are only reported")
+
+
 def _show_score(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     yield Row("score", f"{values['metric'].name} {SCORES[values['score']].words}", ("score",))
 
@@ -148,6 +154,11 @@ _TABLE = (
         doc="`{name: …, goal: …}`: what decides ([metrics.md](metrics.md)). The goal may be left out.",
         missing="say what decides, such as {name: acc, goal: maximize}. There is no default: choosing by labels is a decision.",
         read=reading.read_metric, plain=asdict, show=_show_metric,
+    ),
+    Key(
+        name="select", kind="a mapping", default="`{labels: allowed}`", example="{labels: never}",
+        doc="`{labels: never}`: nothing that looks at labels may choose, stop or rank; see [search.md](search.md).",
+        read=read_select, plain=asdict, show=_show_select,
     ),
     Key(
         name="score", kind=" | ".join(SCORES), default="`last`", example="last", doc="Which epochs count for a trial; see below.",
