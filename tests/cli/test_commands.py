@@ -476,6 +476,8 @@ def test_a_search_says_what_it_does_and_ends_with_the_table_and_the_files(tuner:
         "",
         "n_clusters       10        5",
         "acc compares clusters with the labels: whoever chooses by it has used them.",
+        "Labels: metrics looked at them in 6 epochs, and decided by them: proposing 2,",
+        "ranking 2 times.",
         "",
         "3 trials: 2 complete · 1 failed; 6 epochs in 0:00",
         "Trial 2 failed: RuntimeError: out of [memory]",
@@ -655,7 +657,7 @@ def test_show_json_prints_one_object_and_nothing_else(tuner: Any, which: str) ->
     code, out, err = tuner("show", which, "--json")
     assert code == DONE and err == ""
     shown = json.loads(out)
-    assert list(shown) == ["name", "status", "metric", "best", "trials", "epochs", "seconds"]
+    assert list(shown) == ["name", "status", "metric", "best", "trials", "epochs", "seconds", "labels"]
     assert (shown["name"], shown["status"], shown["metric"], shown["epochs"]) == ("my", "done", "acc", 6)
     assert shown["best"] == {"trial": 1, "metrics": dict(ENDS[1].metrics), "config": dict(ENDS[1].config)}
     assert shown["trials"] == {"complete": 2, "pruned": 0, "stopped": 0, "failed": 1, "diverged": 0, "collapsed": 0}

@@ -63,6 +63,7 @@ def test_a_run_is_read_back_as_it_was_journalled(run: Run) -> None:
         "best": {"trial": 2, "metrics": {"acc": 0.7}, "config": {"lr": 0.1, "seed": 2}},
         "trials": {"complete": 2, "pruned": 1, "stopped": 0, "failed": 0, "diverged": 1, "collapsed": 1},
         "epochs": 10,
+        "labels": {"rule": "allowed", "epochs": 10, "reported": {"acc": 10}, "decided": {"ranking": 2}, "trained": 0},
     }
 
 

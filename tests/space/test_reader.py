@@ -77,7 +77,8 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_lines_and_options_las
     )
     assert lines == [
         "space.yaml:3: 'acc' is better the higher: its goal is maximize.",
-        "space.yaml:4: a search space has no key 'trails'. Did you mean 'trials'? Known are name, model, dataset, metric, score, method, "
+        "space.yaml:4: a search space has no key 'trails'. Did you mean 'trials'? Known are name, model, dataset, metric, select, score, "
+        "method, "
         "trials, epochs, seed, pretrain_seed, precision, early_terminate, resources, retries, checkpoint_gb, parameters.",
         "space.yaml:5: 'seed' must be a whole number from 0 to 4294967295, but got -1.",
         "space.yaml:7: 'n_clusters' must stay within [2, 256], but the file searches [1, 64].",
@@ -823,6 +824,7 @@ def test_every_default_that_was_filled_in_is_told(folder):
     assert spec.filled == {
         "name": "space",
         "metric.goal": "maximize",
+        "select.labels": "allowed",
         "score": "last",
         "method": "tpe",
         "trials": 24,
@@ -1023,7 +1025,7 @@ def test_a_shipped_space_opens_with_command_cost_and_result_and_has_no_problem(n
     assert spec.name == name
     assert not [note for note in spec.notes if not note.startswith("--dataset")]
     # Those change no result.
-    assert {key for key in spec.filled if not key.startswith("parameters.")} <= {"retries", "pretrain_seed", "precision"}
+    assert {key for key in spec.filled if not key.startswith("parameters.")} <= {"retries", "pretrain_seed", "precision", "select.labels"}
 
 
 def test_a_space_is_found_by_its_path_or_its_name_with_or_without_yaml(folder, monkeypatch):

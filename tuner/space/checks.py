@@ -12,7 +12,6 @@ from tuner.model import DataSpec, load_model
 from .checked import Checked
 from .data_checks import check_data
 from .located import Located, Problems
-from .selection import check_select
 from .spec import Spec
 from .structure_checks import check_structure
 
@@ -25,7 +24,7 @@ def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], 
     _check_metric(search, check_data(search, root))
     node = keys.get("metric")
     if node is not None and spec.metric.name:
-        check_select(search, {spec.metric.name: node.value["name"]})
+        _check_select(search, {spec.metric.name: node.value["name"]})
     return [*_notes(search), *_check_method(search), *check_structure(search)]
 
 
@@ -48,6 +47,22 @@ def _check_metric(search: Checked, data: DataSpec | None) -> None:
     if measure is not None and measure.with_k and n_clusters is not None and n_clusters.searched:
         instead = "Give it one value." if data is not None and data.n_classes is None else "Use acc, nmi or ari."
         search.problems.at(at, f"'n_clusters' cannot be searched by '{name}': {measure.with_k}. {instead}")
+
+
+def _check_select(search: Checked, metrics: Mapping[str, Located]) -> None:
+    """With `labels: never` nothing that looks at labels may decide. `metrics`: those that decide, and where each is named."""
+    if search.spec.key("select").labels != "never":
+        return
+    if search.model.labels == "partial":
+        rule = "a model that is given labels has looked at them in everything that it measures"
+        search.problems.at(search.keys["model"], f"'{search.model.name}' cannot be searched with select: {{labels: never}}: {rule}.")
+        return
+    free = ", ".join([*label_free(), *(f"loss/{term}" for term in search.model.terms)])
+    for name, at in metrics.items():
+        if uses_labels(name):
+            search.problems.at(
+                at, f"'{name}' looks at the labels, and select: {{labels: never}} forbids that it decides. Use one of {free}."
+            )
 
 
 def _notes(search: Checked) -> Iterator[str]:

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tuner.errors import did_you_mean
-from tuner.metrics import label_free, uses_labels
-
-from .located import Located
 
 if TYPE_CHECKING:
-    from .checked import Checked
     from .reading import Reading
 
 _LABELS = ("allowed", "never")
@@ -40,19 +36,3 @@ def read_select(reading: Reading, key: str) -> Select:
         reading.problems.at(labels, f"'labels' must be one of {' | '.join(_LABELS)}, but got {labels.shown}.{nearest}")
         return Select()
     return Select(labels="never" if labels.word == "never" else "allowed")
-
-
-def check_select(search: Checked, metrics: dict[str, Located]) -> None:
-    """With `labels: never` nothing that looks at labels may decide. `metrics`: those that decide, and where each is named."""
-    if search.spec.key("select").labels != "never":
-        return
-    if search.model.labels == "partial":
-        rule = "a model that is given labels has looked at them in everything that it measures"
-        search.problems.at(search.keys["model"], f"'{search.model.name}' cannot be searched with select: {{labels: never}}: {rule}.")
-        return
-    free = ", ".join([*label_free(), *(f"loss/{term}" for term in search.model.terms)])
-    for name, at in metrics.items():
-        if uses_labels(name):
-            search.problems.at(
-                at, f"'{name}' looks at the labels, and select: {{labels: never}} forbids that it decides. Use one of {free}."
-            )
