@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.clustering import Mixture, gmm, k_means, nearest, responsibilities, whitening
+from tuner.clustering import Mixture, gmm, k_means, nearest, responsibilities, sq_dist, whitening
 from tuner.model import Hyper, hp
 
 
@@ -45,6 +45,14 @@ def fit_head(z_NZ, h, g):
 
 def by_head(net, z_BZ, h):
     """(B, K): what the head makes of codes."""
-    if h.whiten:
-        z_BZ = (z_BZ - net.mean_Z) @ net.whiten_ZZ
+    z_BZ = _whitened(net, z_BZ, h)
     return nearest(z_BZ, net.centers_KZ) if h.head == "kmeans" else responsibilities(z_BZ, Mixture.of(net))
+
+
+def head_distances(net, z_BZ, h):
+    """(B, K) to the centres of k-means; None of a mixture, which has probabilities."""
+    return sq_dist(_whitened(net, z_BZ, h), net.centers_KZ).sqrt() if h.head == "kmeans" else None
+
+
+def _whitened(net, z_BZ, h):
+    return (z_BZ - net.mean_Z) @ net.whiten_ZZ if h.whiten else z_BZ

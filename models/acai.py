@@ -17,7 +17,7 @@ from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network
 
 from ._autoencoder import RECON_MEAN, TINY, Coders
-from ._heads import Head, blank_head, by_head, fit_head
+from ._heads import Head, blank_head, by_head, fit_head, head_distances
 from ._mixing import CRITIC_DATA, CRITIC_MIX, INTERP, MIX, coders_and_critic, criticise, draw_shares, interpolate
 
 
@@ -65,6 +65,9 @@ class ACAI(Model):
 
     def assign(self, net, x_BD, h):
         return by_head(net, net.encoder(x_BD), h)
+
+    def distances(self, net, x_BD, h):
+        return head_distances(net, net.encoder(x_BD), h)
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)

@@ -13,7 +13,7 @@ from tuner.model import Descend, Model, Phase, hp
 from tuner.nn import Network
 
 from ._autoencoder import RECON_AE, TINY, Coders, Denoised, autoencode, coders, drop_inputs
-from ._heads import Head, blank_head, by_head, fit_head
+from ._heads import Head, blank_head, by_head, fit_head, head_distances
 
 
 class AE(Model):
@@ -42,6 +42,9 @@ class AE(Model):
 
     def assign(self, net, x_BD, h):
         return by_head(net, net.encoder(x_BD), h)
+
+    def distances(self, net, x_BD, h):
+        return head_distances(net, net.encoder(x_BD), h)
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.clustering import nearest
+from tuner.clustering import nearest, sq_dist
 from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Replace, Term, hp
 from tuner.nn import Network
@@ -85,6 +85,9 @@ class DCN(Model):
 
     def assign(self, net, x_BD, h):
         return nearest(net.encoder(x_BD), net.centers_KZ)
+
+    def distances(self, net, x_BD, h):
+        return sq_dist(net.encoder(x_BD), net.centers_KZ).sqrt()
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)

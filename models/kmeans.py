@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.clustering import k_means_plus_plus, lloyd, nearest, ranked
+from tuner.clustering import k_means_plus_plus, lloyd, nearest, ranked, sq_dist
 from tuner.model import Clusters, Model, Phase, hp
 
 
@@ -41,6 +41,9 @@ class KMeans(Model):
 
     def assign(self, net, x_BD, h):
         return nearest(x_BD, net.starts_IKD[0])
+
+    def distances(self, net, x_BD, h):
+        return sq_dist(x_BD, net.starts_IKD[0]).sqrt()
 
     def embed(self, net, x_BD, h):
         return x_BD

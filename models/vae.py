@@ -14,7 +14,7 @@ from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network
 
 from ._autoencoder import RECON_SUM, TINY, Coders, coders
-from ._heads import Head, blank_head, by_head, fit_head
+from ._heads import Head, blank_head, by_head, fit_head, head_distances
 from ._vae import draw_code, risen, sampled
 
 
@@ -56,6 +56,9 @@ class VAE(Model):
 
     def assign(self, net, x_BD, h):
         return by_head(net, self.embed(net, x_BD, h), h)
+
+    def distances(self, net, x_BD, h):
+        return head_distances(net, self.embed(net, x_BD, h), h)
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)[:, : h.latent_dim]

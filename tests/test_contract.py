@@ -248,6 +248,8 @@ def test_a_trial_goes_on_from_a_snapshot_wherever_a_condition_ended_a_phase(more
 class Transductive(Toy):
     """Its clusters are those that it found, one for each sample; of a sample that it does not know it knows nothing."""
 
+    transductive = True
+
     def tensors(self, h, data):
         return super().tensors(h, data) | {"cluster_N": torch.zeros(data.n_samples, dtype=torch.int64)}
 

@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("runs",),
     ("stores", "trackers", "search"),
     ("evidence",),
+    ("inference",),
     ("machines",),
     ("tune",),
     ("service",),
@@ -29,12 +30,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # The packages, or files, that may import a library. What is not named here may be imported everywhere.
 LIBRARIES: Mapping[str, set[str]] = {
-    "torch": {"", "data", "training", "search", "evidence/baselines", "cli/train"},
+    "torch": {"", "data", "training", "search", "evidence/baselines", "inference", "cli/train"},
     "torchvision": {"data/published"},
     "optuna": {"search", "space/request", "tune", "service"},
     "ray": {"machines", "tune", "trackers/prometheus", "service"},
     "wandb": {"trackers/wandb", "trackers/wandb_login"},
-    "pyarrow": {"stores"},
+    "pyarrow": {"stores", "inference"},
     "typer": {"cli"},
     "rich": {"cli"},
     "yaml": {"space", "runs/winner", "evidence/kept", "stores", "machines", "trackers"},

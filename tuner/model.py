@@ -213,6 +213,7 @@ class Model(ABC):
     terms: ClassVar[Mapping[str, Term]] = {}
     labels: ClassVar[str] = "none"  # "partial": trains on labelled samples, too, and cluster k is class k; Hyper is `PartlyLabelled`
     rebuilds_pixels: ClassVar[bool] = False  # needs inputs in [0, 1]
+    transductive: ClassVar[bool] = False  # `assign` means nothing for samples that it was not trained on; then `assign_rows` does
     eval_rows: ClassVar[int | None] = None  # how many samples it sees at a time in evaluation; None: as many as suit an ordinary network
     tiny: ClassVar[Mapping[str, object]]  # hyper-parameters with which it trains in a second, for tests
 
@@ -236,11 +237,13 @@ class Model(ABC):
         which knows the clusters of these samples better than of others, overrides it; by it the trial is evaluated."""
         return self.assign(net, x_BD, h)
 
+    def distances(self, net: Any, x_BD: Tensor, h: Any) -> Tensor | None:
+        """(B, K), to the clusters' centres, where the method has centres; else None."""
+        return None
+
     @abstractmethod
     def embed(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
         """(B, Z): the latent that plots and neighbourhood measures look at."""
-
-    # --- what follows from the above ---
 
     @property
     def name(self) -> str:
