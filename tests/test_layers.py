@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("machines",),
     ("tune",),
     ("service",),
+    ("inference",),
     ("cli",),
 )
 # The packages, or files, that may import a library. What is not named here may be imported everywhere.

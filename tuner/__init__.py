@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     __version__: str
 else:
+    # Names that are looked up when they are asked for: `import tuner` loads neither torch nor Ray, and a start should be quick.
+    _LATER = {"DeepClustering": "tuner.inference.estimator", "UserError": "tuner.errors"}
 
     def __getattr__(name: str) -> object:
-        """`__version__`, looked up when it is asked for: `importlib.metadata` imports a dozen modules, and a start should be quick."""
+        if name in _LATER:
+            from importlib import import_module
+
+            found = globals()[name] = getattr(import_module(_LATER[name]), name)
+            return found
         if name != "__version__":
             raise AttributeError(f"module 'tuner' has no attribute {name!r}")
         from importlib.metadata import PackageNotFoundError, version

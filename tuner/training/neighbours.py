@@ -38,8 +38,7 @@ def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, d
     """
     found: dict[str, float] = {}
     if SILHOUETTE in due:
-        rows_S = _order("silhouette", seed, n=len(c_N))[:SAMPLES]
-        found[SILHOUETTE] = silhouette(embed(rows_S), c_N.cpu()[rows_S])
+        found[SILHOUETTE] = silhouette_of(embed, c_N, seed)
     indices_due = [name for name in SEPARATION if name in due]
     if indices_due:
         rows_S = _order("separation", n=len(c_N))[:SEPARATED]
@@ -52,6 +51,12 @@ def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, d
         errors = knn_errors(references, Codes(z_NZ=embed(rows_T), y_N=data.y_N[rows_T]))
         found |= {name: errors[name] for name in errors_due}
     return found
+
+
+def silhouette_of(embed: Callable[[Tensor], Tensor], c_N: Tensor, seed: int) -> float:
+    """The silhouette of clusters, by a draw of `SAMPLES` of their samples. `embed`, `seed`: as `neighbourhoods`."""
+    rows_S = _order("silhouette", seed, n=len(c_N))[:SAMPLES]
+    return silhouette(embed(rows_S), c_N.cpu()[rows_S])
 
 
 def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
