@@ -176,6 +176,15 @@ def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
     }
 
 
+def of_partition(c_N: Tensor, y_N: Tensor | None, n_clusters: int) -> dict[str, float]:
+    """Every metric that a partition alone has: those of `evaluate` without what probabilities say. `c_N`: (N,) int64, 0..K-1."""
+    import torch
+
+    found = evaluate(torch.eye(n_clusters)[c_N], y_N)
+    del found["confidence"]
+    return found
+
+
 def errors(p_NK: Tensor, y_N: Tensor, rows_M: Tensor, test: slice | None) -> dict[str, float]:
     """How often the likeliest cluster is not the sample's class, for a model whose cluster k is class k.
 

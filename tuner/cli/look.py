@@ -157,7 +157,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else; of a log, one per line.")] = False,
     out: Out = None,
 ) -> None:
-    """Show a run so far: its best trials, how all trials ended, its files; or the log of one trial."""
+    """Show a run so far: its best trials, what they are worth on fresh seeds, how all ended, its files; or the log of one trial."""
     from tuner.runs.results import read_run
 
     from .results_view import tracebacks, written
@@ -169,12 +169,21 @@ def show(
         log = read_log(results.folder, trial)
         write("".join(f"{line}\n" for line in (map(json.dumps, log) if as_json else in_words(log))))
         return
+    from tuner.evidence.report import confirmation_of
+
+    confirmed = confirmation_of(results)
     if as_json:
-        write(json.dumps(results.summary(), indent=2) + "\n")
+        write(json.dumps(results.summary() | ({"confirmed": confirmed.summary()} if confirmed else {}), indent=2) + "\n")
         return
     console = new_console()
     for part in (*_shown(results), *tracebacks(results)):
         console.print(part)
+    if confirmed is not None:
+        from .confirm_view import confirm_view
+
+        console.print()
+        for part in confirm_view(confirmed):
+            console.print(part)
     console.print()
     for part in written(results.folder):
         console.print(part)

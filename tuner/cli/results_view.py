@@ -119,6 +119,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
     known = (
         ("best.yaml, best.safetensors", "the best trial's configuration and weights"),
         ("results.jsonl", "every epoch of every trial"),
+        ("confirm", "the best trained again on fresh seeds: its journal, its logs, and the weights of the best"),
         ("space.yaml, spec.json", "the space as given, and all it came to"),
         ("study.journal", "Optuna's study"),
         ("logs", "what happened to each trial, and what was said: tuner show RUN --trial N"),

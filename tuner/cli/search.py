@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from tuner.runs.events import Listener
     from tuner.service.driver import Outcome
     from tuner.space.spec import Spec
+    from tuner.stores.uploads import Sent
 
 commands = typer.Typer()
 
@@ -122,7 +124,8 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
     from .live import Display
 
     mode = wandb_mode(wandb)
-    return run_search(spec, SearchOptions(**where, wandb=mode, listeners=(Display(console), _mirror(mode, console))))
+    listeners = (Display(console), _mirror(mode, console))
+    return run_search(spec, SearchOptions(**where, wandb=mode, listeners=listeners, confirm_listeners=(Display(console),)))
 
 
 @commands.command(
@@ -169,7 +172,9 @@ def resume(  # its length is that of its options
             from .live import Display
 
         listeners = (Display(console), _mirror(mode, console))
-        given = ResumeOptions(trials=trials, address=address, data_root=data_root, dataset=dataset, listeners=listeners)
+        given = ResumeOptions(
+            trials=trials, address=address, data_root=data_root, dataset=dataset, listeners=listeners, confirm_listeners=(Display(console),)
+        )
         outcome = run_resume(folder, given)
     if outcome.ran:
         _print_end(outcome, console)
@@ -183,7 +188,7 @@ def _print_finished(outcome: Outcome, console: Console) -> None:
     left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
     more = "" if count < outcome.run.spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
     say(console, f"{outcome.folder.name} is finished: {left}.{more}")
-    _print_uploads(outcome, console)
+    print_uploads(outcome.sent, outcome.folder, console)
 
 
 # --- listeners and warnings --------------------------------------------------------------------------------------------
@@ -221,10 +226,18 @@ def _print_end(outcome: Outcome, console: Console) -> None:
     console.print()
     for part in outcome_view(results):
         console.print(part)
+    if outcome.confirmed is not None:
+        from .confirm_view import print_confirmed
+
+        print_confirmed(outcome.confirmed, console)
     console.print()
     for part in written(outcome.folder):
         console.print(part)
-    _print_uploads(outcome, console)
+    print_uploads(outcome.sent, outcome.folder, console)
+    if outcome.confirmed is not None and outcome.status != "done":
+        from .confirm_view import end_of_confirmation
+
+        end_of_confirmation(outcome.confirmed)
     if outcome.status == "stopped":
         ended = sum(trial.is_over for trial in results.trials)
         kept = f"{counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
@@ -245,10 +258,10 @@ def _print_end(outcome: Outcome, console: Console) -> None:
         raise typer.Exit(OURS)
 
 
-def _print_uploads(outcome: Outcome, console: Console) -> None:
+def print_uploads(sent: Sent | None, folder: Path, console: Console) -> None:
+    """Says what a run's store lacks of it; nothing where it has none."""
     from tuner.text import near
 
-    sent = outcome.sent
     if sent is None:
         return
     if not sent.missing:
@@ -257,5 +270,5 @@ def _print_uploads(outcome: Outcome, console: Console) -> None:
     shown = ", ".join(sent.missing[:5]) + (f" and {len(sent.missing) - 5} more" if len(sent.missing) > 5 else "")
     say(
         new_console(stderr=True),
-        f"Missing or outdated in {sent.place}/: {shown}. To send them: tuner resume {near(outcome.folder)}",
+        f"Missing or outdated in {sent.place}/: {shown}. To send them: tuner resume {near(folder)}",
     )

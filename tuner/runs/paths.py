@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 JOURNAL, STUDY, STATUS, SPEC, SPACE = "results.jsonl", "study.journal", "status.json", "spec.json", "space.yaml"
 LOGS = "logs"  # the folder of files that are appended to seldom
 CHECKPOINTS = "checkpoints"  # in the run's folder
+CONFIRM = "confirm"  # in the run's folder: its configurations trained again, a folder like a run's
 PRETRAINED = ".pretrained"  # beside the runs' folders
 BEST_WEIGHTS = "best.safetensors"  # the winner's, in the run's folder
+
+
+def pretrained_folder(folder: Path) -> Path:
+    """Where pre-trainings are kept that the trials of the run in `folder`, or of its confirmation, share with others."""
+    run = folder.parent if folder.name == CONFIRM and (folder.parent / SPEC).is_file() else folder
+    return run.parent / PRETRAINED
 
 
 def weights_file(folder: Path, trial: int) -> Path:

@@ -111,6 +111,7 @@ class About(TypedDict, total=False):
     share: Annotated[dict[str, Any], MAPPING]
     versions: Annotated[dict[str, Any], MAPPING]
     resumed: Annotated[list[dict[str, Any]], LIST_OF_MAPPINGS]
+    confirms: Annotated[str, TEXT]
     commit: str | None
     pack: int
     select: Annotated[dict[str, Any], MAPPING]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .events import Run, TrialEnd
 from .files import RunFiles
@@ -58,11 +59,13 @@ class Winner:
         return next((path for folder in (files.folder, files.fallback) if (path := weights_file(folder, trial)).exists()), None)
 
     def _named(self) -> int | None:
-        """The trial that `best.yaml` is of."""
+        """The trial that `best.yaml` is of; where a confirmation has named another winner, the one that it was written for."""
         import yaml
 
         path = self._run.folder / BEST
-        return yaml.safe_load(path.read_text()).get("trial") if path.exists() else None
+        content = yaml.safe_load(path.read_text()) if path.exists() else {}
+        found: int | None = (content.get("confirmed") or {}).get("search_best", content.get("trial"))
+        return found
 
     def _clean(self, end: TrialEnd) -> None:
         for folder in (self._files.folder, self._files.fallback):
@@ -78,8 +81,9 @@ class Winner:
         return (rank(end.score), end.trial) < (rank(self._best.score), self._best.trial)
 
 
-def best_yaml(run: Run, end: TrialEnd, *, weights: bool) -> str:
-    """What `tuner train` takes to train the winner again. `weights`: whether there are any."""
+def best_yaml(run: Run, end: TrialEnd, *, weights: bool, confirmed: Mapping[str, Any] | None = None) -> str:
+    """What `tuner train` takes to train the winner again. `weights`: whether there are any. `confirmed`: by what it is the winner, where
+    it was trained again on fresh seeds; its `trial`, if `end` is of such a training, is the search's with that configuration."""
     import yaml
 
     spec = run.spec
@@ -89,16 +93,18 @@ def best_yaml(run: Run, end: TrialEnd, *, weights: bool) -> str:
         "dataset": {key: value for key, value in vars(spec.dataset).items() if value is not None},
         "epochs": end.config["epochs"],
         "seed": end.config["seed"],
-        "pretrain_seed": spec.pretrain_seed,
+        "pretrain_seed": spec.pretrain_seed_of(end.config),
         "precision": spec.precision,
         "weights": BEST_WEIGHTS if weights else None,
         "search": run.name,
-        "trial": end.trial,
+        "trial": end.trial if confirmed is None else confirmed["trial"],
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
         "score": {"rule": spec.score, "value": end.score},
         "metrics": dict(end.metrics),
         "data": run.info.get("data"),
+        **({} if confirmed is None else {"confirmed": {name: value for name, value in confirmed.items() if name != "trial"}}),
         "parameters": parameters,
     }
-    head = f"# The best trial of {run.name}. Train it again: tuner train {BEST}\n"
+    what = f"The best trial of {run.name}" if confirmed is None else f"The winner of {run.name} by {confirmed['by']}"
+    head = f"# {what}. Train it again: tuner train {BEST}\n"
     return head + str(yaml.safe_dump(content, sort_keys=False))

@@ -83,6 +83,8 @@ def _options(about: Mapping[str, Any], trials: int, data_root: Path | None, data
 
 def _about(folder: Path) -> About:
     about = read_run(folder).spec_json
+    if "confirms" in about:
+        raise UserError(f"{folder} holds the confirmation of {about['confirms']}. To go on with that: tuner confirm {about['confirms']}")
     missing = [key for key in ("options", "space", "dataset", "dataset_at", "trials", "filled", "versions") if key not in about]
     if missing or not (folder / SPACE).is_file():
         raise UserError(

@@ -24,7 +24,7 @@ from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
 from tuner.runs.states import STATES
 from tuner.space.metric import Metric
-from tuner.space.request import config_of
+from tuner.space.request import GIVEN, config_of
 from tuner.space.spec import Spec
 
 from .history import Scores
@@ -89,6 +89,16 @@ def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:
     study.set_user_attr("metric", spec.metric.name)
     study.set_user_attr("seed", spec.seed)
     return study
+
+
+def given_trial(number: int, config: Mapping[str, Any]) -> FrozenTrial:
+    """A trial with a configuration that nobody proposed, to be handed out as it is. `config`: every hyper-parameter, and the `seed`."""
+    about = {GIVEN: {name: value for name, value in config.items() if name != "seed"}, "trial": number, "seed": config["seed"]}
+    now = datetime.datetime.now()
+    return FrozenTrial(
+        number=number, trial_id=number, state=TrialState.RUNNING, value=None, datetime_start=now, datetime_complete=None,
+        params={}, distributions={}, user_attrs=about, system_attrs={}, intermediate_values={},
+    )  # fmt: skip
 
 
 def optuna_end(state: str, score: float | None, metric: Metric) -> tuple[TrialState, float | None]:

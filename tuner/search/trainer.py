@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tuner.capture import Line
 from tuner.errors import UserError
-from tuner.runs.paths import BEST_WEIGHTS, PRETRAINED, begun_file, checkpoint_file, weights_file
+from tuner.runs.paths import BEST_WEIGHTS, begun_file, checkpoint_file, pretrained_folder, weights_file
 from tuner.runs.records import EpochLine
 from tuner.runs.states import STATES
 
@@ -87,7 +87,7 @@ class Trainer:
         spec, seed = self.spec, int(config["seed"])
         self.reset_process(seed)
         reports = self.reports(trial, config)
-        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": reports.start, "device": self.device}
+        how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed_of(config), "start": reports.start, "device": self.device}
         how["metric"] = spec.metric.name
         for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
@@ -157,9 +157,9 @@ class Reports:
         best = _stored(self._weights) if self.start and self._spec.score == "max" else None
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.epoch <= self.start.epoch else None
-        spec, cache = trainer.spec, PretrainingCache(folder=trainer.folder.parent / PRETRAINED, precision=trainer.spec.precision)
+        spec, cache = trainer.spec, PretrainingCache(folder=pretrained_folder(trainer.folder), precision=trainer.spec.precision)
         about = load_model(spec.model), spec.hyper(config), trainer.data()
-        self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed)
+        self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
         self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
         self._trouble: str | None = None

@@ -16,9 +16,8 @@ from typing import Any
 
 from tuner.data import datasets
 from tuner.data.cache import load_once
-from tuner.data.fingerprint import Fingerprint
 from tuner.data.raw import data_root
-from tuner.machines.cluster import Share, join
+from tuner.machines.cluster import join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
 from tuner.runs.events import Listener, Run
@@ -26,16 +25,16 @@ from tuner.runs.files import RunFiles
 from tuner.runs.lock import RunLock
 from tuner.runs.new_run import check_place, open_run
 from tuner.runs.results import Results, read_run
-from tuner.search import budget, trainer
-from tuner.search.proposals import worst
-from tuner.search.trainer import Trainer
+from tuner.search import budget
 from tuner.space.spec import Spec
 from tuner.stores.uploads import Sent, place_of_runs, uploading
 from tuner.tune.asha import scheduler
 from tuner.tune.pack_client import chosen_width
 from tuner.tune.run import Packing, within_reach
 
+from .confirm import ConfirmOptions, ConfirmOutcome, confirm_at_end
 from .stages import Ended, Opened, drive
+from .trainers import new_trainer
 
 logger = logging.getLogger("tuner")
 
@@ -45,6 +44,7 @@ class SearchOptions:
     """What is said of a search beside its space. `name`: of the run; by default the space's, numbered where it is taken.
 
     `uri`: the place in a store that the runs in `out` are sent to. `wandb`: W&B's mode, for whoever resumes the run.
+    `confirm_listeners`: hear of the trainings of the confirmation, where the space asks for one.
     """
 
     name: str | None = None
@@ -54,11 +54,13 @@ class SearchOptions:
     data_root: Path | None = None
     wandb: str | None = None
     listeners: Sequence[Listener] = ()
+    confirm_listeners: Sequence[Listener] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a search ended. `reason`: why it was given up. `ran`: whether there was anything to do. `sent`: what its store has of it."""
+    """How a search ended. `reason`: why it was given up. `ran`: whether there was anything to do. `sent`: what its store has of it.
+    `confirmed`: what its confirmation found, if it had one; `status` and `reason` are then that one's."""
 
     run: Run
     status: str  # done | stopped | failed
@@ -67,6 +69,13 @@ class Outcome:
     reason: str | None = None
     ran: bool = True
     sent: Sent | None = None
+    confirmed: ConfirmOutcome | None = None
+
+    def and_confirmed(self, confirmed: ConfirmOutcome | None) -> Outcome:
+        """The search with its confirmation."""
+        if confirmed is None:
+            return self
+        return replace(self, status=confirmed.status, reason=confirmed.reason, ran=self.ran or confirmed.ran, confirmed=confirmed)
 
 
 def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
@@ -92,6 +101,9 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
                 asha, heard = scheduler(spec), options.listeners
                 ended = drive(Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=asha, listeners=heard))
             outcome = outcome_of(run, files, ended)
+            if outcome.status == "done" and outcome.folder == run.folder:
+                more = ConfirmOptions(data_root=options.data_root, listeners=options.confirm_listeners)
+                outcome = outcome.and_confirmed(confirm_at_end(run, cluster, more))
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 
@@ -129,18 +141,3 @@ def opened_files(run: Run) -> Iterator[RunFiles]:
         yield files
     finally:
         files.close()
-
-
-def new_trainer(spec: Spec, share: Share, root: Path | None, identity: Fingerprint | None = None) -> Trainer:
-    """What trains the trials of a search, before it has a folder. `identity`: of the data, which it then trains on alone."""
-    return trainer.Trainer(
-        spec=spec,
-        folder=Path(),
-        dataset=spec.dataset.located(root),
-        data_root=data_root(root),
-        device="cuda" if share.gpu else "cpu",
-        threads=share.threads,
-        worst=worst(spec.metric),
-        checkpoint_every=trainer.CHECKPOINT_EVERY_S,
-        identity=identity,
-    )

@@ -14,10 +14,7 @@ from optuna.trial import FrozenTrial
 from ray.tune.schedulers import TrialScheduler
 
 from tuner.atomic import write_whole
-from tuner.data.cache import load_once
-from tuner.data.datasets import DatasetSpec
 from tuner.data.fingerprint import Fingerprint
-from tuner.data.raw import data_root
 from tuner.errors import UserError
 from tuner.machines.cluster import Share, join
 from tuner.machines.doctor import check_nodes
@@ -28,13 +25,11 @@ from tuner.runs.files import bring_back
 from tuner.runs.journal import Journal
 from tuner.runs.lock import RunLock
 from tuner.runs.paths import CHECKPOINTS, SPEC, STUDY
-from tuner.runs.records import About
 from tuner.runs.results import read_run
 from tuner.runs.winner import Winner
 from tuner.search.checkpoints import ahead
 from tuner.search.history import Scores, past_of
 from tuner.search.proposals import Proposals
-from tuner.search.same_data import check_data
 from tuner.search.saved import spec_of
 from tuner.search.study import asked_in, check_proposed, keep_foreign_trials, write_study
 from tuner.search.trainer import Trainer
@@ -43,8 +38,11 @@ from tuner.tune.asha import Halving, scheduler
 from tuner.tune.pack_client import chosen_width
 from tuner.tune.run import Packing, within_reach
 
-from .driver import Outcome, new_trainer, opened_files, outcome_of
+from .confirm import ConfirmOptions, confirm_at_end, confirm_held
+from .driver import Outcome, opened_files, outcome_of
+from .known_data import same_data
 from .stages import Opened, drive
+from .trainers import new_trainer
 
 logger = logging.getLogger("tuner")
 
@@ -59,6 +57,11 @@ class ResumeOptions:
     data_root: Path | None = None
     dataset: str | None = None
     listeners: Sequence[Listener] = ()
+    confirm_listeners: Sequence[Listener] = ()
+
+    def for_confirmation(self) -> ConfirmOptions:
+        """The same for the trainings that come after the search."""
+        return ConfirmOptions(address=self.address, data_root=self.data_root, dataset=self.dataset, listeners=self.confirm_listeners)
 
 
 def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
@@ -72,6 +75,8 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
     with RunLock(folder), uploading(folder, uri) as uploads:
         found = _read(folder, options)
         outcome = _finish(found) if found.is_over else _go_on(found, options)
+        if found.is_over and found.run.spec.confirm is not None and outcome.results.best() is not None:
+            outcome = outcome.and_confirmed(confirm_held(folder, options.for_confirmation()))
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 
@@ -123,7 +128,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
         useless=[] if is_over else [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")],
         data_root=root,
         is_over=is_over,
-        identity=None if is_over else _same_data(name, about, spec.dataset.located(root), root),
+        identity=None if is_over else same_data(name, about, spec.dataset.located(root), root),
     )
 
 
@@ -150,7 +155,10 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
             packing = Packing(share=share, width=width)
             rungs, listeners = found.scheduler, options.listeners
             ended = drive(Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=rungs, listeners=listeners))
-    return outcome_of(run, files, ended)
+        outcome = outcome_of(run, files, ended)
+        if outcome.status == "done" and outcome.folder == run.folder:
+            outcome = outcome.and_confirmed(confirm_at_end(run, cluster, options.for_confirmation()))
+    return outcome
 
 
 def _finish(found: _Interrupted) -> Outcome:
@@ -163,19 +171,6 @@ def _finish(found: _Interrupted) -> Outcome:
             journal.search_started(run)
             journal.search_ended("done")
     return Outcome(run=run, status="done", folder=run.folder, results=read_run(run.folder), ran=False)
-
-
-def _same_data(name: str, about: About, dataset: DatasetSpec, root: Path | None) -> Fingerprint:
-    """The fingerprint of the data as they are now.
-
-    Raises:
-        UserError: the run was made with others.
-    """
-    before, now = Fingerprint.read(about.get("data")), load_once(dataset, data_root(root)).identity
-    check_data(name, before, now, dataset)
-    if before is None:
-        logger.warning("%s was begun by a version that did not note its data. From now on it knows those of %s.", name, dataset.name)
-    return now
 
 
 def _same_width(about: Mapping[str, Any], share: Share, trainer: Trainer, trials: int) -> int:

@@ -10,17 +10,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 from ray import cloudpickle
 from ray.tune.schedulers import TrialScheduler
 
 from tuner.machines import probe
-from tuner.runs.events import Listener, Listeners, Run
+from tuner.runs.events import Listener, Listeners, Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal
-from tuner.runs.orders import Inbox
+from tuner.runs.orders import Inbox, Order
 from tuner.runs.paths import CHECKPOINTS, remove_torn
 from tuner.runs.trial_logs import TrialLogs
 from tuner.runs.winner import Winner
@@ -38,7 +40,11 @@ from .steering import Steering
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A run that can start: its lock is held and its files are open. `listeners`: beside the journal and the trials' logs."""
+    """A run that can start: its lock is held and its files are open. `listeners`: beside the journal and the trials' logs.
+
+    `keeper`: what is kept of the trials that end. `orders`: who takes those of people, and the folder that they come to; None: `Steering`,
+    in the run's folder.
+    """
 
     run: Run
     files: RunFiles
@@ -46,6 +52,22 @@ class Opened:
     packing: Packing
     scheduler: TrialScheduler
     listeners: Sequence[Listener]
+    keeper: Callable[[Run, RunFiles], Keeper] = Winner
+    orders: OrdersTo | None = None
+
+
+class Keeper(Protocol):
+    """Keeps something of the trials that end, such as weights."""
+
+    def trial_ended(self, end: TrialEnd) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdersTo:
+    """`take`: does what an order says, and returns the answer; a `UserError` refuses it."""
+
+    folder: Path
+    take: Callable[[Order, TuneCallback], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +85,9 @@ def drive(opened: Opened) -> Ended:
         UserError: the run's files cannot be written any more.
     """
     run, files = opened.run, opened.files
-    logs, winner, requests = TrialLogs(run, files), Winner(run, files), StopRequests()
+    logs, keeper, requests = TrialLogs(run, files), opened.keeper(run, files), StopRequests()
     listeners = Listeners(Journal(files), [logs, RayMetrics(), *opened.listeners])
-    receivers = Receivers(listeners=listeners, logs=logs, trial_ended=winner.trial_ended)
+    receivers = Receivers(listeners=listeners, logs=logs, trial_ended=keeper.trial_ended)
     ended = Ended(status="failed")
     listeners.search_started(run)
     try:
@@ -131,7 +153,10 @@ def _wired(opened: Opened, receivers: Receivers, control: SearchControl, context
     run = opened.run
     searcher = StudySearch(run.spec, run.folder, run.name, opened.files, control)
     callback = TuneCallback(run, receivers, control, context.mailbox)
-    orders = Orders(callback, Inbox(run.folder, Steering(run, searcher, callback).take).look)
+    to = opened.orders
+    steering = Steering(run, searcher, callback).take
+    inbox = Inbox(run.folder, steering) if to is None else Inbox(to.folder, lambda order: to.take(order, callback))
+    orders = Orders(callback, inbox.look)
     parts = Parts(searcher=searcher, scheduler=opened.scheduler, callbacks=(callback, orders), control=control)
     return _Wired(parts=parts, callback=callback)
 

@@ -22,7 +22,8 @@ from .reading import Reading
 from .yaml_lines import parse, read_text
 
 _ASKED = ("model", "dataset", "epochs", "seed", "pretrain_seed", "precision", "parameters")
-_TOLD = ("weights", "search", "trial", "metric", "score", "metrics", "data")  # what best.yaml says beside it, which trains nothing
+# What best.yaml says beside it, which trains nothing.
+_TOLD = ("weights", "search", "trial", "metric", "score", "metrics", "data", "confirmed")
 _DIGITS = DatasetSpec(name="digits")
 
 

@@ -16,6 +16,7 @@ from tuner.text import counted
 from tuner.training.engine import PRECISIONS
 
 from . import reading
+from .confirming import Confirm, read_confirm
 from .reading import Asha, Read, Reading, whole, word
 from .scores import SCORES
 from .selection import read_select
@@ -133,6 +134,13 @@ def _show_checkpoint_gb(values: Mapping[str, Any], data: DataSpec) -> Iterable[R
         yield Row("all checkpoints", f"up to {values['checkpoint_gb']:g} GB")
 
 
+def _show_confirm(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
+    found: Confirm | None = values["confirm"]
+    if found is not None:
+        again = f"the best {found.top} and the model's default, on {found.seeds} fresh seeds each"
+        yield Row("confirmed", again, ("confirm.top", "confirm.seeds"))
+
+
 # --- the table ---------------------------------------------------------------------------------------------------------
 
 _TABLE = (
@@ -205,6 +213,11 @@ _TABLE = (
     Key(
         name="checkpoint_gb", kind="a number", default="no limit", example="20", doc="The most gigabytes that all checkpoints may take.",
         read=reading.read_checkpoint_gb, decides=False, show=_show_checkpoint_gb,
+    ),
+    Key(
+        name="confirm", kind="a mapping or none", default="`none`", example="{top: 3, seeds: 5}",
+        doc="At the end, train the best configurations again on fresh seeds ([confirm.md](confirm.md)).", read=read_confirm,
+        plain=lambda found: "none" if found is None else asdict(found), decides=False, show=_show_confirm,
     ),
     Key(
         name="parameters", kind="a mapping", default="required", example="{n_clusters: {values: [7, 10]}}",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 ASKED_FOR = "asked_for"  # in a trial's user attributes: `{"order", "like", "set", "beside"}`
+GIVEN = "given"  # there: the whole configuration, of a trial that nobody proposed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ def beside_of(user_attrs: Mapping[str, Any]) -> Mapping[str, Any]:
 def config_of(spec: Spec, trial: Trial | FrozenTrial) -> dict[str, Any]:
     """Every hyper-parameter, weight and switch of a trial of the study, and its `seed`."""
     about = trial.user_attrs
+    if GIVEN in about:
+        return {**about[GIVEN], "seed": about["seed"]}
     return spec.fixing(beside_of(about)).config(trial.params) | {"seed": about["seed"]}
 
 

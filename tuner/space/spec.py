@@ -11,6 +11,7 @@ from typing import Any
 from tuner.data.datasets import DatasetSpec
 from tuner.model import Hyper, Parameter, load_model
 
+from .confirming import Confirm
 from .keys import KEYS
 from .metric import Metric
 from .ranges import Range
@@ -29,7 +30,8 @@ class Spec:
     `epochs`: the most clustering epochs that a trial can have. `early_terminate`: None where nothing is stopped early.
     `parameters`: the file's, a condition's names before what depends on them. `switches`: those that only conditions use.
     `retries`: how often a trial is tried again whose process is gone. `checkpoint_gb`: what all checkpoints may take; None: what they
-    do take. `options`: what the command line said, as plain values.
+    do take. `confirm`: what is trained again when the search is over; None: nothing.
+    `options`: what the command line said, as plain values.
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
     `notes`: what is legal, but may surprise. `more`: the values of those keys that have no field here.
     """
@@ -55,6 +57,7 @@ class Spec:
     filled: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     checkpoint_gb: float | None = None
+    confirm: Confirm | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -118,6 +121,10 @@ class Spec:
         """The model's part of a configuration: without switches and the trial's seed."""
         h: Hyper = load_model(self.model).hyper({name: value for name, value in config.items() if name in self.known})
         return h
+
+    def pretrain_seed_of(self, config: Mapping[str, Any]) -> int:
+        """The seed of a trial's pre-training: its own where its configuration has one, else the search's."""
+        return int(config.get("pretrain_seed", self.pretrain_seed))
 
     def score_of(self, values: Sequence[float]) -> float:
         """The score of a trial with these values of the metric at its clustering epochs so far."""

@@ -207,7 +207,7 @@ class PackHost:
         try:
             with captured_for(hosted.captured):
                 hosted.reports, seed = self._trainer.reports(trial, hosted.config), int(hosted.config["seed"])
-                how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed, "start": hosted.reports.start}
+                how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed_of(hosted.config), "start": hosted.reports.start}
                 self._pool.join(trial, spec.hyper(hosted.config), **how, alone=hosted.alone, said=hosted.captured)
         except Exception as error:  # this trial's, whatever it is
             hosted.failure = error

@@ -1,0 +1,134 @@
+"""Which weights a confirmation keeps, and how `best.yaml` names its winner."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tuner.atomic import whole, write_whole
+from tuner.runs.events import Run, TrialEnd
+from tuner.runs.files import RunFiles
+from tuner.runs.paths import BEST_WEIGHTS, CONFIRM, begun_file, checkpoint_file, weights_file
+from tuner.runs.winner import BEST, best_yaml
+
+from .plan import Plan
+from .report import Confirmation, Confirmed
+
+
+class KeptWeights:
+    """Keeps of each configuration the weights of its best training, in the confirmation's folder: one of them may be the winner's."""
+
+    def __init__(self, run: Run, files: RunFiles, plan: Plan) -> None:
+        self._run, self._files, self._plan = run, files, plan
+        self._best: dict[int, TrialEnd] = {}
+        for end in run.past.ends if run.past else ():
+            self._take(end)
+
+    def trial_ended(self, end: TrialEnd) -> None:
+        self._take(end)
+        if end.is_over:
+            self._remove(end.trial, checkpoint_file, begun_file)
+
+    def _take(self, end: TrialEnd) -> None:
+        of = self._plan.trainings[end.trial].of
+        before = self._best.get(of)
+        if end.state == "complete" and self._better(end, before):
+            self._best[of], end_of_worse = end, before
+            if end_of_worse is not None:
+                self._remove(end_of_worse.trial, weights_file)
+        elif end.is_over:
+            self._remove(end.trial, weights_file)
+
+    def _better(self, end: TrialEnd, before: TrialEnd | None) -> bool:
+        assert end.score is not None
+        return before is None or before.score is None or self._run.spec.metric.better(end.score, before.score)
+
+    def _remove(self, trial: int, *which: Any) -> None:
+        for folder in (self._files.folder, self._files.fallback):
+            for file in which:
+                with contextlib.suppress(OSError):  # it is away
+                    file(folder, trial).unlink(missing_ok=True)
+
+
+def write_winner(run: Run, found: Confirmation) -> None:
+    """Names the confirmed winner in the run's `best.yaml`, and puts its weights beside it.
+
+    Where it is the search's best, that trial and its weights stay, and what was confirmed is added. Else the weights are those of the
+    best of its trainings, and so are the seed, the score and the metrics. A default that no trial had has no number.
+    """
+    winner = found.winner
+    assert winner is not None
+    assert winner.summary is not None
+    before = _named(run.folder)
+    stays = before is not None and before.get("trial") == winner.configuration.trial is not None and not _training_of(before)
+    search = _search_best(run, before)
+    confirmed = {**_figures(winner, found), "search_best": search, "trial": winner.configuration.trial}
+    if stays:
+        end = next(end for end in _ends(run) if end.trial == winner.configuration.trial)
+        text = best_yaml(run, end, weights=(run.folder / BEST_WEIGHTS).exists(), confirmed=confirmed)
+    else:
+        own = _own_best(winner, found)
+        if own is None:  # all collapsed or diverged, everywhere
+            return
+        weights = weights_file(run.folder / CONFIRM, own.trial)
+        _put(weights, run.folder / BEST_WEIGHTS)
+        text = best_yaml(run, own, weights=weights.exists(), confirmed={**confirmed, "training": own.trial})
+    write_whole(run.folder / BEST, text)
+
+
+def _put(weights: Path, target: Path) -> None:
+    """Copies them; where there are none, takes away those of another training."""
+    if weights.exists():
+        with whole(target) as part:
+            shutil.copyfile(weights, part)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def _own_best(winner: Confirmed, found: Confirmation) -> TrialEnd | None:
+    complete = [end for end in winner.ends.values() if end.state == "complete" and end.score is not None]
+    return min(complete, key=lambda end: found.metric.rank(end.score or 0.0), default=None)
+
+
+def _named(folder: Path) -> dict[str, Any] | None:
+    path = folder / BEST
+    content: dict[str, Any] | None = yaml.safe_load(path.read_text()) if path.exists() else None
+    return content
+
+
+def _training_of(before: Mapping[str, Any]) -> bool:
+    """Whether `best.yaml` is of a training of the confirmation, not of a trial of the search."""
+    return (before.get("confirmed") or {}).get("training") is not None
+
+
+def _ends(run: Run) -> list[TrialEnd]:
+    from tuner.runs.results import read_run
+
+    return read_run(run.folder).ranked()
+
+
+def _search_best(run: Run, before: Mapping[str, Any] | None) -> int | None:
+    """The trial that the search itself names; a resumed search looks whether that is still so."""
+    ranked = _ends(run)
+    return ranked[0].trial if ranked else (before or {}).get("trial")
+
+
+def _figures(winner: Confirmed, found: Confirmation) -> dict[str, Any]:
+    """By what it is the winner."""
+    assert winner.summary is not None
+    figures = winner.summary
+    interval = None if figures.interval is None else [figures.interval.low, figures.interval.high]
+    return {
+        "by": f"the mean {found.metric.name} on {figures.n} fresh seeds",
+        "mean": figures.mean,
+        "sd": figures.sd,
+        "interval": interval,
+        "n": figures.n,
+        "search": winner.configuration.figure,
+        "default": winner.configuration.is_default,
+    }

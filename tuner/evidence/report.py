@@ -1,0 +1,269 @@
+"""What a confirmation found: every configuration's figures on fresh seeds, and how they compare. Read from the run's folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from tuner.metrics import METRICS
+from tuner.runs.events import TrialEnd
+from tuner.runs.paths import CONFIRM, SPEC
+from tuner.runs.results import Results, read_run
+from tuner.runs.states import STATES
+from tuner.space.metric import Metric
+
+from .baselines import Baselines, read_baselines
+from .plan import Configuration, Plan, read_plan
+from .statistics import Comparison, Overtuning, Summary, compare, overtuning, summary, winners_curse
+
+_BOUNDED = 100.0  # a worst value beyond it stands for infinity, and would drown a mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """A configuration on the requested seeds. `ends`: of its trainings that are over, by seed. `values`: those that count; a training that
+    collapsed or diverged counts with the metric's worst value, one that raised does not count."""
+
+    configuration: Configuration
+    ends: Mapping[int, TrialEnd]
+    values: Mapping[int, float]
+
+    @property
+    def name(self) -> str:
+        return self.configuration.name
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """None where no training counts yet."""
+        return summary(list(self.values.values())) if self.values else None
+
+    def left_out(self) -> dict[int, TrialEnd]:
+        """The trainings that are over and do not count, by seed."""
+        return {seed: end for seed, end in self.ends.items() if seed not in self.values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """Of the last request. `configurations`: by the search's rank, the default last unless it has one."""
+
+    metric: Metric
+    plan: Plan
+    configurations: tuple[Confirmed, ...]
+    baselines: Baselines | None
+    results: Results  # of the trainings
+
+    @property
+    def left(self) -> int:
+        """How many of the requested trainings are not over."""
+        return len(self.plan.requested()) - sum(len(one.ends) for one in self.configurations)
+
+    @cached_property
+    def ranked(self) -> list[Confirmed]:
+        """Those with a figure, the best mean first, those before others that have more seeds."""
+        found = [one for one in self.configurations if one.summary is not None]
+        return sorted(found, key=lambda one: (-len(one.values), self.metric.rank(_mean(one))))
+
+    @property
+    def winner(self) -> Confirmed | None:
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def tuned(self) -> Confirmed | None:
+        """The best that is not the model's default."""
+        return next((one for one in self.ranked if not one.configuration.is_default), None)
+
+    @property
+    def chosen(self) -> Confirmed | None:
+        """The one that the search ranked first."""
+        first = self.configurations[0]
+        return first if first.summary is not None and first.configuration.trial is not None else None
+
+    @property
+    def default(self) -> Confirmed | None:
+        return next((one for one in self.ranked if one.configuration.is_default), None)
+
+    def gains(self, values: Mapping[int, float]) -> dict[int, float]:
+        """Values by seed so that the larger is the better."""
+        return {seed: -self.metric.rank(value) for seed, value in values.items()}
+
+    def compared(self, first: Mapping[int, float], second: Mapping[int, float]) -> Comparison | None:
+        """By how much the first is better, seed by seed, whatever the metric's goal."""
+        return compare(self.gains(first), self.gains(second))
+
+    @property
+    def against_default(self) -> Comparison | None:
+        """The best tuned configuration against the model's default."""
+        tuned, default = self.tuned, self.default
+        return None if tuned is None or default is None else self.compared(tuned.values, default.values)
+
+    @property
+    def against_runner_up(self) -> Comparison | None:
+        return self.compared(self.ranked[0].values, self.ranked[1].values) if len(self.ranked) > 1 else None
+
+    @property
+    def winners_curse(self) -> float | None:
+        """How far the figure of the search's best fell on fresh seeds."""
+        if self.chosen is None or self.chosen.configuration.figure is None:
+            return None
+        figure = -self.metric.rank(self.chosen.configuration.figure)
+        return winners_curse(figure, list(self.gains(self.chosen.values).values()))
+
+    @property
+    def overtuning(self) -> Overtuning | None:
+        if self.chosen is None or self.default is None:
+            return None
+        means = [-self.metric.rank(_mean(one)) for one in (self.chosen, self.default, *self.ranked)]
+        return overtuning(means[0], means[1], means[2:])
+
+    @property
+    def beats_default(self) -> bool | None:
+        """Whether tuning beat the model's default: by the interval of the paired differences; None where that holds 0."""
+        found = self.against_default
+        if found is None or found.interval is None or (found.interval.low <= 0 < found.interval.high):
+            return None
+        return found.interval.low > 0
+
+    def summary(self) -> dict[str, Any]:
+        """What `tuner show --json` prints under `confirmed`."""
+        winner, plan = self.winner, self.plan
+        return {
+            "top": plan.request.top,
+            "seeds": list(plan.seeds),
+            "left": self.left,
+            "metric": self.metric.name,
+            "winner": None if winner is None else winner.name,
+            "runner_up": self.ranked[1].name if len(self.ranked) > 1 else None,
+            "configurations": [_about(one) for one in self.configurations],
+            "tuned_minus_default": _plain(self.against_default),
+            "winner_minus_runner_up": _plain(self.against_runner_up),
+            "winners_curse": self.winners_curse,
+            "overtuning": None if self.overtuning is None else asdict(self.overtuning),
+            "beats_default": self.beats_default,
+            "baselines": None if self.baselines is None else self.baselines.summary(),
+        }
+
+
+def confirmation_of(results: Results) -> Confirmation | None:
+    """That of a run; None where nothing was confirmed yet.
+
+    Raises:
+        UserError: what is there is damaged.
+    """
+    plan, folder = read_plan(results.folder), results.folder / CONFIRM
+    if plan is None or not (folder / SPEC).is_file():
+        return None
+    metric, trained = Metric(name=results.metric, goal=results.goal), read_run(folder)
+    ends = {end.trial: end for end in trained.trials if end.is_over}
+    return Confirmation(
+        metric=metric,
+        plan=plan,
+        configurations=tuple(_confirmed(place, plan, ends, metric) for place in plan.chosen),
+        baselines=read_baselines(results.folder),
+        results=trained,
+    )
+
+
+def _confirmed(place: int, plan: Plan, ends: Mapping[int, TrialEnd], metric: Metric) -> Confirmed:
+    mine = {plan.trainings[n].seed: n for n in plan.requested() if plan.trainings[n].of == place}
+    over = {seed: ends[n] for seed, n in mine.items() if n in ends}
+    values = {seed: value for seed, end in over.items() if (value := value_of(end, metric)) is not None}
+    return Confirmed(configuration=plan.configurations[place], ends=over, values=values)
+
+
+def value_of(end: TrialEnd, metric: Metric) -> float | None:
+    """What a training counts with; None: it does not."""
+    if end.state == "complete":
+        return end.score
+    if end.state in STATES and STATES[end.state].worst and metric.name in METRICS:
+        worst = METRICS[metric.name].worst
+        return worst if abs(worst) <= _BOUNDED else None
+    return None
+
+
+def _mean(one: Confirmed) -> float:
+    assert one.summary is not None
+    return one.summary.mean
+
+
+def _about(one: Confirmed) -> dict[str, Any]:
+    found, about = one.summary, one.configuration
+    figures = {"n": 0} if found is None else {**asdict(found), "interval": _ends(found.interval)}
+    return {
+        "name": one.name,
+        "trial": about.trial,
+        "default": about.is_default,
+        "search": about.figure,
+        **figures,
+        "values": {str(seed): value for seed, value in one.values.items()},
+        "states": {str(seed): end.state for seed, end in one.ends.items()},
+        "config": dict(about.config),
+    }
+
+
+def _ends(interval: Any) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _plain(found: Comparison | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    differences = {str(seed): value for seed, value in found.differences.items()}
+    return {"mean": found.mean, "interval": _ends(found.interval), "probability": found.probability, "differences": differences}
+
+
+def in_sentences(found: Confirmation) -> Iterator[str]:
+    """What the figures say, one sentence each."""
+    metric, winner, chosen = found.metric.name, found.winner, found.chosen
+    if winner is None:
+        return
+    if chosen is not None and found.winners_curse is not None:
+        figure, mean = chosen.configuration.figure, _mean(chosen)
+        fell = f"{'fell' if found.winners_curse >= 0 else 'rose'} from {metric} {figure:.3f} to {mean:.3f}"
+        yield f"The search's best, {chosen.name}, {fell}: a winner's curse of {found.winners_curse:.3f}."
+    if chosen is not None and winner is not chosen:
+        yield f"The ranking changed: the confirmed winner is {_called(winner)}."
+    if found.against_runner_up is not None and not any(one.configuration.is_default for one in found.ranked[:2]):
+        yield f"{_upper(_called(winner))} against {_called(found.ranked[1])}: {_difference(found.against_runner_up)}."
+    if found.against_default is not None and found.tuned is not None:
+        verdicts = {True: "Tuning beat the model's default", False: "Tuning did not beat the model's default"}
+        verdict = "It is open whether tuning beat the model's default" if found.beats_default is None else verdicts[found.beats_default]
+        yield f"{verdict}: {found.tuned.name} against it {_difference(found.against_default)}."
+    yield from _beside_k_means(found, winner)
+    if found.overtuning is not None and found.overtuning.lost > 0:
+        part = "" if found.overtuning.relative is None else f", {found.overtuning.relative:.0%} of what there was to gain over the default"
+        yield f"Overtuning: to trust the search's figure would have cost {found.overtuning.lost:.3f}{part}."
+
+
+def _beside_k_means(found: Confirmation, winner: Confirmed) -> Iterator[str]:
+    """Did clustering help?"""
+    for name in found.baselines.metrics if found.baselines else ():
+        compared = found.compared(winner.values, found.baselines.values(name, found.metric.name) if found.baselines else {})
+        if compared is not None:
+            yield f"{_upper(_called(winner))} against {name}: {_difference(compared)}."
+
+
+def _called(one: Confirmed) -> str:
+    return "the model's default" if one.configuration.is_default else one.name
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _difference(found: Comparison) -> str:
+    """`+0.032 (95 % interval -0.004 to +0.068, probability 0.96)`"""
+    if found.interval is None or found.probability is None:
+        return f"{found.mean:+.3f}, on a single seed"
+    interval = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
+    return f"{found.mean:+.3f} (95 % interval {interval}, better with probability {found.probability:.2f})"
+
+
+def failures(found: Sequence[Confirmed]) -> list[str]:
+    """Which trainings do not count, and why."""
+    return [
+        f"{one.name} on seed {seed} {end.state}{f': {end.reason}' if end.reason else ''}"
+        for one in found
+        for seed, end in one.left_out().items()
+    ]
