@@ -21,6 +21,8 @@ class Run:
 
 def record(epoch):
     metrics = {name: value for name, value in epoch.metrics.items() if name != "samples_per_s"}
+    if index := metrics.get("calinski_harabasz"):  # has no upper bound: by its logarithm, so that a difference is relative
+        metrics["calinski_harabasz"] = math.log(index)
     return Run(metrics, epoch.snapshot().weights(), epoch.ended)
 
 

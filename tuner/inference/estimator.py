@@ -122,7 +122,8 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def set_params(self, **params: Any) -> DeepClustering:
         """Sets arguments, and the model's own hyper-parameters by their names: `set_params(latent_dim=5)`. `fit` checks them."""
-        own = {name: value for name, value in params.items() if name in super().get_params(deep=False)}
+        known = super().get_params(deep=False)
+        own = {name: value for name, value in params.items() if name in known}
         super().set_params(**own)
         rest = {name: value for name, value in params.items() if name not in own}
         if rest and isinstance(self.hyper, Mapping | None):
@@ -228,7 +229,8 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """(N,): the cluster of each row, 0 to K-1. `X`: as `fit`'s."""
-        return self.predict_proba(X).argmax(axis=1)
+        labels_N: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1)
+        return labels_N
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """(N, K): how probable each cluster is; 0 and 1 where the model's assignment is hard. `X`: as `fit`'s."""
