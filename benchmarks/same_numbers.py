@@ -203,10 +203,20 @@ def unlike(a: Any, b: Any, path: str = "") -> dict[str, str]:
     return {} if a == b else {path[1:]: f"{str(a)[:24]} -> {str(b)[:24]}"}
 
 
+def new_metrics(x: dict[str, Any], y: dict[str, Any]) -> set[str]:
+    """Those that the later record alone holds."""
+    return set(y.get("metrics", {})) - set(x.get("metrics", {}))
+
+
+def without(metrics: set[str], y: dict[str, Any]) -> dict[str, Any]:
+    return y | {"metrics": {name: value for name, value in y["metrics"].items() if name not in metrics}} if metrics else y
+
+
 def first_difference(a: Run, b: Run) -> str | None:
-    """The first record in which a training or a trial differs, and in what; None where all are equal."""
+    """The first record in which a training or a trial differs, and in what; None where all that `a` holds is equal. A metric that `b`
+    alone measures is no difference."""
     for x, y in zip(a, b, strict=False):
-        if found := unlike(x, y):
+        if found := unlike(x, without(new_metrics(x, y), y)):
             if "tensors" in found:
                 found["tensors"] = "other values" if found.pop("unnamed", None) else "the same under other names"
             return f"{x['at']}: {'; '.join(f'{place}: {how}' for place, how in found.items())}"
@@ -219,16 +229,20 @@ def compare(a: dict[str, Any], b: dict[str, Any], partly: bool) -> int:
         raise SystemExit(f"Recorded in different environments, whose last bits need not agree: {other}.")
     print(f"commit {a['commit']} -> {b['commit']}, torch {a['machine']['torch']}")
     equal: dict[str, list[Run]] = {"trainings": [], "trials": []}
-    differ = 0
+    differ, new = 0, set[str]()
     for kind, runs in equal.items():
         for key in [key for key in a[kind] if key in b[kind] or not partly]:
-            if found := first_difference(a[kind][key], b[kind].get(key, [])):
+            after = b[kind].get(key, [])
+            new |= set().union(*map(new_metrics, a[kind][key], after))
+            if found := first_difference(a[kind][key], after):
                 print(f"{key}: {found}")
                 differ += 1
             else:
                 runs.append(a[kind][key])
     if not differ and not any(equal.values()):
         raise SystemExit("The two records have nothing in common.")
+    if new:
+        print(f"new metrics, compared with nothing: {', '.join(sorted(new))}")
     counts = f"{len(equal['trainings'])} trainings, {sum(map(len, equal['trainings']))} epochs, {len(equal['trials'])} trials"
     print(f"{differ} differ; " * bool(differ) + f"equal: {counts}")
     return differ
