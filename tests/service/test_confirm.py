@@ -22,6 +22,7 @@ from tuner.errors import UserError
 from tuner.evidence.baselines import CODE, PCA, RAW
 from tuner.evidence.plan import default_config, read_plan
 from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.inference.load import load_trained
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import LOCK
 from tuner.runs.results import read_run
@@ -187,7 +188,8 @@ def test_best_yaml_names_the_confirmed_winner_and_says_by_what(through: Path) ->
 
     *_, last = train(recipe.model, h, load(recipe.dataset), seed=recipe.seed, pretrain_seed=recipe.pretrain_seed)
     assert last.metrics["acc"] == best["score"]["value"], "its seed, its score and its weights are of one training"
-    assert (through / "best.safetensors").exists()
+    snapshot = load_trained(through).snapshot
+    assert (snapshot.seed, snapshot.config["lr"]) == (best["seed"], best["parameters"]["lr"])
 
 
 def test_a_resumed_search_keeps_the_confirmed_winner(through: Path, tmp_path: Path) -> None:

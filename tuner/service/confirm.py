@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from tuner.space.spec import Spec
 from tuner.stores.uploads import Sent, uploading
 from tuner.tune.asha import scheduler
 from tuner.tune.callback import TuneCallback
-from tuner.tune.pack_client import chosen_width
+from tuner.tune.pack_client import chosen_width, shape
 from tuner.tune.run import Packing, within_reach
 
 from .known_data import same_data
@@ -189,12 +189,13 @@ def confirming(spec: Spec, plan: Plan) -> Spec:
 
 
 def _width(found: Prepared, trainer: Trainer, share: Share) -> int:
-    """As wide as before where it goes on, else what pays for the shapes of the search."""
-    before = read_run(found.folder).spec_json.get("pack") if (found.folder / SPEC).exists() else None
-    if isinstance(before, int):
-        return max(1, before)
-    spec = replace(found.run.spec, trials=found.left)
-    return max(1, chosen_width(spec, replace(trainer, spec=spec), share))
+    """As wide as before where it goes on on the same kind of device, else what pays for these shapes."""
+    about: Mapping[str, Any] = read_run(found.folder).spec_json if (found.folder / SPEC).exists() else {}
+    if isinstance(about.get("pack"), int) and about.get("share", {}).get("gpu") == share.gpu:
+        return max(1, int(about["pack"]))
+    spec, plan = replace(found.run.spec, trials=found.left), found.plan
+    kinds = len({shape(spec, plan.configurations[place].config) for place in plan.chosen})
+    return max(1, chosen_width(spec, replace(trainer, spec=spec), share, kinds))
 
 
 def _opened(found: Prepared, spec: Spec, info: dict[str, Any]) -> Run:

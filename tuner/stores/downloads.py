@@ -13,7 +13,7 @@ import yaml
 
 from tuner import atomic
 from tuner.errors import UserError
-from tuner.runs.paths import JOURNAL, SPEC, STATUS
+from tuner.runs.paths import CONFIRM, JOURNAL, SPEC, STATUS
 
 from .store import Store, local_place, reason
 from .uploads import CHECKPOINTS, COPY, SEGMENTS, segments
@@ -90,7 +90,8 @@ def _is_here(folder: Path, store: Store, journal: bytes, *, whole: bool) -> bool
     mine = path.read_bytes() if path.exists() else b""
     mine = mine[: mine.rfind(b"\n") + 1]
     if (folder / COPY).exists():
-        return mine == journal and _status(folder) == store.read(STATUS) and (folder / COPY).read_text() >= ("whole" if whole else "")
+        alike = all(_small(folder, name) == _read(store, [name])[0] for name in (STATUS, f"{CONFIRM}/{STATUS}"))
+        return mine == journal and alike and (folder / COPY).read_text() >= ("whole" if whole else "")
     uri = str(json.loads((folder / SPEC).read_text()).get("uri"))
     if Store(uri).place != store.place:
         raise UserError(f"{store.place} would be brought to {folder}, where a run of {uri} is. Move that folder away.")
@@ -101,8 +102,8 @@ def _is_here(folder: Path, store: Store, journal: bytes, *, whole: bool) -> bool
     return mine.startswith(journal)
 
 
-def _status(folder: Path) -> bytes | None:
-    return (folder / STATUS).read_bytes() if (folder / STATUS).exists() else None
+def _small(folder: Path, name: str) -> bytes | None:
+    return (folder / name).read_bytes() if (folder / name).exists() else None
 
 
 def _read(store: Store, keys: Sequence[str]) -> list[bytes | None]:
@@ -131,4 +132,5 @@ def _drop_what_the_winner_has(folder: Path) -> None:
     best = folder / "best.yaml"
     if best.exists():
         trial = yaml.safe_load(best.read_text()).get("trial")
-        (folder / CHECKPOINTS / f"{trial:03d}.safetensors").unlink(missing_ok=True)
+        if isinstance(trial, int):  # a confirmed default has none
+            (folder / CHECKPOINTS / f"{trial:03d}.safetensors").unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,14 @@ def shapes(spec: Spec) -> int:
 
     keys = set()
     for chosen in spec.worlds([found.name for found in spec.searched() if decides(found)]):
-        config = spec.config(spec.completed(chosen))
-        values = tuple(value for name, value in config.items() if name in spec.known and spec.known[name].static)
-        keys.add((values, frozenset(name for name, value in config.items() if weighed_term(name) is not None and value == 0)))
+        keys.add(shape(spec, spec.config(spec.completed(chosen))))
     return len(keys)
+
+
+def shape(spec: Spec, config: Mapping[str, Any]) -> Hashable:
+    """Equal for configurations that may share a pack."""
+    values = tuple(value for name, value in config.items() if name in spec.known and spec.known[name].static)
+    return values, frozenset(name for name, value in config.items() if weighed_term(name) is not None and value == 0)
 
 
 DEATHS = 5  # of its host, with no epoch between them, before a trial gives up
@@ -179,8 +183,9 @@ def start_hosts(trainer: Trainer, share: Share, run: str, width: int) -> Hosts:
     return Hosts(actors=actors, names=names, width=width, share=rest)
 
 
-def chosen_width(spec: Spec, trainer: Trainer, share: Share) -> int:
-    """How many trials a host trains as one: what the space says, or what a short measurement finds."""
+def chosen_width(spec: Spec, trainer: Trainer, share: Share, kinds: int | None = None) -> int:
+    """How many trials a host trains as one: what the space says, or what a short measurement finds. `kinds`: how many shapes the trials
+    have; None: as many as the space."""
     most = -(-spec.trials // share.slots)
     if spec.resources.pack != "auto":
         return min(spec.resources.pack, most)
@@ -190,7 +195,7 @@ def chosen_width(spec: Spec, trainer: Trainer, share: Share) -> int:
     from tuner.training.widths import ON_CPU
 
     # On a CPU packs of a few do not pay, and trials of other shapes do not share one.
-    return min(measured_width(trainer), most) if min(max(ON_CPU), most) >= 4 * shapes(spec) else 1
+    return min(measured_width(trainer), most) if min(max(ON_CPU), most) >= 4 * (kinds or shapes(spec)) else 1
 
 
 def measured_width(trainer: Trainer) -> int:
