@@ -146,7 +146,7 @@ def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
         UserError: no such data set, files that are absent, damaged or hold what cannot be used, a limit that cannot be.
     """
     raw = read_raw(dataset, root)
-    rows_L = _subset(len(raw.x_N), _checked_limit(dataset, len(raw.x_N)))
+    rows_L = rows_of(dataset, len(raw.x_N))
     x_LD = raw.values(rows_L)
     scaling = Scaling.fit(dataset.scale, x_LD)
     y_L, n_classes = None, None
@@ -199,6 +199,11 @@ def _checked_limit(dataset: DatasetSpec, n_samples: int) -> int:
     if not 2 <= dataset.limit <= n_samples:
         raise UserError(f"'limit' must stay within [2, {n_samples}], the samples that {dataset.name} has, but is {dataset.limit}.")
     return dataset.limit
+
+
+def rows_of(dataset: DatasetSpec, n_samples: int) -> NDArray[np.int64]:
+    """Which rows of the whole, `n_samples` of them, a data set is made of, in their order. Raises UserError where its limit is beyond."""
+    return _subset(n_samples, _checked_limit(dataset, n_samples))
 
 
 def _subset(n_samples: int, limit: int) -> NDArray[np.int64]:

@@ -24,7 +24,8 @@ from tuner.training.engine import Settings, build, state_of, terms_on, views
 
 from .intake import RangeCheck, flat
 
-_PIECE = 2**24  # bytes of samples that are worked on at once, or `rows_at_once` samples, if they are more
+# How much is worked on at once: so many bytes of samples, and so many samples; or `rows_at_once` of them, if that is more.
+_PIECE, _PIECE_ROWS = 2**24, 2**16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +71,8 @@ class Assigner:
         self._net: Net = views(lambda name, mode: modes[name].wrap(mode, networks[name]), list(networks), self.parts.tensors)["eval"]
         self._values = self.parts.values
         self.rows_at_once = self.model.eval_rows or slice_of(torch.empty((), device=device))
-        self.piece = max(1, _PIECE // (4 * known.spec.n_features * self.rows_at_once)) * self.rows_at_once
+        rows = min(_PIECE_ROWS, _PIECE // (4 * known.spec.n_features))
+        self.piece = max(1, rows // self.rows_at_once) * self.rows_at_once
 
     def assign(self, x: NDArray[Any], *, code: bool = False, check_range: bool = True) -> Assignment:
         """`x`: (N, D) or (N, *shape), numbers on the scale that the training data had before they were scaled. `code`: with the latent.
@@ -87,7 +89,7 @@ class Assigner:
         if self.model.transductive:
             raise UserError(
                 f"{self.model.name} is transductive: it knows the clusters of the samples that it was trained on, and cannot assign new "
-                "ones."
+                "ones. `tuner assign` without --input writes those that it knows."
             )
         check = RangeCheck(self.intake, self.model) if check_range else None
         at = 0

@@ -48,7 +48,7 @@ def load_trained(what: Path, *, data_root: Path | None = None, device: str | Non
     recipe = read_recipe(str(file))
     path = file.parent / BEST_WEIGHTS
     if not path.is_file():
-        raise UserError(f"{file} has no weights beside it: {path} is absent. Train it again with a search, or bring the file back.")
+        raise _no_weights(file, path)
     snapshot = checkpoint.load(path)
     _check_same(file, recipe, snapshot)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,8 +71,22 @@ def training_data(trained: Trained, data_root: Path | None = None) -> Data:
         UserError: they are absent, or others by now.
     """
     data = load_data(trained.dataset, data_root)
-    trained.recipe.check(data)
+    differences = trained.identity.differences(data.identity) if trained.identity else []
+    if differences:
+        found = " and ".join(differences)
+        raise UserError(f"{trained.assigner.model.name} was trained on other data: {data.name} now has {found}. Bring the data back.")
     return data
+
+
+def _no_weights(file: Path, path: Path) -> UserError:
+    """Says where they may be, and how there may be others."""
+    if not (file.parent / SPEC).is_file():
+        return UserError(f"{file} has no weights beside it: {path} is absent. Copy {BEST_WEIGHTS} of the run's folder there, too.")
+    run = file.parent.name
+    return UserError(
+        f"{run} has no weights of its best trial: {path} is absent. They were deleted, or could not be brought from the machine that "
+        f"trained them; the search said so. Bring the file back, or train again: `tuner confirm {run}` keeps the weights of its winner."
+    )
 
 
 def _best_file(what: Path) -> Path:

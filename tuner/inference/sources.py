@@ -1,0 +1,230 @@
+"""Samples to be assigned, a piece at a time, from a file of any size or a data set by its name.
+
+npy, npz, csv and parquet files are read as they come: no more than a piece is in memory. Pieces have all the same length, so that a
+network sees the slices that it saw in training.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.data.datasets import DATASETS, DatasetSpec, read_raw
+from tuner.data.files import find
+from tuner.errors import UserError, did_you_mean, first_line
+
+from .csv_samples import csv_samples, label_column, listed
+
+FORMATS = ("npy", "npz", "csv", "parquet")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """`x_B`: (B, D) or (B, *shape). `names_B`: what the id column holds, None without one."""
+
+    x_B: NDArray[Any]
+    names_B: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x_B)
+
+
+Pieces = Iterator[Piece]
+
+
+def samples(what: str, rows: int, *, names: str | None = None, data_root: Path | None = None) -> Pieces:
+    """`what`: a file, also as `npz:PATH` and the like, or the name of a data set. `rows`: how many samples a piece has. `names`: the
+    column, or the array, with a name for every sample.
+
+    Raises:
+        UserError: there is no such thing, or it cannot be used.
+    """
+    kind, _, path = source_name(what).partition(":")
+    if not path:
+        if names is not None:
+            raise UserError(f"{what} has no column '{names}': only files have names for their samples.")
+        return _of_dataset(DatasetSpec(name=what), rows, data_root)
+    return aligned(_readable(find(path, data_root), partial(_READERS[kind], rows=rows, names=names)), rows)
+
+
+def source_name(what: str) -> str:
+    """`KIND:PATH` for a file; anything else stays as it is, and is a data set's name, if anything.
+
+    Raises:
+        UserError: it is a file of no known format.
+    """
+    kind, colon, path = what.partition(":")
+    if what in DATASETS or (colon and path and kind in FORMATS):
+        return what
+    kind = Path(what).suffix.removeprefix(".").lower()
+    if kind in FORMATS:
+        return f"{kind}:{what}"
+    if Path(what).exists():
+        raise UserError(f"{what} is of no known format. Known are {', '.join(FORMATS)}; write KIND:PATH where its name does not say it.")
+    return what
+
+
+def _of_dataset(dataset: DatasetSpec, rows: int, data_root: Path | None) -> Pieces:
+    """A data set's values before they are scaled."""
+    raw = read_raw(dataset, data_root)
+    for i in range(0, len(raw.x_N), rows):
+        yield Piece(x_B=raw.values(slice(i, i + rows)))
+
+
+def aligned(pieces: Iterable[Piece], rows: int) -> Pieces:
+    """The same samples in pieces of `rows` each, but for the last."""
+    held: list[Piece] = []
+    for piece in pieces:
+        held.append(piece)
+        while sum(map(len, held)) >= rows:
+            whole = _together(held)
+            yield _part(whole, slice(0, rows))
+            held = [_part(whole, slice(rows, None))]
+    if sum(map(len, held)):
+        yield _together(held)
+
+
+def _part(piece: Piece, part: slice) -> Piece:
+    return Piece(x_B=piece.x_B[part], names_B=None if piece.names_B is None else piece.names_B[part])
+
+
+def _together(held: list[Piece]) -> Piece:
+    some = [piece for piece in held if len(piece)]
+    if len(some) == 1:
+        return some[0]
+    names = [piece.names_B for piece in some if piece.names_B is not None]
+    return Piece(x_B=np.concatenate([piece.x_B for piece in some]), names_B=np.concatenate(names) if names else None)
+
+
+# --- formats -----------------------------------------------------------------------------------------------------------
+
+
+def _readable(path: Path, read: Callable[[Path], Pieces]) -> Pieces:
+    """Raises UserError where the file is absent or damaged."""
+    try:
+        yield from read(path)
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        looked = f"looked for {path.absolute()}, and in the data folder: --data-root or TUNER_DATA"
+        raise UserError(f"There is no file {path} ({looked}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
+    # OSError: pyarrow's word for a damaged file, too. NotImplementedError: zipfile's for a compression that it does not know.
+    except (OSError, ValueError, EOFError, KeyError, csv.Error, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        what = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"{path} cannot be read, or is damaged: {what.rstrip('.')}.") from error
+
+
+def _npy(path: Path, rows: int, names: str | None) -> Pieces:
+    if names is not None:
+        raise UserError(f"{path} has no array '{names}': an npy file holds one array. Use npz, csv or parquet.")
+    with path.open("rb") as file:
+        yield from (Piece(x_B=x_B) for x_B in _Array(path, "the array", file).samples(rows))
+
+
+def _npz(path: Path, rows: int, names: str | None) -> Pieces:
+    with zipfile.ZipFile(path) as archive:
+        found = [name.removesuffix(".npy") for name in archive.namelist()]
+        for needed in ("x", *([names] if names else [])):
+            if needed not in found:
+                arrays = ", ".join(f"'{name}'" for name in found) or "nothing"
+                raise UserError(f"{path}: an array '{needed}' is needed, but the file holds {arrays}.{did_you_mean(needed, found)}")
+        with archive.open("x.npy") as file:
+            x = _Array(path, "x", file)
+            if names is None:
+                yield from (Piece(x_B=x_B) for x_B in x.samples(rows))
+                return
+            with archive.open(f"{names}.npy") as beside:
+                named = _Array(path, names, beside)
+                if named.shape != x.shape[:1]:
+                    raise UserError(f"{path}: '{names}' must hold one name for each of the {x.shape[0]:,} rows of x, but is {named.shape}.")
+                for x_B, names_B in zip(x.samples(rows), named.pieces(rows), strict=True):
+                    yield Piece(x_B=x_B, names_B=names_B.astype(np.str_) if names_B.dtype.kind == "S" else names_B)
+
+
+class _Array:
+    """An array in numpy's format, read as it lies in the file. Nothing that was pickled is opened: that runs whatever code is in it."""
+
+    def __init__(self, path: Path, name: str, file: IO[bytes]) -> None:
+        self._path, self._name, self._file = path, name, file
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        self.shape, self._by_columns, self._dtype = read(file)
+        if self._dtype.hasobject:
+            raise UserError(f"{path}: {name} holds pickled objects, which are not opened. Write words with astype(str).")
+
+    def samples(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Pieces of so many samples."""
+        if self._dtype.kind not in "fiub":
+            raise UserError(f"{self._path}: samples must be numbers, but their type is {self._dtype}.")
+        if len(self.shape) < 2 or 0 in self.shape[1:]:
+            raise UserError(f"{self._path}: samples must have the shape (N, D), (N, h, w) or the like, but have {self.shape}.")
+        if self._by_columns:
+            raise UserError(f"{self._path}: {self._name} lies column by column in the file. Write it with np.ascontiguousarray(x).")
+        return self.pieces(rows)
+
+    def pieces(self, rows: int) -> Iterator[NDArray[Any]]:
+        one = int(np.prod(self.shape[1:])) * self._dtype.itemsize
+        for i in range(0, self.shape[0], rows):
+            n = min(rows, self.shape[0] - i)
+            content = self._file.read(n * one)
+            if len(content) < n * one:
+                raise EOFError(f"it ends within row {i + len(content) // max(1, one)} of {self.shape[0]}")
+            yield np.frombuffer(content, dtype=self._dtype).reshape(n, *self.shape[1:])
+
+
+def _csv(path: Path, rows: int, names: str | None) -> Pieces:
+    found = csv_samples(path, names)
+    while some := list(islice(found, rows)):
+        names_B = None if names is None else np.array([sample.name for sample in some])
+        yield Piece(x_B=np.stack([sample.values_D for sample in some]), names_B=names_B)
+
+
+def _parquet(path: Path, rows: int, names: str | None) -> Pieces:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as opened:
+        file = pq.ParquetFile(opened)
+        columns = list(file.schema_arrow.names)
+        if names is not None and names not in columns:
+            raise UserError(f"{path}: there is no column '{names}'.{did_you_mean(names, columns)} Its columns are {listed(columns)}.")
+        labels = label_column(columns)
+        features = [name for i, name in enumerate(columns) if name != names and i != labels]
+        if not features:
+            raise UserError(f"{path}: at least one column must be a feature, but there is only {listed(columns)}.")
+        for field in (file.schema_arrow.field(name) for name in features):
+            if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)):
+                way_out = f"A column of names needs --id {field.name}."
+                raise UserError(f"{path}: column '{field.name}' must hold numbers, but its type is {field.type}. {way_out}")
+        wanted = [*features, *([names] if names is not None else [])]
+        for batch in file.iter_batches(batch_size=rows, columns=wanted):
+            values = [batch.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in features]
+            names_B = None if names is None else _names(f"{path}: column '{names}'", batch.column(names))
+            yield Piece(x_B=np.stack(values, axis=1), names_B=names_B)
+
+
+def _names(place: str, column: Any) -> NDArray[Any]:
+    """Whole numbers, or words: of one type in every piece."""
+    import pyarrow as pa
+
+    if column.null_count:
+        raise UserError(f"{place} must name every sample, but {column.null_count:,} of its values are missing.")
+    if pa.types.is_integer(column.type):
+        found: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return found
+    return np.array([str(value) for value in column.to_pylist()], dtype=np.str_)
+
+
+_READERS: dict[str, Callable[..., Pieces]] = {"npy": _npy, "npz": _npz, "csv": _csv, "parquet": _parquet}
