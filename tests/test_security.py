@@ -21,6 +21,8 @@ RUN_CODE = {
 }
 # What this program has written itself a moment before, within one Ray.
 OURS = {("actor.py", "pickle.loads"), ("failures.py", "ray.cloudpickle.loads")}
+# A model of the user's own, which the command line, the environment, Python or an installed package names: never a file that was opened.
+BROUGHT = {("own_import.py", "compile"), ("own_import.py", "exec")}
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:
@@ -29,7 +31,7 @@ def calls(path: Path) -> list[tuple[str, ast.Call]]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_nothing_is_called_that_runs_what_a_file_says(path: Path) -> None:
-    assert {(path.name, name) for name, _ in calls(path) if name in RUN_CODE} <= OURS
+    assert {(path.name, name) for name, _ in calls(path) if name in RUN_CODE} <= OURS | BROUGHT
     for _, call in calls(path):
         said = {word.arg: ast.unparse(word.value) for word in call.keywords}
         assert said.get("shell", "False") == "False", "a name could be a command"

@@ -6,19 +6,20 @@ Shapes, here and in every model: B batch, N data set, D features, Z code, K clus
 from __future__ import annotations
 
 import importlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from . import layout
 from .draws import Draws
 from .errors import UserError, did_you_mean
+from .given import Batch, DataSpec, Net, Values  # noqa: F401 - models import some of them from here
 from .hyper import Clusters, Hyper, Parameter, PartlyLabelled, declared, hp, weighed_term, weight_of  # noqa: F401 - models import some of them from here
+from .own_models import NONE, OwnModels, Source, installed, is_shipped, shipped_names
 
 # --- loss terms and updates --------------------------------------------------------------------------------------------
 
@@ -144,65 +145,7 @@ class Phase:
     depends: tuple[str, ...] = ()
 
 
-# --- what a model is given ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What a model may know of a data set before it sees it. `shape` is one sample's; `unit_range`: all values in [0, 1];
-    `n_test`: samples in the published test split."""
-
-    n_samples: int
-    shape: tuple[int, ...]
-    n_classes: int | None = None
-    unit_range: bool = True
-    n_test: int = 0
-
-    @property
-    def n_features(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """`x_BD`, and `rows_B`: where its samples stand in the data set, for targets kept per sample.
-
-    `labelled`: `(x_LD, y_L)` where the model has `labels = "partial"`, else empty: labelled samples, equally many of each class.
-    """
-
-    x_BD: Tensor
-    rows_B: Tensor
-    labelled: tuple[Tensor, ...] = ()
-
-
-class Values:
-    """`h` in tensor code: static values as they are, the others 0-d tensors; `uses` says which terms are on."""
-
-    def __init__(self, static: Mapping[str, Any], dynamic: Mapping[str, Tensor], on: frozenset[str]) -> None:
-        self.__dict__.update(static)
-        self.__dict__.update(dynamic)
-        self._on = on
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"the model's Hyper has no field {name!r}")
-
-    def uses(self, *terms: str) -> bool:
-        """Whether any of these terms has a weight other than 0 in some epoch. A plain bool: it guards optional terms."""
-        return any(term in self._on for term in terms)
-
-
-class Net:
-    """A view of one trial's state: `net.f(x)` calls network `f` in training mode, `net.still.f(x)` normalises by the batch and
-    leaves running statistics alone, `net.eval.f(x)` uses the running statistics, `net.centers_KZ` reads a tensor."""
-
-    still: Net
-    eval: Net
-
-    def __init__(self, parts: Mapping[str, Any]) -> None:
-        self.__dict__.update(parts)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"the model declares no network, tensor or draw {name!r}")
+# --- a model ------------------------------------------------------------------------------------------------------------
 
 
 class Model(ABC):
@@ -216,6 +159,7 @@ class Model(ABC):
     transductive: ClassVar[bool] = False  # `assign` means nothing for samples that it was not trained on; then `assign_rows` does
     eval_rows: ClassVar[int | None] = None  # how many samples it sees at a time in evaluation; None: as many as suit an ordinary network
     tiny: ClassVar[Mapping[str, object]]  # hyper-parameters with which it trains in a second, for tests
+    known_as: ClassVar[str | None] = None  # set where the model is one of a package's, by another name than its file's
 
     @abstractmethod
     def networks(self, h: Any, data: DataSpec) -> dict[str, nn.Module]: ...
@@ -248,7 +192,7 @@ class Model(ABC):
     @property
     def name(self) -> str:
         """The file's name: the one that users type."""
-        return type(self).__module__.rpartition(".")[2]
+        return self.known_as or type(self).__module__.rpartition(".")[2]
 
     def parameters(self) -> dict[str, Parameter]:
         """All names that may be set, hyper-parameters first, then `weights.<term>`."""
@@ -277,24 +221,67 @@ class Model(ABC):
         return f"{self.name} has no '{name}'.{did_you_mean(name, self.parameters())}"
 
 
-# --- the registry is the folder ----------------------------------------------------------------------------------------
+# --- the registry: the folder, and what is brought ----------------------------------------------------------------------
 
 
-def model_names() -> list[str]:
-    """Every file of `models/`, by name."""
-    return sorted(path.stem for path in layout.folder("models").glob("*.py") if not path.stem.startswith("_"))
+def model_names(own: OwnModels = NONE) -> list[str]:
+    """Every file of `models/`, by name, and your own."""
+    return sorted({*shipped_names(), *own.sources})
+
+
+def load_model(name: str, own: OwnModels = NONE) -> Model:
+    """The model in `models/<name>.py`, or your own of that name: one of `own`, or of an installed package.
+
+    Raises:
+        UserError: there is no such model, or it cannot be imported.
+    """
+    if is_shipped(name):
+        return _in_module(f"tuner.models.{name}", None)
+    source = own.get(name) or next((one for one in installed() if one.name == name), None)
+    if source is not None:
+        return load_source(source)
+    here = f" {name}.py lies here: bring it with --models {name}.py." if name.isidentifier() and Path(f"{name}.py").is_file() else ""
+    raise UserError(f"There is no model '{name}'.{here or did_you_mean(name, model_names(own))} `tuner models` lists them.")
+
+
+def load_source(source: Source) -> Model:
+    """Your own model.
+
+    Raises:
+        UserError: it cannot be imported, or is no model; with the line.
+    """
+    module = source.imported()
+    model = _in_module(module.__name__, source.attribute, source.name)
+    kind: Any = getattr(model, "Hyper", None)
+    if not (isinstance(kind, type) and issubclass(kind, Hyper)):
+        wrong = "has no class 'Hyper' inside it that is made of tuner.model.Hyper"
+    else:
+        wrong = "".join([f"has a Hyper without '{name}'" for name in ("n_clusters", "epochs") if name not in declared(kind)][:1])
+    if wrong:
+        raise UserError(
+            f"{source.shown} cannot be used: its class {type(model).__name__} {wrong}. `tuner new-model` writes one that has all."
+        )
+    return model
 
 
 @cache
-def load_model(name: str) -> Model:
-    """The model in `models/<name>.py`.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    if name not in model_names():
-        raise UserError(f"There is no model '{name}'.{did_you_mean(name, model_names())} `tuner models` lists them.")
-    module = importlib.import_module(f"tuner.models.{name}")
-    (found,) = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Model) and c.__module__ == module.__name__]
-    model: Model = found()
+def _in_module(module: str, attribute: str | None, name: str | None = None) -> Model:
+    """The one model that a module defines, or the named one."""
+    imported = importlib.import_module(module)
+    where = name and f"{Path(imported.__file__ or module).name}"
+    own = [c for c in vars(imported).values() if isinstance(c, type) and issubclass(c, Model) and c.__module__ == module]
+    found = own if attribute is None else [vars(imported)[attribute]] if attribute in vars(imported) else []
+    if name is not None and len(found) != 1:
+        classes = ", ".join(c.__name__ for c in found) or "none"
+        raise UserError(f"{where} must define one class that is a Model (from tuner.model import Model), but has {classes}.")
+    (kind,) = found
+    try:
+        model: Model = kind()
+    except TypeError as error:
+        if name is None:
+            raise
+        lacks = ", ".join(sorted(getattr(kind, "__abstractmethods__", ())))
+        raise UserError(f"{where}: the class {kind.__name__} cannot be made: {f'it lacks {lacks}' if lacks else error}.") from error
+    if name is not None:
+        kind.known_as = name
     return model

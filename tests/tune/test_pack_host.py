@@ -115,7 +115,7 @@ def test_a_trial_that_raises_fails_alone(trainer: Trainer, monkeypatch: pytest.M
                 raise RuntimeError("this one is broken")
             return super().draw(h, data, B, g)
 
-    monkeypatch.setattr("tuner.model.load_model", lambda name: Raising())
+    monkeypatch.setattr("tuner.space.spec.load_model", lambda name: Raising())
     host = PackHost(trainer, 3)
     monkeypatch.undo()
     for trial, lr in enumerate((1e-3, 0.9, 2e-3)):

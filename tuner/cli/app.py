@@ -18,6 +18,7 @@ from rich.text import Text
 
 from tuner import __version__
 from tuner.errors import UserError, did_you_mean, readable
+from tuner.own_import import in_own_words, own_frames
 
 from . import assign, cluster, confirm, look, search, steer, train
 from .options import DONE, INTERRUPTED, OURS, THEIRS, new_console
@@ -111,6 +112,9 @@ def _usage(error: Any, arguments: list[str]) -> str:
 
 
 def _our_fault(err: Console, error: BaseException) -> int:
+    if own_frames(error):
+        _complain(err, in_own_words(error))
+        return THEIRS
     with tempfile.NamedTemporaryFile("w", prefix="tuner-error-", suffix=".txt", delete=False) as file:
         file.write(f"tuner {__version__}: {' '.join(sys.argv)}\n\n")
         traceback.print_exception(error, file=file)

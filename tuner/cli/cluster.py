@@ -15,6 +15,7 @@ from .options import (
     Dataset,
     Epochs,
     Limit,
+    Models,
     Out,
     Scale,
     Seed,
@@ -153,6 +154,7 @@ def submit(
     wandb: Annotated[Wandb | None, typer.Option(help="As for `tuner search`; the login is the cluster's.", metavar="MODE")] = None,
     data_root: Annotated[str | None, typer.Option(help="Where data files live on the cluster.", metavar="FOLDER")] = None,
     out: Annotated[str, typer.Option(help="A folder on the cluster that all its nodes see, or a URI.", metavar="FOLDER|URI")] = "~/runs",
+    models: Models = None,
     set_: Set = None,
 ) -> None:
     """Run a search on a cluster and let go: it goes on when this machine sleeps. Prints the run's name once the search has begun."""
@@ -161,7 +163,7 @@ def submit(
 
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
-        data_root=data_root and Path(data_root), set=set_,
+        data_root=data_root and Path(data_root), models=models, set=set_,
     )  # fmt: skip
     words = jobs.search_words(
         {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}

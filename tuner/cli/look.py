@@ -22,6 +22,7 @@ from .options import (
     Dataset,
     Epochs,
     Limit,
+    Models,
     Out,
     Scale,
     Seed,
@@ -41,6 +42,7 @@ from .options import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from tuner.own_models import Source
     from tuner.runs.results import Results
 
 commands = typer.Typer()
@@ -56,6 +58,7 @@ def check(
     epochs: Epochs = None,
     seed: Seed = None,
     data_root: DataRoot = None,
+    models: Models = None,
     set_: Set = None,
 ) -> None:
     """Check a search space without starting anything: print all its errors, or what the search would do."""
@@ -65,7 +68,15 @@ def check(
     from .space_view import space_view
 
     options = given_options(
-        dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_
+        dataset=dataset,
+        scale=scale,
+        limit=limit,
+        trials=trials,
+        epochs=epochs,
+        seed=seed,
+        data_root=data_root,
+        set=set_,
+        models=models,
     )
     spec = read_space(space, options=options)
     console = new_console()
@@ -74,35 +85,53 @@ def check(
 
 
 @commands.command()
-def models() -> None:
-    """List the models."""
+def models(models: Models = None) -> None:
+    """List the models: those that come with tuner, then your own."""
+    from tuner.own_models import read_own
+
     from .tables import names_table
 
-    new_console().print(names_table((name, _first_sentence(path)) for name, path in shipped("models", ".py").items()))
+    own = read_own(models or ())
+    rows = [(name, _first_sentence(path.read_text(encoding="utf-8"))) for name, path in shipped("models", ".py").items()]
+    rows += [(name, _of_own(source)) for name, source in own.sources.items()]
+    new_console().print(names_table(rows))
 
 
-def _first_sentence(path: Path) -> str:
+def _first_sentence(text: str) -> str:
     """A model's name, authors, year and address, from the first lines of its file."""
-    text = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
-    return " ".join(text.split())
+    try:
+        doc = ast.get_docstring(ast.parse(text)) or ""
+    except (SyntaxError, ValueError):
+        return "cannot be read as Python"
+    return " ".join(doc.split("\n\n")[0].split())
+
+
+def _of_own(source: Source) -> str:
+    """Nothing is imported: where it comes from, behind what the file says of itself."""
+    return f"{_first_sentence(source.files.get(f'{source.name}.py', ''))} ({source.shown})".strip()
 
 
 @commands.command(epilog="Example:  [bold]tuner describe aae_unsup --set updates=separate[/bold]")
 def describe(
     model: Annotated[str, typer.Argument(help="`tuner models` lists them.", metavar="MODEL", autocompletion=complete_model)],
+    models: Models = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Choices that change the steps.", metavar="KEY=VALUE")] = None,
 ) -> None:
     """Describe a model: its hyper-parameters, its losses, and what each step trains. Spaces use these names."""
     from tuner.model import DataSpec, load_model
+    from tuner.own_models import read_own
     from tuner.space.parameters import set_values
     from tuner.training.dryrun import owned_terms
 
     from .model_view import model_view
 
-    found = load_model(model)
+    own = read_own(models or ())
+    found = load_model(model, own)
     h = found.hyper(set_values(found, set_ or []))
     console = new_console()
-    console.print(_first_sentence(layout.folder("models") / f"{model}.py"), style="bold")
+    source = own.get(model)
+    text = (layout.folder("models") / f"{model}.py").read_text(encoding="utf-8") if source is None else ""
+    console.print(_of_own(source) if source else _first_sentence(text), style="bold")
     for part in model_view(found, h, owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10))):
         console.print(part)
 

@@ -155,6 +155,13 @@ DataRoot = Annotated[
     typer.Option(help="The folder of data files; downloads go there.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Pin a parameter to one value; may be repeated.", metavar="KEY=VALUE")]
+Models = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models", help="A model of your own, or a folder of them; may be repeated.", metavar="FILE|FOLDER", envvar="TUNER_MODELS",
+        show_envvar=True,
+    ),
+]  # fmt: skip
 Out = Annotated[
     str | None,
     typer.Option(help="Where runs are kept: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI", show_default=RUNS),

@@ -21,6 +21,7 @@ from .options import (
     Dataset,
     Epochs,
     Limit,
+    Models,
     Name,
     Out,
     Scale,
@@ -55,6 +56,7 @@ commands = typer.Typer()
         "tuner search --space aae_unsup   on 1,797 real images, minutes",
         "tuner search --space my.yaml --trials 100 --set hidden=500",
         "tuner search --space aae_unsup --dataset npz:my.npz --scale minmax",
+        "tuner search --space my.yaml --models my_model.py   a model of your own",
         "tuner search --space my.yaml --address 10.0.0.1:6379   on a Ray cluster",
     )
 )
@@ -78,6 +80,7 @@ def search(  # its length is that of its options
     ] = None,
     data_root: DataRoot = None,
     out: Out = None,
+    models: Models = None,
     set_: Set = None,
 ) -> None:
     """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
@@ -88,7 +91,7 @@ def search(  # its length is that of its options
     print_warnings(new_console(stderr=True))
     given = {
         "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "name": name, "seed": seed,
-        "data_root": data_root, "set": set_,
+        "data_root": data_root, "models": models, "set": set_,
     }  # fmt: skip
     folder, uri = folder_and_uri(out)
     where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
@@ -147,6 +150,7 @@ def resume(  # its length is that of its options
     data_root: DataRoot = None,
     dataset: Annotated[str | None, typer.Option(help="Where the run's data are now.", metavar="NAME", show_default="as before")] = None,
     out: Out = None,
+    models: Models = None,
 ) -> None:
     """Continue a search that was interrupted, or add trials to one that is finished.
 
@@ -173,7 +177,13 @@ def resume(  # its length is that of its options
 
         listeners = (Display(console), _mirror(mode, console))
         given = ResumeOptions(
-            trials=trials, address=address, data_root=data_root, dataset=dataset, listeners=listeners, confirm_listeners=(Display(console),)
+            trials=trials,
+            address=address,
+            data_root=data_root,
+            dataset=dataset,
+            models=models or (),
+            listeners=listeners,
+            confirm_listeners=(Display(console),),
         )
         outcome = run_resume(folder, given)
     if outcome.ran:

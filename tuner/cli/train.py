@@ -9,7 +9,22 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .options import WHAT, DataRoot, Dataset, Epochs, Limit, Scale, Seed, Set, complete_model, examples, interruptible, new_console, say
+from .options import (
+    WHAT,
+    DataRoot,
+    Dataset,
+    Epochs,
+    Limit,
+    Models,
+    Scale,
+    Seed,
+    Set,
+    complete_model,
+    examples,
+    interruptible,
+    new_console,
+    say,
+)
 
 if TYPE_CHECKING:
     from tuner.model import Hyper, Model
@@ -21,6 +36,7 @@ commands = typer.Typer()
 @commands.command(
     epilog=examples(
         "tuner train dec --dataset digits --epochs 5 --set hidden=200",
+        "tuner train my_model --models my_model.py   a model of your own",
         "tuner train runs/aae_unsup/best.yaml   a search's best trial again",
         "tuner train runs/aae_unsup/best.yaml --seed 1   with another seed",
     )
@@ -33,12 +49,14 @@ def train(
     epochs: Epochs = None,
     seed: Seed = None,
     data_root: DataRoot = None,
+    models: Models = None,
     set_: Set = None,
 ) -> None:
     """Train one configuration on this machine: one line per epoch, no Ray, no account."""
     from dataclasses import replace
 
     from tuner.data import datasets
+    from tuner.own_models import read_own
     from tuner.space.configuration import read_recipe
     from tuner.space.parameters import set_values
     from tuner.text import counted
@@ -46,7 +64,7 @@ def train(
     from tuner.training.loop import train as run
     from tuner.training.trial import check_fits
 
-    recipe = read_recipe(what, seed)
+    recipe = read_recipe(what, seed, read_own(models or ()))
     model = recipe.model
     values = {**recipe.values, **({} if epochs is None else {"epochs": epochs}), **set_values(model, set_ or [])}
     h: Hyper = model.hyper(values)

@@ -128,12 +128,11 @@ def _reduced(x_ND: np.ndarray) -> np.ndarray:
 def pretrained_codes(folder: Path, spec: Spec, config: Mapping[str, Any], data: Data) -> np.ndarray | None:
     """(N, Z): the codes after all pre-training of one training of the run's confirmation; None where the model has no pre-training that is
     kept, or it is not kept any more."""
-    from tuner.model import load_model
     from tuner.training.codes import codes_of
     from tuner.training.pretraining import PretrainingCache
 
     cache = PretrainingCache(folder=pretrained_folder(folder / CONFIRM), precision=spec.precision)
-    model, h = load_model(spec.model), spec.hyper(config)
+    model, h = spec.loaded(), spec.hyper(config)
     entry = cache.entry(model, h, data, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
     start = None if entry is None else entry.start()
     return None if start is None else codes_of(model, h, data, start)

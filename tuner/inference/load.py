@@ -55,7 +55,7 @@ def load_trained(what: Path, *, data_root: Path | None = None, device: str | Non
     set_precision(recipe.precision, device)
     dataset = _dataset(recipe, file.parent, data_root)
     intake = snapshot.intake or _intake_of_an_older_run(file, dataset, recipe, data_root)
-    assigner = Assigner(snapshot, intake=intake, device=device)
+    assigner = Assigner(snapshot, intake=intake, model=recipe.model, device=device)
     return Trained(assigner=assigner, snapshot=snapshot, recipe=recipe, dataset=dataset, identity=recipe.identity, folder=file.parent)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tuner import __version__
 from tuner.errors import UserError, did_you_mean
 from tuner.names import check_name
+from tuner.own_models import MODELS, keep, read_own
 from tuner.stores.store import is_uri
 
 from .dashboard import connected
@@ -77,11 +78,14 @@ def submit(what: Submission, address: str) -> str:
     _check_here(what)
     words = ["exec", "python", "-m", "tuner.cli", "search", f"--space={path.name}", f"--name={name}", f"--out={what.out}"]
     words += [f"--data-root={what.data_root}"] if what.data_root else []
+    words += [f"--models={MODELS}"] if what.options.models else []
     with connected(address) as client, tempfile.TemporaryDirectory(prefix="tuner-submit-") as folder:
         taken = {job.name for job in _jobs(client)}
         if name in taken:
             raise UserError(f"A search '{name}' was submitted to this cluster already. Choose another --name, or leave it out.")
         shutil.copyfile(path, Path(folder) / path.name)
+        for source in read_own(what.options.models).sources.values():
+            keep(source, Path(folder))
         _hand_in(
             client,
             submission_id=name,

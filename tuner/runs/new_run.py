@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tuner.atomic import write_whole
 from tuner.errors import UserError
 from tuner.names import check_name
+from tuner.own_models import keep
 
 from .events import Run
 from .paths import SPACE, SPEC
@@ -67,8 +68,11 @@ def open_run(spec: Spec, name: str | None, out: Path, info: Mapping[str, Any], s
     try:
         folder = _new_folder(out, name, spec.name, [] if store is None else store.folders())
         info = {**info, "uri": store and store.at(folder.name).uri}
-        run = Run(name=folder.name, folder=folder, spec=spec, info=info)
         (folder / SPACE).write_text(spec.text)
+        if spec.source is not None:
+            keep(spec.source, folder)
+            info["model_source"] = spec.source.written()
+        run = Run(name=folder.name, folder=folder, spec=spec, info=info)
         resolved = spec.resolved() | {"name": run.name, "space": spec.name, **info}
         write_whole(folder / SPEC, json.dumps(resolved, indent=2, default=str) + "\n")
     except OSError as error:

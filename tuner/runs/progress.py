@@ -58,10 +58,9 @@ class Progress:
 
     def _planned(self, config: Mapping[str, Any]) -> int:
         """All epochs that the trial would have, pre-training included."""
-        from tuner.model import load_model
         from tuner.training.trial import planned_epochs
 
-        return planned_epochs(load_model(self.spec.model), self.spec.hyper({k: v for k, v in config.items() if k != "seed"}))[0]
+        return planned_epochs(self.spec.loaded(), self.spec.hyper({k: v for k, v in config.items() if k != "seed"}))[0]
 
     # --- what follows from them ---
 

@@ -102,6 +102,7 @@ class About(TypedDict, total=False):
     space: Annotated[str, TEXT]
     dataset_at: Annotated[str, TEXT]
     data: Annotated[dict[str, Any], MAPPING]
+    model_source: Annotated[dict[str, Any], MAPPING]
     data_root: Annotated[str | None, TEXT_OR_NULL]
     id: Annotated[str, RUN_ID]
     checkpoints: Annotated[float, NUMBER]

@@ -103,6 +103,7 @@ def best_yaml(run: Run, end: TrialEnd, *, weights: bool, confirmed: Mapping[str,
         "metrics": dict(end.metrics),
         "data": run.info.get("data"),
         **({} if confirmed is None else {"confirmed": {name: value for name, value in confirmed.items() if name != "trial"}}),
+        **({} if spec.source is None else {"code": spec.source.code}),
         "parameters": parameters,
     }
     what = f"The best trial of {run.name}" if confirmed is None else f"The winner of {run.name} by {confirmed['by']}"

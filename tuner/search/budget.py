@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tuner.model import DataSpec, Descend, load_model
+from tuner.model import DataSpec, Descend
 from tuner.space.spec import Spec
 from tuner.training.engine import trained
 
@@ -44,7 +44,7 @@ def sizes(spec: Spec, data: DataSpec) -> Sizes:
         if spec.active(found, chosen):
             values = found.options or (found.max,)
             chosen[found.name] = max(values) if all(isinstance(value, int | float) for value in values) else values[0]
-    model, h = load_model(spec.model), spec.hyper(spec.config(chosen))
+    model, h = spec.loaded(), spec.hyper(spec.config(chosen))
     with torch.device("meta"):
         networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
     weights = _bytes([*tensors.values(), *(t for net in networks.values() for t in net.state_dict().values())])

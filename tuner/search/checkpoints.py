@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tuner.data.datasets import describe
 from tuner.errors import UserError
-from tuner.model import load_model
 from tuner.runs.paths import checkpoint_file, weights_file
 from tuner.training.checkpoint import Snapshot, load
 
@@ -41,7 +40,7 @@ def ahead(folder: Path, spec: Spec, trials: Mapping[int, OpenTrial], root: Path 
 def _wrong(file: Path, trial: OpenTrial, spec: Spec, root: Path | None) -> str | None:
     from tuner.training.trial import start_trial
 
-    model, h, seed = load_model(spec.model), spec.hyper(trial.config), int(trial.config["seed"])
+    model, h, seed = spec.loaded(), spec.hyper(trial.config), int(trial.config["seed"])
     try:
         snapshot = load(file)
         start_trial(model, h, seed=seed, start=snapshot)

@@ -9,7 +9,6 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from tuner.errors import UserError
-from tuner.model import load_model
 from tuner.runs.events import OpenTrial, Past, TrialEnd
 from tuner.runs.journal import read_lines
 from tuner.runs.paths import JOURNAL
@@ -95,7 +94,7 @@ class _Trial:
 
     def _may_begin_behind(self, epochs: int) -> bool:
         """Whether it need not have trained these epochs: those of a pre-training whose outcome was known."""
-        return epochs > 0 and may_be_known(load_model(self._spec.model), self._spec.hyper(self.config), epochs)
+        return epochs > 0 and may_be_known(self._spec.loaded(), self._spec.hyper(self.config), epochs)
 
     def _score(self) -> TrialScore:
         """Of the clustering epochs that measured the metric."""
@@ -124,7 +123,7 @@ class _Trial:
         one_cluster_epochs = 0
         while one_cluster_epochs < len(self.clustering) and self.clustering[-1 - one_cluster_epochs].get("n_used", 2) <= 1:
             one_cluster_epochs += 1
-        planned = planned_epochs(load_model(self._spec.model), self._spec.hyper(self.config))[0]
+        planned = planned_epochs(self._spec.loaded(), self._spec.hyper(self.config))[0]
         unmeasured = len(self._score().values) < len(self.clustering)
         return unmeasured or one_cluster_epochs >= COLLAPSED_AFTER or len(self.metrics) >= planned
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import UserError
+from tuner.own_models import MODELS, Source, installed, kept_source, read_own, read_source
 from tuner.runs.paths import SPACE
 from tuner.runs.records import About
 from tuner.runs.results import read_run
@@ -19,6 +21,8 @@ from tuner.space.reader import Options, read_space
 from tuner.space.spec import Spec
 
 from .same_data import whereabouts
+
+logger = logging.getLogger("tuner")
 
 # --- the space ---------------------------------------------------------------------------------------------------------
 
@@ -33,7 +37,7 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: s
     about = _about(folder)
     spec = read_space(
         str(folder / SPACE),
-        options=_options(about, _trials(trials, int(about["trials"])), data_root, dataset or whereabouts(about, folder, data_root)),
+        options=_options(about, folder, _trials(trials, int(about["trials"])), dataset or whereabouts(about, folder, data_root), data_root),
     )
     now = json.loads(json.dumps(spec.resolved(), default=str))
     unlike = _unlike(now, about)
@@ -67,18 +71,65 @@ def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
         UserError: data, metric or model do not go with them.
     """
     about = _about(folder)
-    options = _options(about, int(about["trials"]), None, whereabouts(about, folder, None))
+    options = _options(about, folder, int(about["trials"]), whereabouts(about, folder, None))
     kept = [text for text in options.set if text.partition("=")[0].strip() not in beside]
     read_space(str(folder / SPACE), options=replace(options, set=[*kept, *(f"{name}={show(value)}" for name, value in beside.items())]))
 
 
-def _options(about: Mapping[str, Any], trials: int, data_root: Path | None, dataset: str) -> Options:
+def _options(about: Mapping[str, Any], folder: Path, trials: int, dataset: str, data_root: Path | None = None) -> Options:
     """What the command line said when the run began; with another `data_root`, if it is given."""
     root = data_root or about.get("data_root")
     given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
     data = about["dataset"]
-    where = {"dataset": dataset, "limit": data["limit"], "scale": data["scale"], "data_root": Path(root) if root else None}
+    where = {
+        "dataset": dataset,
+        "limit": data["limit"],
+        "scale": data["scale"],
+        "data_root": Path(root) if root else None,
+        "models": _kept(about, folder),
+    }
     return Options(**given, **where, name=about["space"], trials=trials)
+
+
+def _kept(about: Mapping[str, Any], folder: Path) -> list[Source]:
+    """The source of the run's model, where it is one of the user's own.
+
+    Raises:
+        UserError: it is not what the run began with.
+    """
+    told = about.get("model_source")
+    if not told:
+        return []
+    if told.get("package"):
+        found = next((one for one in installed() if one.name == about["model"]), None)
+        if found is not None and found.code != told["code"]:
+            logger.warning("%s has changed since %s began: its trials may not be comparable.", found.shown, folder.name)
+        return []
+    kept = kept_source(folder, str(about["model"]), str(told["code"]))
+    if kept is None:
+        raise UserError(f"{folder.name} cannot go on: {folder / MODELS / about['model']}.py, the model that it kept, is gone.")
+    return [kept]
+
+
+def check_brought(folder: Path, models: Sequence[str | Path | type | Source]) -> None:
+    """Says where a file of the run's model is not what the run began with any more: the run has a copy, and goes on with that.
+
+    Raises:
+        UserError: the file was brought again.
+    """
+    about = _about(folder)
+    name, told = str(about["model"]), about.get("model_source") or {}
+    brought = read_own(models).get(name) if models else None
+    if models and brought is None:
+        raise UserError(f"--models brings no model '{name}', which {folder.name} searches. Leave it out.")
+    if brought is not None and brought.code != told.get("code"):
+        raise UserError(
+            f"{brought.shown} has changed since {folder.name} began. Leave --models out to go on with the model that the run kept, "
+            f"{folder / MODELS / name}.py, or start a new search with the changed one."
+        )
+    before = Path(str(told.get("from", "")))
+    if brought is None and told.get("files") and before.is_file() and read_source(before).code != told["code"]:
+        logger.warning("%s has changed since %s began, which goes on with the model as it was: %s.", before, folder.name, folder / MODELS)
 
 
 def _about(folder: Path) -> About:

@@ -81,7 +81,6 @@ class Trainer:
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
         one before."""
-        from tuner.model import load_model
         from tuner.training.loop import train
 
         spec, seed = self.spec, int(config["seed"])
@@ -89,7 +88,7 @@ class Trainer:
         reports = self.reports(trial, config)
         how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed_of(config), "start": reports.start, "device": self.device}
         how["metric"] = spec.metric.name
-        for epoch in train(load_model(spec.model), spec.hyper(config), self.data(), **how):
+        for epoch in train(spec.loaded(), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
             reports.settle(epoch.epoch)
 
@@ -143,7 +142,6 @@ class Reports:
     def __init__(
         self, trainer: Trainer, trial: int, config: Mapping[str, Any], hand_in: Callable[[Path], None] = lambda path: None
     ) -> None:
-        from tuner.model import load_model
         from tuner.training.pretraining import PretrainingCache
 
         from .budget import Budget
@@ -158,7 +156,7 @@ class Reports:
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.epoch <= self.start.epoch else None
         spec, cache = trainer.spec, PretrainingCache(folder=pretrained_folder(trainer.folder), precision=trainer.spec.precision)
-        about = load_model(spec.model), spec.hyper(config), trainer.data()
+        about = spec.loaded(), spec.hyper(config), trainer.data()
         self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
         self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)

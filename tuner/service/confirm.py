@@ -35,7 +35,7 @@ from tuner.runs.paths import CHECKPOINTS, CONFIRM, SPEC
 from tuner.runs.results import Results, read_run
 from tuner.search.checkpoints import ahead
 from tuner.search.history import Scores, past_of
-from tuner.search.saved import spec_of
+from tuner.search.saved import check_brought, spec_of
 from tuner.search.study import given_trial, write_study
 from tuner.search.trainer import Trainer
 from tuner.space.confirming import Confirm
@@ -88,6 +88,7 @@ def confirm(folder: Path, options: ConfirmOptions = ConfirmOptions()) -> Confirm
     """
     folder = folder.expanduser().absolute()
     with RunLock(folder), uploading(folder, read_run(folder).spec_json.get("uri")) as uploads:
+        check_brought(folder, ())  # its file may say something else by now; the run's copy trains
         outcome = confirm_held(folder, options)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 

@@ -19,6 +19,7 @@ from tuner.errors import UserError
 from tuner.machines.cluster import Share, join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
+from tuner.own_models import Source
 from tuner.runs import orders
 from tuner.runs.events import Listener, Past, Run
 from tuner.runs.files import bring_back
@@ -30,7 +31,7 @@ from tuner.runs.winner import Winner
 from tuner.search.checkpoints import ahead
 from tuner.search.history import Scores, past_of
 from tuner.search.proposals import Proposals
-from tuner.search.saved import spec_of
+from tuner.search.saved import check_brought, spec_of
 from tuner.search.study import asked_in, check_proposed, keep_foreign_trials, write_study
 from tuner.search.trainer import Trainer
 from tuner.stores.uploads import uploading
@@ -50,12 +51,14 @@ logger = logging.getLogger("tuner")
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
     """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `address`: of a Ray
-    cluster, or `local` for one in this process. `dataset`: the run's data under another name, such as `npz:PATH`."""
+    cluster, or `local` for one in this process. `dataset`: the run's data under another name, such as `npz:PATH`.
+    `models`: the file of the run's model, which must be what the run began with."""
 
     trials: str | None = None
     address: str | None = None
     data_root: Path | None = None
     dataset: str | None = None
+    models: Sequence[str | Path | type | Source] = ()
     listeners: Sequence[Listener] = ()
     confirm_listeners: Sequence[Listener] = ()
 
@@ -106,6 +109,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
     about = read_run(folder).spec_json
     bring_back(folder, str(about.get("id", about["name"])))
     root = options.data_root or (Path(given) if (given := about.get("data_root")) else None)
+    check_brought(folder, options.models)
     spec = spec_of(folder, options.trials, root, options.dataset)
     name = str(about["name"])  # the folder may have been moved
     asked, rungs = asked_in(folder, name), scheduler(spec)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tuner.metrics import METRICS, label_free, uses_labels
-from tuner.model import DataSpec, load_model
+from tuner.model import DataSpec
 
 from .checked import Checked
 from .data_checks import check_data
@@ -20,7 +20,7 @@ def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], 
     """Adds what is wrong to `problems` and returns notes on what is legal but may surprise. `root`: where data files live."""
     section = keys.get("parameters")
     entries = section.value if section is not None and isinstance(section.value, dict) else {}
-    search = Checked(spec=spec, model=load_model(spec.model), keys=keys, entries={**entries, **pins}, problems=problems)
+    search = Checked(spec=spec, model=spec.loaded(), keys=keys, entries={**entries, **pins}, problems=problems)
     _check_metric(search, check_data(search, root))
     node = keys.get("metric")
     if node is not None and spec.metric.name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from tuner.data.files import find
 from tuner.data.fingerprint import Fingerprint
 from tuner.errors import UserError, did_you_mean
 from tuner.model import Model, load_model
+from tuner.own_models import NONE, OwnModels, kept_source
 from tuner.training.engine import PRECISIONS
 
 from .entries import read_fixed
@@ -23,7 +25,8 @@ from .yaml_lines import parse, read_text
 
 _ASKED = ("model", "dataset", "epochs", "seed", "pretrain_seed", "precision", "parameters")
 # What best.yaml says beside it, which trains nothing.
-_TOLD = ("weights", "search", "trial", "metric", "score", "metrics", "data", "confirmed")
+_TOLD = ("weights", "search", "trial", "metric", "score", "metrics", "data", "confirmed", "code")
+logger = logging.getLogger("tuner")
 _DIGITS = DatasetSpec(name="digits")
 
 
@@ -50,25 +53,25 @@ class Recipe:
             )
 
 
-def read_recipe(what: str, seed: int | None = None) -> Recipe:
-    """`what`: a model's name, or a file's path. `seed`: in place of the file's seeds.
+def read_recipe(what: str, seed: int | None = None, own: OwnModels = NONE) -> Recipe:
+    """`what`: a model's name, or a file's path. `seed`: in place of the file's seeds. `own`: the models that are known beside tuner's.
 
     Raises:
         UserError: there is neither, or everything that is wrong with the file, each with its line.
     """
     if what.endswith((".yaml", ".yml")) or os.path.isfile(what):  # noqa: PTH113 - Path.is_file raises where a name is too long
-        recipe = _from_file(what)
+        recipe = _from_file(what, own)
     else:
-        recipe = Recipe(model=load_model(what))
+        recipe = Recipe(model=load_model(what, own))
     if seed is None:
         return recipe
     problems = Problems(title=f"--seed {seed}", file="")
-    own = read_key(Reading(nodes={"seed": given("--seed", seed)}, problems=problems), "seed")
+    said = read_key(Reading(nodes={"seed": given("--seed", seed)}, problems=problems), "seed")
     problems.raise_if_any()
-    return replace(recipe, seed=own, pretrain_seed=None)
+    return replace(recipe, seed=said, pretrain_seed=None)
 
 
-def _from_file(what: str) -> Recipe:
+def _from_file(what: str, own: OwnModels) -> Recipe:
     problems = Problems(title=what, file=Path(what).name, what="a configuration")
     said = parse(read_text(Path(what), what), problems)
     parameters = said.get("parameters")
@@ -80,7 +83,9 @@ def _from_file(what: str) -> Recipe:
     for key, example in (("model", "name a model; `tuner models` lists them."), ("parameters", "hold the values that best.yaml holds.")):
         if key not in said:
             problems.at(None, f"'{key}' is missing: {example}")
-    keys = Reading(nodes={key: node for key, node in said.items() if key in _ASKED}, problems=problems)
+    keys = Reading(
+        nodes={key: node for key, node in said.items() if key in _ASKED}, problems=problems, own=_with_kept(own, said, Path(what))
+    )
     read_key(keys, "model")
     model = keys.model
     seed = read_key(keys, "seed")
@@ -95,6 +100,22 @@ def _from_file(what: str) -> Recipe:
     recipe = replace(recipe, identity=_identity(said, problems))
     problems.raise_if_any()
     return recipe
+
+
+def _with_kept(own: OwnModels, said: Mapping[str, Located], file: Path) -> OwnModels:
+    """With the model's source that the search kept beside its best.yaml, in place of one that has changed since.
+
+    Raises:
+        UserError: what is kept is not what the search ran.
+    """
+    name, code = said.get("model"), said.get("code")
+    if name is None or name.word is None or code is None or code.word is None:
+        return own
+    brought = own.get(name.word)
+    kept = kept_source(file.absolute().parent, name.word, code.word)
+    if brought is not None and brought.code != code.word:
+        logger.warning("%s is not the code that %s was found with: it has changed. Its numbers may differ.", brought.shown, file.name)
+    return own if brought is not None or kept is None else OwnModels({**own.sources, name.word: kept})
 
 
 def _dataset(keys: Reading, problems: Problems) -> DatasetSpec:

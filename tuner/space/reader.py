@@ -13,6 +13,7 @@ from pathlib import Path
 from tuner import layout
 from tuner.errors import UserError, did_you_mean
 from tuner.model import Model
+from tuner.own_models import Source, read_own
 
 from .checks import check
 from .keys import KEYS, METHODS, read_key, unknown_keys
@@ -32,7 +33,8 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says in place of the file. `set`: texts such as `hidden=500`. `data_root`: where data files live."""
+    """What the command line says in place of the file. `set`: texts such as `hidden=500`. `data_root`: where data files live.
+    `models`: of your own: files, folders, or in Python a subclass of `Model`."""
 
     dataset: str | None = None
     scale: str | None = None
@@ -43,6 +45,7 @@ class Options:
     seed: int | None = None
     set: Sequence[str] = ()
     data_root: Path | None = None
+    models: Sequence[str | Path | type | Source] = ()
 
 
 def space_names() -> list[str]:
@@ -86,7 +89,7 @@ class _Reader:
     def __init__(self, path: Path, text: str, options: Options, problems: Problems) -> None:
         self.path, self.text, self.options, self.problems = path, text, options, problems
         self.file = parse(text, problems)
-        self.keys = Reading(nodes=dict(self.file), problems=problems, stem=path.stem)
+        self.keys = Reading(nodes=dict(self.file), problems=problems, stem=path.stem, own=read_own(options.models))
         unknown_keys(self.keys)
         self._put_options()
         for key in KEYS.values():
@@ -105,7 +108,7 @@ class _Reader:
                 read_key(keys, name)
         own = {name: value for name, value in values.items() if name in Spec.__dataclass_fields__}
         more = {name: value for name, value in values.items() if name not in own}
-        spec = Spec(**own, switches=switches, text=self.text, path=self.path, more=more)
+        spec = Spec(**own, switches=switches, text=self.text, path=self.path, more=more, source=keys.own.get(values["model"]))
         spec = replace(spec, trials=self._trials(spec, spec.combinations() if model else None))
         if model:
             for name, p in spec.known.items():
@@ -113,7 +116,7 @@ class _Reader:
                     keys.default(f"parameters.{name}", p.default)
             keys.notes += check(spec, keys.nodes, self.pins, self.problems, self.options.data_root)
         self.problems.raise_if_any()
-        said = {f.name: getattr(self.options, f.name) for f in fields(Options) if f.name != "data_root"}
+        said = {f.name: getattr(self.options, f.name) for f in fields(Options) if f.name not in ("data_root", "models")}
         options = {name: list(value) if name == "set" else value for name, value in said.items() if value is not None}
         return replace(spec, filled=keys.filled, notes=tuple(keys.notes), options=options)
 

@@ -15,6 +15,7 @@ from tuner.errors import UserError, did_you_mean
 from tuner.metrics import METRICS
 from tuner.model import Model, load_model
 from tuner.names import NAME, NAME_RULE
+from tuner.own_models import NONE, OwnModels
 
 from .located import Located, Problems
 from .metric import Metric
@@ -49,6 +50,7 @@ class Reading:
 
     `nodes`: what the file has under each key. `stem`: the file's name without its ending. `values`: the keys that have been read.
     `filled`: the defaults that were taken, by `key` or `key.part`. `notes`: what is legal, but may surprise.
+    `own`: the models that are known beside tuner's.
     """
 
     nodes: dict[str, Located]
@@ -57,12 +59,13 @@ class Reading:
     values: dict[str, Any] = field(default_factory=dict)
     filled: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    own: OwnModels = NONE
 
     @property
     def model(self) -> Model | None:
         """The model; None before it is read, or where there is no such model."""
         name = self.values.get("model")
-        return load_model(name) if name else None
+        return load_model(name, self.own) if name else None
 
     def default(self, key: str, value: Any) -> Any:
         """`value`, since the file says nothing."""
@@ -148,7 +151,7 @@ def read_model(reading: Reading, key: str) -> str:
         reading.problems.at(node, f"'model' must be a name, but got {node.shown}. `tuner models` lists them.")
         return ""
     try:
-        return load_model(node.word).name
+        return load_model(node.word, reading.own).name
     except UserError as error:
         reading.problems.at(node, str(error))
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.model import Parameter, load_model
+from tuner.model import Parameter
 
 from .keys import KEYS
 from .located import Located, Problems
@@ -86,7 +86,7 @@ def _said(spec: Spec, pins: Mapping[str, Located], problems: Problems) -> dict[s
     for name in pins.keys() & set(KEYS):
         if name not in spec.ranges or not spec.ranges[name].searched:
             problems.at(pins[name], f"'{name}' is a key of the search, and the same for all its trials.")
-    model = load_model(spec.model)
+    model = spec.loaded()
     return {found.name: found.value for found in pin(spec.parameters, pins, model, problems) if found.name in pins}
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data.datasets import DatasetSpec
-from tuner.model import Hyper, Parameter, load_model
+from tuner.model import Hyper, Model, Parameter, load_model, load_source
+from tuner.own_models import Source
 
 from .confirming import Confirm
 from .keys import KEYS
@@ -33,7 +34,8 @@ class Spec:
     do take. `confirm`: what is trained again when the search is over; None: nothing.
     `options`: what the command line said, as plain values.
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
-    `notes`: what is legal, but may surprise. `more`: the values of those keys that have no field here.
+    `source`: of a model of the user's own; it goes wherever the search goes. `notes`: what is legal, but may surprise.
+    `more`: the values of those keys that have no field here.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Spec:
     confirm: Confirm | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+    source: Source | None = None
 
     def key(self, name: str) -> Any:
         """The value of a key of the file."""
@@ -70,10 +73,14 @@ class Spec:
         """The value of every key of the file."""
         return {name: self.key(name) for name in KEYS}
 
+    def loaded(self) -> Model:
+        """The model itself. It is no property that is kept: a spec is pickled, and its model's code comes with it as text."""
+        return load_model(self.model) if self.source is None else load_source(self.source)
+
     @cached_property
     def known(self) -> dict[str, Parameter]:
         """The model's names."""
-        return load_model(self.model).parameters()
+        return self.loaded().parameters()
 
     @cached_property
     def ranges(self) -> dict[str, Range]:
@@ -119,7 +126,7 @@ class Spec:
 
     def hyper(self, config: Mapping[str, Any]) -> Hyper:
         """The model's part of a configuration: without switches and the trial's seed."""
-        h: Hyper = load_model(self.model).hyper({name: value for name, value in config.items() if name in self.known})
+        h: Hyper = self.loaded().hyper({name: value for name, value in config.items() if name in self.known})
         return h
 
     def pretrain_seed_of(self, config: Mapping[str, Any]) -> int:

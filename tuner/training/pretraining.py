@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
-import inspect
 import json
 import logging
 import sys
@@ -25,6 +24,7 @@ from tuner.data.datasets import Data
 from tuner.data.fingerprint import digest
 from tuner.errors import UserError
 from tuner.model import Descend, Hyper, Model, Phase, Replace, function_of
+from tuner.own_import import source_of
 
 from . import batches, checkpoint, engine, loop, optimizers, solo, trial
 from .checkpoint import Snapshot
@@ -83,7 +83,7 @@ class PretrainingCache:
             "pretrain_seed": trial.pretrain_seed,
             "initial": digest(_moved(phases, initial)),
             "data": data.fingerprint if model.labels == "none" else [data.fingerprint, data.identity.labels],
-            "code": sorted(hashlib.sha256(inspect.getsource(module).encode()).hexdigest() for module in modules | set(_ENGINE)),
+            "code": sorted(hashlib.sha256(source_of(module).encode()).hexdigest() for module in modules | set(_ENGINE)),
             "precision": self.precision,
             "torch": torch.__version__,
             "device": data.x_ND.device.type,
@@ -141,15 +141,15 @@ def _with_siblings(module: ModuleType) -> set[ModuleType]:
 
 @cache  # every trial asks
 def _siblings(module: ModuleType) -> frozenset[ModuleType]:
-    """The modules of the same folder that a module imports, wherever in it and however it names them."""
-    folder = f"{module.__package__}."
-    names = {name.removeprefix(folder).partition(".")[0] for name in _imported(module) if name.startswith(folder)}
-    return frozenset(importlib.import_module(folder + name) for name in names if find_spec(folder + name))
+    """The modules of the same folder, and of tuner's models, that a module imports, wherever in it and however it names them."""
+    folders, imported = {f"{module.__package__}.", "tuner.models."}, list(_imported(module))
+    names = {f + name.removeprefix(f).partition(".")[0] for f in folders for name in imported if name.startswith(f)}
+    return frozenset(importlib.import_module(name) for name in names if find_spec(name))
 
 
 def _imported(module: ModuleType) -> Iterator[str]:
     """The full name of all that a module imports; `from a import b` gives `a.b`, which may be a module or stand in one."""
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
+    for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

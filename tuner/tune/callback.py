@@ -15,7 +15,6 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from tuner.model import load_model
 from tuner.runs.events import Listeners, OpenTrial, Run, TrialEnd
 from tuner.runs.records import EpochLine
 from tuner.runs.trial_logs import TrialLogs
@@ -78,7 +77,7 @@ class TuneCallback(tune.Callback):
         self._spec, self._control, self._requests = run.spec, control, control.requests
         self._listeners, self._logs, self._ended = receivers.listeners, receivers.logs, receivers.trial_ended
         self._mailbox = MailboxReader(mailbox)
-        self._model = load_model(run.spec.model)
+        self._model = run.spec.loaded()
         self._running: dict[int, _Running] = {}
         self._open: dict[int, OpenTrial] = {} if run.past is None else dict(run.past.open)
         hopeful = run.past is not None and any(end.state != "failed" for end in run.past.ends)

@@ -200,9 +200,8 @@ def chosen_width(spec: Spec, trainer: Trainer, share: Share, kinds: int | None =
 
 def measured_width(trainer: Trainer) -> int:
     """On this process's device, for the first configuration of the space."""
-    from tuner.model import load_model
     from tuner.training.widths import best_width
 
     spec = trainer.spec
     trainer.reset_process(spec.seed)
-    return best_width(load_model(spec.model), spec.hyper(spec.config(spec.completed({}))), trainer.data())
+    return best_width(spec.loaded(), spec.hyper(spec.config(spec.completed({}))), trainer.data())

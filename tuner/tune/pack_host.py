@@ -48,12 +48,11 @@ class PackHost:
 
     def __init__(self, trainer: Trainer, width: int, code: Mapping[str, str | None] | None = None) -> None:
         """`code`: the driver's, where that is another process."""
-        from tuner.model import load_model
 
         if code is not None:
             check_code(code)
         trainer.reset_process(trainer.spec.seed)
-        self._trainer, self._model = trainer, load_model(trainer.spec.model)
+        self._trainer, self._model = trainer, trainer.spec.loaded()
         self._hosted: dict[int, HostedTrial] = {}
         self._pool = self._empty_pool(width)
         self._turn, self._changed = threading.Condition(), 0.0
