@@ -7,8 +7,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.lanes import apart, packed, record, solo
 from torch import nn
 
 from tuner.clustering import k_means, nearest
@@ -17,6 +15,7 @@ from tuner.errors import UserError
 from tuner.losses import mse, one_hot
 from tuner.model import SGD, Adam, Clusters, Descend, Model, Phase, Term, hp, load_model
 from tuner.search.checkpoints import _wrong_numbers
+from tuner.testing import apart, blobs, packed, record, solo
 from tuner.training import checkpoint
 from tuner.training.dryrun import owned_terms
 from tuner.training.engine import build

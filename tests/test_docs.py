@@ -12,9 +12,10 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from typer.main import get_command
 
 from docs import tables
-from tuner.cli.app import app
-from tuner.space.reader import read_space
+from tuner.cli.app import app, main
+from tuner.space.reader import Options, read_space
 from tuner.space.spec import Spec
+from tuner.testing import CHECKS, load
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md", "benchmarks/README.md")
@@ -68,11 +69,24 @@ def shell(example: Example) -> None:
     for line in lines:
         for words in commands(line):
             parse(words)
+            if words[:1] == ["new-model"]:  # what follows on the page changes this file
+                assert main(words) == 0
+
+
+def edit(example: Example) -> None:
+    """Changes the page's model as a block of diff says: the lines that it takes away and those around them are there, once."""
+    lines = example.parsed.rstrip("\n").splitlines()
+    before, after = ("".join(f"{line[1:]}\n" for line in lines if line[:1] in kinds) for kinds in (" -", " +"))
+    file = Path("my_model.py")
+    text = file.read_text(encoding="utf-8")
+    assert text.count(before) == 1, before
+    file.write_text(text.replace(before, after), encoding="utf-8")
 
 
 def read(text: str, folder: Path, name: str = "space.yaml") -> Spec:
     (folder / name).write_text(text, encoding="utf-8")
-    return read_space(str(folder / name))
+    own = folder / "my_model.py"
+    return read_space(str(folder / name), options=Options(models=[own] if own.exists() else []))
 
 
 def space(text: str, folder: Path) -> Spec | None:
@@ -93,10 +107,21 @@ def test_every_example_holds(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
         PythonCodeBlockParser(),
         CodeBlockParser("sh", shell),
         CodeBlockParser("console", shell),
+        CodeBlockParser("diff", edit),
         CodeBlockParser("yaml", lambda example: space(example.parsed, tmp_path) and None),
     ]
     for example in Sybil(parsers).parse(page).examples():
         example.evaluate()
+
+
+def test_the_model_that_the_tutorial_arrives_at_keeps_every_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for example in Sybil([CodeBlockParser("sh", shell), CodeBlockParser("diff", edit)]).parse(ROOT / "docs/own-model.md").examples():
+        example.evaluate()
+    model = load("my_model.py")
+    assert "weights.balance" in model.parameters()
+    for check in CHECKS[:-1]:  # the last starts a process
+        check(model)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +179,7 @@ def test_the_errors_shown_are_those_of_the_file_shown(page: Path, tmp_path: Path
 @each_page
 def test_commands_named_in_the_text_are_there(page: Path) -> None:
     known = get_command(app).commands
-    assert {name for name in re.findall(r"`tuner ([a-z]+)", page.read_text()) if name not in known} == set()
+    assert {name for name in re.findall(r"`tuner ([a-z]+(?:-[a-z]+)*)", page.read_text()) if name not in known} == set()
 
 
 @each_page

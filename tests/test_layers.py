@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("",),
     ("data",),
     ("training",),
+    ("testing",),
     ("space",),
     ("runs",),
     ("stores", "trackers", "search"),
@@ -31,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # The packages, or files, that may import a library. What is not named here may be imported everywhere.
 LIBRARIES: Mapping[str, set[str]] = {
-    "torch": {"", "data", "training", "search", "evidence/baselines", "inference", "cli/train"},
+    "torch": {"", "data", "training", "testing", "search", "evidence/baselines", "inference", "cli/train"},
     "torchvision": {"data/published"},
     "optuna": {"search", "space/request", "tune", "service"},
     "ray": {"machines", "tune", "trackers/prometheus", "service"},

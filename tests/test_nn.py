@@ -7,14 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.lanes import apart, packed, solo
 from torch.func import functional_call, stack_module_state, vmap
 
 from tuner.data.datasets import Data
 from tuner.errors import UserError
 from tuner.model import DataSpec, load_model
 from tuner.nn import Double, Planes, by_rows, decoder, encoder, halvings
+from tuner.testing import apart, blobs, packed, solo
 from tuner.training.loop import train
 
 CONV = SimpleNamespace(network="conv", channels=4)

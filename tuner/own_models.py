@@ -128,15 +128,20 @@ def _of_package(point: EntryPoint) -> Source:
     return Source(name=point.name, package=package, module=point.module, attribute=point.attr or None)
 
 
+def named_like_a_model(path: Path) -> None:
+    """Raises UserError where a file's name is none for a model."""
+    if path.suffix != ".py" or not path.stem.isidentifier() or path.stem.startswith("_"):
+        rule = "a model's file is named NAME.py, with letters, digits and _ in NAME, the first no digit and no _"
+        raise UserError(f"{path} cannot be a model's file: {rule}.")
+
+
 def read_source(path: Path) -> Source:
     """The model in a file, with the parts that it imports.
 
     Raises:
         UserError: there is no such file, or its name is none for a model.
     """
-    if path.suffix != ".py" or not path.stem.isidentifier() or path.stem.startswith("_"):
-        rule = "a model's file is named NAME.py, with letters, digits and _ in NAME, the first no digit and no _"
-        raise UserError(f"{path} cannot be a model's file: {rule}.")
+    named_like_a_model(path)
     files: dict[str, str] = {}
     ahead = [path.name]
     while ahead:

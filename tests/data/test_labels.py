@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.lanes import apart, packed, solo
 
 from tuner.data.labels import labelled_of
 from tuner.draws import Draws
 from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.space.reader import read_space
+from tuner.testing import apart, blobs, packed, solo
 from tuner.training.loop import train
 from tuner.training.trial import check_fits
 from tuner.training.widths import stretches

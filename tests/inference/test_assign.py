@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from kit.conformance import short
 
 from tuner.data.datasets import DatasetSpec, load, read_raw
 from tuner.data.scaling import AS_IT_IS, Intake
@@ -13,6 +12,7 @@ from tuner.errors import UserError
 from tuner.inference.assign import Assigner, Assignment
 from tuner.losses import one_hot
 from tuner.model import Model, load_model, model_names
+from tuner.testing import short
 from tuner.training import checkpoint, loop
 
 EVERY_MODEL = pytest.mark.parametrize("model", [load_model(name) for name in model_names()], ids=lambda m: m.name)

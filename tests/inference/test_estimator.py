@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from kit.blobs import blobs
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -26,6 +25,7 @@ from sklearn.utils import estimator_checks
 from tuner import DeepClustering, UserError
 from tuner.data.datasets import DatasetSpec, load
 from tuner.model import load_model, model_names
+from tuner.testing import blobs
 from tuner.training.loop import train
 
 # Networks so small that a check takes a tenth of a second. Data of any range: not pixels.

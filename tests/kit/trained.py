@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from kit.conformance import short
 from tuner.data.datasets import DatasetSpec, load
 from tuner.model import load_model
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.paths import BEST_WEIGHTS
 from tuner.runs.winner import BEST, best_yaml
 from tuner.space.reader import Options, read_space
+from tuner.testing import short
 from tuner.training import checkpoint
 from tuner.training.loop import train
 

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
 from kit.encoders import cross_entropy, encoded, logistic, through
-from kit.steps import step_of
 
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 from tuner.training.loop import train
 
 MODEL = load_model("aae_semi")

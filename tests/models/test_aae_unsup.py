@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
 from kit.encoders import cross_entropy, encoded, logistic, through
 
 from tuner.draws import Draws
 from tuner.model import Batch, Net, load_model
+from tuner.testing import blobs
 from tuner.training.engine import Settings, terms_on
 from tuner.training.loop import train
 from tuner.training.solo import Solo

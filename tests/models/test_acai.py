@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from tuner.models._mixing import criticise
 
 from tuner.clustering import sq_dist
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 from tuner.training.loop import train
 
 MODEL = load_model("acai")

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from tuner.models._autoencoder import autoencode, place_centers
 from tuner.models._mixing import autoencode_mixed
 from tuner.models._self_taught import renew_target
 
 from tuner.draws import Draws
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("acai_idec")
 DATA = blobs(n_samples=24)

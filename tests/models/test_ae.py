@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from tuner.models._autoencoder import SHAPED_BY, autoencode, coders
@@ -15,6 +13,7 @@ from tuner.draws import Draws
 from tuner.errors import UserError
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 from tuner.training.engine import build
 from tuner.training.loop import train
 from tuner.training.trial import initial_seed, start_trial

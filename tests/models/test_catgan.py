@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from torch.distributions import Categorical
 from tuner.models.catgan import entropy, entropy_of_mean
 
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("catgan")
 B, K = 12, 3

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -12,6 +10,7 @@ from sklearn.mixture import GaussianMixture
 from tuner.clustering import Mixture, drawn, gmm
 from tuner.draws import Draws
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("dac")
 DATA = blobs(n_samples=60)

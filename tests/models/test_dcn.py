@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from sklearn.metrics import pairwise_distances_argmin
 
 from tuner.draws import Draws
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("dcn")
 DATA = blobs(n_samples=24)

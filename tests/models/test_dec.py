@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
 from tuner.models._autoencoder import place_centers
 from tuner.models._self_taught import kl_to_target, renew_target, sharpened, student_t
 
 from tuner.draws import Draws
 from tuner.model import Batch, load_model
+from tuner.testing import blobs
 from tuner.training.engine import Settings, terms_on
 from tuner.training.loop import train
 from tuner.training.solo import Solo

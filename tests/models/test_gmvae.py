@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("gmvae")
 DATA = blobs(n_samples=24)

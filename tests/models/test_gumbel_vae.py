@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from torch.distributions import Categorical, Normal, kl_divergence
 from tuner.models._gumbel import cool, infer, relax
 
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 from tuner.training.loop import train
 
 MODEL = load_model("gumbel_vae")

@@ -5,13 +5,12 @@ from collections import Counter
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from torch.distributions import Categorical
 from tuner.models._gumbel import bound
 from tuner.models.gumbel_vae_semi import lifted, triplet, vote
 
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("gumbel_vae_semi")
 DATA = blobs(n_samples=48)

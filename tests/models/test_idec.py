@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from tuner.models._autoencoder import place_centers
 from tuner.models._self_taught import renew_target
 
 from tuner.draws import Draws
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("idec")
 DATA = blobs(n_samples=24)

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
 from kit.encoders import logistic
-from kit.steps import step_of
 from torch.distributions import Categorical, Normal
 
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("infogan")
 B, K, C = 12, 3, 2

@@ -4,12 +4,10 @@ import math
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.lanes import solo
-from kit.steps import step_of
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from tuner.model import load_model
+from tuner.testing import blobs, solo, step_of
 
 MODEL = load_model("m1")
 DATA = blobs(n_samples=48)

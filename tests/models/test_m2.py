@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 
 MODEL = load_model("m2")
 DATA = blobs(n_samples=48)

@@ -4,14 +4,13 @@ import math
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 from tuner.models.vade import log_gamma
 
 from tuner.draws import Draws
 from tuner.losses import misfit
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 from tuner.training.engine import Settings
 from tuner.training.loop import train
 

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.steps import step_of
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from tuner.clustering import Mixture, log_joint
 from tuner.model import load_model
+from tuner.testing import blobs, step_of
 from tuner.training.loop import train
 
 MODEL = load_model("vae")

@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
-from kit.blobs import blobs
 
 from tuner.errors import UserError
 from tuner.model import load_model
+from tuner.testing import blobs
 from tuner.training.loop import train
 from tuner.training.trial import planned_epochs
 

@@ -5,14 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.lanes import packed
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from tuner.data.datasets import Data
 from tuner.draws import Draws
 from tuner.model import load_model
+from tuner.testing import blobs, packed
 from tuner.training import neighbours
 from tuner.training.loop import train
 from tuner.training.neighbours import KNN_ERRORS, NEIGHBOURHOODS, Codes, held_out, knn_errors, neighbourhoods, silhouette

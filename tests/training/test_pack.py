@@ -6,14 +6,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.conformance import is_rounding, short
-from kit.lanes import apart, distance, packed, record, solo
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tuner.errors import UserError
 from tuner.model import SGD, Adam, RMSprop, load_model
+from tuner.testing import apart, blobs, distance, is_rounding, packed, record, short, solo
 from tuner.training import checkpoint, recorded
 from tuner.training.loop import train
 from tuner.training.pack import Pack

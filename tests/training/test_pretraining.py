@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit.blobs import blobs
-from kit.conformance import is_rounding, short, tiny
-from kit.lanes import apart, record, solo
 
 from tuner.errors import UserError
 from tuner.machines.cluster import Cluster
@@ -18,6 +15,7 @@ from tuner.runs.journal import read_lines
 from tuner.search.trainer import Trainer
 from tuner.service.driver import SearchOptions, search
 from tuner.space.reader import read_space
+from tuner.testing import apart, blobs, is_rounding, record, short, solo, tiny
 from tuner.training.loop import train
 from tuner.training.pool import Pool, Widths
 from tuner.training.pretraining import PretrainingCache, _with_siblings

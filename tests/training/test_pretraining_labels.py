@@ -6,11 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from kit.blobs import blobs
-from kit.conformance import short
 
 from tuner.data.datasets import Data
 from tuner.model import load_model
+from tuner.testing import blobs, short
 from tuner.training.loop import train
 from tuner.training.pretraining import PretrainingCache
 

@@ -150,7 +150,10 @@ def resume(  # its length is that of its options
     data_root: DataRoot = None,
     dataset: Annotated[str | None, typer.Option(help="Where the run's data are now.", metavar="NAME", show_default="as before")] = None,
     out: Out = None,
-    models: Models = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--models", help="The model's file, unchanged since the run began.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Continue a search that was interrupted, or add trials to one that is finished.
 

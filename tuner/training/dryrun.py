@@ -65,6 +65,15 @@ def redundant_weights(model: Model, h: Hyper, on: frozenset[str], searched: froz
     return notes
 
 
+def unreached(model: Model, h: Hyper) -> dict[str, str]:
+    """The networks and tensors that an update is to train, by name, where none of its terms has a gradient for them; and the update."""
+    found: dict[str, str] = {}
+    for reach in _reaches(model, tuple(h.static().items())):
+        moved: frozenset[str] = frozenset().union(*reach.terms.values())
+        found |= {name: reach.update.name for name in reach.update.rates() if not any(k.split(".")[0] == name for k in moved)}
+    return found
+
+
 @lru_cache(maxsize=256)
 def _reaches(model: Model, static: tuple[tuple[str, Any], ...]) -> tuple[Reach, ...]:
     h = model.hyper(dict(static))
