@@ -98,7 +98,7 @@ def test_the_installed_tuner_trains(tuner: Run) -> None:
 
 
 def test_workers_of_a_search_find_the_installed_models(tuner: Run, tmp_path: Path) -> None:
-    pinned = ["--set", "batch_size=500", "--out", str(tmp_path), "--wandb", "disabled"]
+    pinned = ["--set", "batch_size=500", "--out", str(tmp_path), "--wandb", "disabled", "--no-confirm"]
     done = tuner("search", "--space", "aae_unsup", "--trials", "1", "--epochs", "1", "--limit", "500", *pinned)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "aae_unsup" / "best.safetensors").is_file()

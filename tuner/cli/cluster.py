@@ -16,6 +16,7 @@ from .options import (
     Epochs,
     Limit,
     Models,
+    NoConfirm,
     Out,
     Scale,
     Seed,
@@ -156,6 +157,7 @@ def submit(
     out: Annotated[str, typer.Option(help="A folder on the cluster that all its nodes see, or a URI.", metavar="FOLDER|URI")] = "~/runs",
     models: Models = None,
     set_: Set = None,
+    no_confirm: NoConfirm = False,
 ) -> None:
     """Run a search on a cluster and let go: it goes on when this machine sleeps. Prints the run's name once the search has begun."""
     from tuner.machines import jobs
@@ -163,11 +165,12 @@ def submit(
 
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
-        data_root=data_root and Path(data_root), models=models, set=set_,
+        data_root=data_root and Path(data_root), models=models, set=set_, confirm=False if no_confirm else None,
     )  # fmt: skip
     words = jobs.search_words(
         {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}
     )
+    words = [*words, *(["--no-confirm"] if no_confirm else [])]
     what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
     with (
         interruptible("Interrupted. `tuner status --address` says whether it was submitted."),

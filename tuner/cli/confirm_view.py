@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import typer
@@ -31,6 +31,11 @@ def confirm_view(found: Confirmation) -> Iterator[RenderableType]:
     if found.left:
         trainings = f"{counted(found.left, 'training')} of {len(found.plan.requested())}"
         yield Text(f"{trainings} left: what follows is of those that are over.", style="yellow")
+    few = sum(one.configuration.trial is not None for one in found.configurations)
+    if few < found.plan.request.top:
+        yield Text(
+            f"The search has {counted(few, 'complete configuration')}, fewer than the {found.plan.request.top} asked for.", style="yellow"
+        )
     yield figures_table(found)
     yield Text()
     yield seeds_table(found)
@@ -43,17 +48,25 @@ def figures_table(found: Confirmation) -> Table:
     """A row for each configuration with the figure that the search ranked it by, and one for each k-means beside the winner."""
     from tuner.evidence.statistics import summary
 
+    beside = found.beside
+    reported = beside is not None and beside != found.metric.name
     table = list_table()
-    for column in ("", "search", "mean ± sd", "95 % interval", "median", "min", "n"):
+    for column in ("", "search", "mean ± sd", "95 % interval", "median", "min", "n", *([f"{beside} ± sd, reported"] if reported else [])):
         table.add_column(column, justify="right" if column else "left", no_wrap=not column)
+
+    def add(name: str, search: float | None, values: Mapping[int, float], other: Mapping[int, float], style: str) -> None:
+        figures = [summary(list(those.values())) if those else None for those in (values, other)]
+        more = [_figures(figures[1])[0]] if reported else []
+        table.add_row(name, "–" if search is None else _short(search), *_figures(figures[0]), *more, style=style)
+
     for one in found.configurations:
         style = "bold green" if one is found.winner else ""
-        figure = "–" if one.configuration.figure is None else _short(one.configuration.figure)
-        table.add_row(_name(one), figure, *_figures(one.summary), style=style)
-    for name in found.baselines.metrics if found.baselines else ():
-        values = found.baselines.values(name, found.metric.name) if found.baselines else {}
-        if values:
-            table.add_row(name, "–", *_figures(summary(list(values.values()))), style="dim")
+        add(_name(one), one.configuration.figure, one.values, one.reported(beside or ""), style)
+    for name in found.baselines.metrics if found.baselines is not None and beside is not None else ():
+        assert found.baselines is not None and beside is not None
+        theirs = found.baselines.values(name, beside)
+        if theirs:
+            add(name, None, {} if reported else theirs, theirs, "dim")
     return table
 
 
@@ -74,7 +87,7 @@ def _name(one: Confirmed) -> str:
 
 def _figures(one: Summary | None) -> list[str]:
     if one is None:
-        return ["–"] * 4 + ["0"]
+        return ["–"] * 5
     mean = _short(one.mean) if one.sd is None else f"{_short(one.mean)} ± {_short(one.sd)}"
     interval = "–" if one.interval is None else f"{_short(one.interval.low)} – {_short(one.interval.high)}"
     return [mean, interval, _short(one.median), _short(one.min), str(one.n)]
@@ -96,8 +109,13 @@ def end_of_confirmation(outcome: ConfirmOutcome) -> None:
     """Raises the exit code of a confirmation that is not complete."""
     err, run = new_console(stderr=True), as_typed(outcome.results.folder)
     if outcome.status == "stopped":
-        say(err, f"Interrupted: {outcome.found.left} trainings are left. To go on: tuner confirm {run}")
+        left = counted(outcome.found.left, "training")
+        what = f"{left} of {len(outcome.found.plan.requested())} left" if outcome.found.left else "k-means beside the winner is left"
+        say(err, f"Interrupted: {what}. To go on: tuner confirm {run}")
         raise typer.Exit(INTERRUPTED)
     if outcome.status == "failed":
         say(err, f"Given up: {outcome.reason or 'the confirmation failed before all its trainings were run'}. What is above was kept.")
+        raise typer.Exit(OURS)
+    if outcome.found.winner is None:
+        say(err, "Nothing was confirmed: no training has a figure that counts. Why not stands above.")
         raise typer.Exit(OURS)

@@ -23,6 +23,7 @@ from .options import (
     Epochs,
     Limit,
     Models,
+    NoConfirm,
     Out,
     Scale,
     Seed,
@@ -60,6 +61,7 @@ def check(
     data_root: DataRoot = None,
     models: Models = None,
     set_: Set = None,
+    no_confirm: NoConfirm = False,
 ) -> None:
     """Check a search space without starting anything: print all its errors, or what the search would do."""
     from tuner.data import datasets
@@ -68,16 +70,9 @@ def check(
     from .space_view import space_view
 
     options = given_options(
-        dataset=dataset,
-        scale=scale,
-        limit=limit,
-        trials=trials,
-        epochs=epochs,
-        seed=seed,
-        data_root=data_root,
-        set=set_,
-        models=models,
-    )
+        dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_,
+        models=models, confirm=False if no_confirm else None,
+    )  # fmt: skip
     spec = read_space(space, options=options)
     console = new_console()
     for part in space_view(spec, datasets.describe(spec.dataset, data_root)):

@@ -150,6 +150,7 @@ Limit = Annotated[int | None, typer.Option(help="Use N samples only, always the 
 Trials = Annotated[int | None, typer.Option(help="Number of configurations to try.", metavar="N")]
 Epochs = Annotated[int | None, typer.Option(help="Clustering epochs of a trial, at most.", metavar="N")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", metavar="N")]
+NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="End with the last trial, whatever the space says under `confirm`.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="The folder of data files; downloads go there.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),

@@ -14,6 +14,7 @@ from rich.text import Text
 from tuner.data.names import NEAR
 from tuner.errors import readable
 from tuner.runs.ledger import in_words
+from tuner.runs.paths import CONFIRM, SPEC
 from tuner.space.scores import SCORES
 from tuner.text import counted, duration, near, number, setting
 
@@ -133,8 +134,9 @@ def written(folder: Path) -> Iterator[RenderableType]:
 
 def runs_table(runs: Sequence[Results]) -> Table:
     """One line per run."""
-    table = list_table()
-    for column in ("run", "status", "model", "data", "trials", "best", "time"):
+    table, means = list_table(), {run.folder: mean for run in runs if (mean := _confirmed(run)) is not None}
+    more = ["confirmed"] if means else []
+    for column in ("run", "status", "model", "data", "trials", "best", *more, "time"):
         table.add_column(column, justify="right" if column in ("trials", "time") else "left", overflow="fold")
     for run in runs:
         best = run.best()
@@ -143,6 +145,16 @@ def runs_table(runs: Sequence[Results]) -> Table:
         data = run.spec_json.get("dataset", {})
         table.add_row(
             run.name, Text(run.status, style=colour), str(run.spec_json.get("model", "")), str(data.get("name", "")),
-            f"{len(run.trials)}/{run.spec_json.get('trials', '?')}", score, duration(run.seconds),
+            f"{len(run.trials)}/{run.spec_json.get('trials', '?')}", score, *(number(means.get(run.folder), run.metric) for _ in more),
+            duration(run.seconds),
         )  # fmt: skip
     return table
+
+
+def _confirmed(run: Results) -> float | None:
+    """What its winner is worth on fresh seeds."""
+    if not (run.folder / CONFIRM / SPEC).is_file():
+        return None
+    from tuner.evidence.kept import confirmed_mean  # not above: it imports scipy, which a list of runs seldom needs
+
+    return confirmed_mean(run.folder)

@@ -23,6 +23,7 @@ from .options import (
     Limit,
     Models,
     Name,
+    NoConfirm,
     Out,
     Scale,
     Seed,
@@ -82,6 +83,7 @@ def search(  # its length is that of its options
     out: Out = None,
     models: Models = None,
     set_: Set = None,
+    no_confirm: NoConfirm = False,
 ) -> None:
     """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
 
@@ -91,7 +93,7 @@ def search(  # its length is that of its options
     print_warnings(new_console(stderr=True))
     given = {
         "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "name": name, "seed": seed,
-        "data_root": data_root, "models": models, "set": set_,
+        "data_root": data_root, "models": models, "set": set_, "confirm": False if no_confirm else None,
     }  # fmt: skip
     folder, uri = folder_and_uri(out)
     where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
@@ -247,7 +249,7 @@ def _print_end(outcome: Outcome, console: Console) -> None:
     for part in written(outcome.folder):
         console.print(part)
     print_uploads(outcome.sent, outcome.folder, console)
-    if outcome.confirmed is not None and outcome.status != "done":
+    if outcome.confirmed is not None:
         from .confirm_view import end_of_confirmation
 
         end_of_confirmation(outcome.confirmed)

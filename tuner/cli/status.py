@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tuner.runs.lock import Holder
 from tuner.runs.results import Results
-from tuner.runs.standing import Progress
+from tuner.runs.standing import Progress, over_of
 from tuner.text import counted, duration, number, settings
 
 from .results_view import searched_names
@@ -41,10 +41,9 @@ def running_table(found: Sequence[Progress], *, bars: bool) -> Table:
         if bars:
             done = Table.grid(padding=(0, 1))
             done.add_row(ProgressBar(total=max(one.planned, 1), completed=one.over, width=BAR), count)
-        running = sum(trial.state == "running" for trial in one.results.trials)
-        table.add_row(
-            Text(one.results.name, style="bold"), done, str(running), _best(one.results), _since(one.holder), _process(one.holder)
-        )
+        running = sum(trial.state == "running" for trial in (one.confirming or one.results).trials)
+        run = Text.assemble((one.results.name, "bold"), f", confirming {_trained(one.confirming)}" if one.confirming else "")
+        table.add_row(run, done, str(running), _best(one.results), _since(one.holder), _process(one.holder))
     return table
 
 
@@ -62,10 +61,17 @@ def run_facts(one: Progress) -> Iterator[RenderableType]:
     best = results.best()
     if best is not None:
         rows.append(("best", Text.assemble(_best(results), f"  {settings(best.config, searched_names(spec))}")))
-    rows += [("running" if i == 0 else "", line) for i, line in enumerate(_running(results))]
+    if one.confirming is not None:
+        rows.append(("confirming", f"{_trained(one.confirming)} trainings on fresh seeds"))
+    rows += [("running" if i == 0 else "", line) for i, line in enumerate(_running(one.confirming or results))]
     if one.waiting:
         rows.append(("orders", f"{one.waiting} not taken up yet"))
     yield facts(rows)
+
+
+def _trained(confirming: Results) -> str:
+    """`7/20`"""
+    return f"{over_of(confirming)}/{confirming.spec_json.get('trials', '?')}"
 
 
 def _running(results: Results) -> Iterator[RenderableType]:

@@ -131,7 +131,9 @@ def stop(
         if trial is None:
             with new_console(stderr=True).status(f"{folder.name} writes down how its trials stand"):
                 wait_for_end(folder)
-            answer = f"{folder.name} is {read_run(folder).status}. To go on: tuner resume {as_typed(folder)}"
+            status = read_run(folder).status
+            if status != "done":  # where the search is done, it was the confirmation that ran, and its driver has said so
+                answer = f"{folder.name} is {status}. To go on: tuner resume {as_typed(folder)}"
     say(new_console(), answer)
 
 

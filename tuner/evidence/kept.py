@@ -101,6 +101,12 @@ def _named(folder: Path) -> dict[str, Any] | None:
     return content
 
 
+def confirmed_mean(folder: Path) -> float | None:
+    """What the winner that a run's `best.yaml` names is worth on fresh seeds; None where nothing was confirmed."""
+    mean = ((_named(folder) or {}).get("confirmed") or {}).get("mean")
+    return None if mean is None else float(mean)
+
+
 def _training_of(before: Mapping[str, Any]) -> bool:
     """Whether `best.yaml` is of a training of the confirmation, not of a trial of the search."""
     return (before.get("confirmed") or {}).get("training") is not None

@@ -18,6 +18,7 @@ from .baselines import Baselines, read_baselines
 from .plan import Configuration, Plan, read_plan
 from .statistics import Comparison, Overtuning, Summary, compare, overtuning, summary, winners_curse
 
+ACC = "acc"  # the larger the better
 _BOUNDED = 100.0  # a worst value beyond it stands for infinity, and would drown a mean
 
 
@@ -38,6 +39,10 @@ class Confirmed:
     def summary(self) -> Summary | None:
         """None where no training counts yet."""
         return summary(list(self.values.values())) if self.values else None
+
+    def reported(self, metric: str) -> dict[int, float]:
+        """Another metric of the trainings that are complete, by seed."""
+        return {seed: end.metrics[metric] for seed, end in self.ends.items() if end.state == "complete" and metric in end.metrics}
 
     def left_out(self) -> dict[int, TrialEnd]:
         """The trainings that are over and do not count, by seed."""
@@ -124,6 +129,13 @@ class Confirmation:
         if found is None or found.interval is None or (found.interval.low <= 0 < found.interval.high):
             return None
         return found.interval.low > 0
+
+    @property
+    def beside(self) -> str | None:
+        """The metric that k-means is compared by: the search's, or where a partition alone does not have that, such as a silhouette of
+        codes, `acc` as it was reported. None where there is neither."""
+        metrics = [found for by_seed in (self.baselines.metrics if self.baselines else {}).values() for found in by_seed.values()]
+        return next((name for name in (self.metric.name, ACC) if any(name in found for found in metrics)), None)
 
     def summary(self) -> dict[str, Any]:
         """What `tuner show --json` prints under `confirmed`."""
@@ -238,10 +250,16 @@ def in_sentences(found: Confirmation) -> Iterator[str]:
 
 def _beside_k_means(found: Confirmation, winner: Confirmed) -> Iterator[str]:
     """Did clustering help?"""
-    for name in found.baselines.metrics if found.baselines else ():
-        compared = found.compared(winner.values, found.baselines.values(name, found.metric.name) if found.baselines else {})
+    metric = found.beside
+    if metric is None or found.baselines is None:
+        return
+    own = metric == found.metric.name
+    ours, what = (winner.values, "") if own else (winner.reported(metric), f", by the {metric} that was reported")
+    for name in found.baselines.metrics:
+        theirs = found.baselines.values(name, metric)
+        compared = found.compared(ours, theirs) if own else compare(ours, theirs)
         if compared is not None:
-            yield f"{_upper(_called(winner))} against {name}: {_difference(compared)}."
+            yield f"{_upper(_called(winner))} against {name}{what}: {_difference(compared)}."
 
 
 def _called(one: Confirmed) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .lock import LOCK, RunLock, check_free, is_gone
 from .orders import ORDERS
-from .paths import CHECKPOINTS, STUDY, weights_file
+from .paths import CHECKPOINTS, CONFIRM, SPEC, STUDY, weights_file
 from .results import read_run
 
 _NUMBER = re.compile(r"(\d+)\.")
@@ -46,13 +46,29 @@ def clean(folders: Sequence[Path], *, dry_run: bool) -> Iterator[Cleaned]:
             with RunLock(one.folder):
                 for _, path, _ in one.found:
                     _remove(path)
-                for left in (CHECKPOINTS, ORDERS):
+                for left in (CHECKPOINTS, ORDERS, f"{CONFIRM}/{CHECKPOINTS}"):
                     with contextlib.suppress(OSError):
                         (one.folder / left).rmdir()  # if it is empty
         yield one
 
 
 def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
+    """In a run's folder, and in that of its confirmation, whose best weights stay: with more seeds another may win."""
+    yield from _left_by_search(folder)
+    if not (folder / CONFIRM / SPEC).is_file():
+        return
+    trained = read_run(folder / CONFIRM)
+    over = {end.trial for end in trained.trials if end.is_over}
+    for path in sorted((folder / CONFIRM / CHECKPOINTS).glob("*")):
+        number = _NUMBER.match(path.name)
+        if path.name.startswith("."):
+            yield "half-written checkpoints", path
+        elif number is not None and int(number[1]) in over and path != weights_file(folder / CONFIRM, int(number[1])):
+            yield "checkpoints of trials that have ended", path
+    yield from _left_by_driver(folder / CONFIRM, trained.name)
+
+
+def _left_by_search(folder: Path) -> Iterator[tuple[str, Path]]:
     results = read_run(folder)
     over = {trial.trial for trial in results.trials if trial.is_over}
     best = results.best()
@@ -63,15 +79,20 @@ def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
             yield "half-written checkpoints", path
         elif number is not None and int(number[1]) in over and path != winners:
             yield "checkpoints of trials that have ended", path
-    for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", ".*.part*", f".{LOCK}.*"):
-        for path in sorted(folder.glob(pattern)):
-            yield "left by a driver that was killed while it wrote", path
+    yield from _left_by_driver(folder, results.name)
     for path in sorted((folder / ORDERS).glob("*")):
         if path.suffix != ".json":
             yield "answers that nobody waited for", path
-    for path in sorted(Path(tempfile.gettempdir()).glob(f"tuner-{results.name}-*-*")):
+
+
+def _left_by_driver(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """By one that was killed."""
+    for pattern in (LOCK, f"{STUDY}*.lock", f"{STUDY}.new", "*.tmp", ".*.part*", f".{LOCK}.*"):
+        for path in sorted(folder.glob(pattern)):
+            yield "left by a driver that was killed while it wrote", path
+    for path in sorted(Path(tempfile.gettempdir()).glob(f"tuner-{name}-*-*")):
         run, pid, _ = path.name.rsplit("-", 2)  # the random end has no dash
-        if run == f"tuner-{results.name}" and pid.isdecimal() and is_gone(int(pid)):
+        if run == f"tuner-{name}" and pid.isdecimal() and is_gone(int(pid)):
             yield "scratch folders of Ray Tune", path
 
 

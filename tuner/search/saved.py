@@ -79,7 +79,7 @@ def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
 def _options(about: Mapping[str, Any], folder: Path, trials: int, dataset: str, data_root: Path | None = None) -> Options:
     """What the command line said when the run began; with another `data_root`, if it is given."""
     root = data_root or about.get("data_root")
-    given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set"}}
+    given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set", "confirm"}}
     data = about["dataset"]
     where = {
         "dataset": dataset,

@@ -23,7 +23,7 @@ from tuner.errors import UserError
 from tuner.evidence import baselines
 from tuner.evidence.kept import KeptWeights, write_winner
 from tuner.evidence.plan import Plan, planned, read_plan, with_request
-from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.evidence.report import Confirmation, Confirmed, confirmation_of
 from tuner.machines.cluster import Cluster, Share, join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
@@ -159,7 +159,7 @@ def run_confirmation(found: Prepared, cluster: Cluster, listeners: Sequence[List
     share = cluster.share(spec.resources)
     trainer = new_trainer(spec, share, found.data_root, found.identity)
     width = _width(found, trainer, share)
-    run = _opened(found, spec, {**provenance(cluster, share), "pack": width})
+    run = opened(found, spec, {**provenance(cluster, share), "pack": width})
     run, scores = _with_past(run, found.plan)
     assert run.past is not None
     fresh = not run.past.ends and not any(trial.metrics for trial in run.past.open.values())
@@ -199,7 +199,7 @@ def _width(found: Prepared, trainer: Trainer, share: Share) -> int:
     return max(1, chosen_width(spec, replace(trainer, spec=spec), share, kinds))
 
 
-def _opened(found: Prepared, spec: Spec, info: dict[str, Any]) -> Run:
+def opened(found: Prepared, spec: Spec, info: dict[str, Any]) -> Run:
     """The confirmation as a run, in a folder of its own, whose `spec.json` says what it is."""
     about, folder = found.run.info, found.folder
     known = read_run(folder).spec_json if (folder / SPEC).exists() else {}
@@ -232,17 +232,29 @@ def _take(order: Order, callback: TuneCallback, name: str) -> str:
 
 def finish(found: Prepared, ended: Ended | None) -> ConfirmOutcome:
     """Computes what stands beside the winner, and names it. `ended`: None where there was nothing to train."""
-    run = found.run
-    confirmed = confirmation_of(read_run(run.folder))
-    assert confirmed is not None, "its plan was written"
-    winner = confirmed.winner
-    if not confirmed.left and winner is not None:
-        data = load_once(run.spec.dataset.located(found.data_root), data_root(found.data_root))
-        configs = [{**winner.configuration.config, "seed": seed, "pretrain_seed": seed} for seed in found.plan.seeds]
-        baselines.compute(run.folder, run.spec, (winner.name, configs), data)
-        write_winner(run, confirmed)
-        confirmed = confirmation_of(read_run(run.folder))
-        assert confirmed is not None
+    run, results = found.run, read_run(found.run.folder)
+    confirmed = _confirmation(results)
     status = "done" if ended is None else ended.status
     reason = None if ended is None else ended.reason
-    return ConfirmOutcome(status=status, results=read_run(run.folder), found=confirmed, reason=reason, ran=ended is not None)
+    if not confirmed.left and confirmed.winner is not None:
+        write_winner(run, confirmed)
+        try:
+            _beside(found, confirmed.winner)
+        except KeyboardInterrupt:  # minutes, with large data
+            status = "stopped"
+        confirmed = _confirmation(results)
+    return ConfirmOutcome(status=status, results=results, found=confirmed, reason=reason, ran=ended is not None)
+
+
+def _confirmation(results: Results) -> Confirmation:
+    found = confirmation_of(results)
+    assert found is not None, "its plan was written"
+    return found
+
+
+def _beside(found: Prepared, winner: Confirmed) -> None:
+    """Computes k-means beside the winner, on its seeds."""
+    run = found.run
+    data = load_once(run.spec.dataset.located(found.data_root), data_root(found.data_root))
+    configs = [{**winner.configuration.config, "seed": seed, "pretrain_seed": seed} for seed in found.plan.seeds]
+    baselines.compute(run.folder, run.spec, (winner.name, configs), data)

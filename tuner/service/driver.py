@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from tuner.data import datasets
 from tuner.data.cache import load_once
 from tuner.data.raw import data_root
+from tuner.errors import UserError
 from tuner.machines.cluster import join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
@@ -71,8 +72,19 @@ class Outcome:
     sent: Sent | None = None
     confirmed: ConfirmOutcome | None = None
 
-    def and_confirmed(self, confirmed: ConfirmOutcome | None) -> Outcome:
-        """The search with its confirmation."""
+    def confirmed_by(self, confirm: Callable[[], ConfirmOutcome | None]) -> Outcome:
+        """The search with its confirmation. Ctrl-C before that trains anything is an interruption of the whole.
+
+        Raises:
+            UserError: the confirmation cannot begin; the search is kept, and that is said.
+        """
+        try:
+            confirmed = confirm()
+        except KeyboardInterrupt:
+            return replace(self, status="stopped", ran=True)
+        except UserError as error:
+            name = self.run.name
+            raise UserError(f"{name} is done, and kept: tuner show {name}. But it cannot be confirmed: {error}") from error
         if confirmed is None:
             return self
         return replace(self, status=confirmed.status, reason=confirmed.reason, ran=self.ran or confirmed.ran, confirmed=confirmed)
@@ -103,7 +115,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             outcome = outcome_of(run, files, ended)
             if outcome.status == "done" and outcome.folder == run.folder:
                 more = ConfirmOptions(data_root=options.data_root, listeners=options.confirm_listeners)
-                outcome = outcome.and_confirmed(confirm_at_end(run, cluster, more))
+                outcome = outcome.confirmed_by(lambda: confirm_at_end(run, cluster, more))
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

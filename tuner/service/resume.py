@@ -79,7 +79,7 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         found = _read(folder, options)
         outcome = _finish(found) if found.is_over else _go_on(found, options)
         if found.is_over and found.run.spec.confirm is not None and outcome.results.best() is not None:
-            outcome = outcome.and_confirmed(confirm_held(folder, options.for_confirmation()))
+            outcome = outcome.confirmed_by(lambda: confirm_held(folder, options.for_confirmation()))
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 
@@ -161,7 +161,7 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
             ended = drive(Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=rungs, listeners=listeners))
         outcome = outcome_of(run, files, ended)
         if outcome.status == "done" and outcome.folder == run.folder:
-            outcome = outcome.and_confirmed(confirm_at_end(run, cluster, options.for_confirmation()))
+            outcome = outcome.confirmed_by(lambda: confirm_at_end(run, cluster, options.for_confirmation()))
     return outcome
 
 

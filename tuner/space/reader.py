@@ -34,7 +34,7 @@ __all__ = [
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the command line says in place of the file. `set`: texts such as `hidden=500`. `data_root`: where data files live.
-    `models`: of your own: files, folders, or in Python a subclass of `Model`."""
+    `models`: of your own: files, folders, or in Python a subclass of `Model`. `confirm`: False leaves that of the file out."""
 
     dataset: str | None = None
     scale: str | None = None
@@ -44,6 +44,7 @@ class Options:
     name: str | None = None
     seed: int | None = None
     set: Sequence[str] = ()
+    confirm: bool | None = None
     data_root: Path | None = None
     models: Sequence[str | Path | type | Source] = ()
 
@@ -125,6 +126,8 @@ class _Reader:
         for key in ("trials", "epochs", "seed", "name"):
             if (value := getattr(options, key)) is not None:
                 said[key] = given(f"--{key}", value)
+        if options.confirm is False:
+            said["confirm"] = given("--no-confirm", "none")
         if options.dataset is not None:
             before = said.get("dataset")
             if before is not None and isinstance(before.value, dict) and before.value.keys() & {"limit", "scale"}:
