@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--packs", nargs="+", default=["8", "off"], help="a width, off or auto, for each search")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     given = parser.parse_args()
-    options = Options(trials=given.trials, epochs=given.epochs, set=(*ONE_SHAPE, f"hidden={given.hidden}"))
+    options = Options(trials=given.trials, epochs=given.epochs, confirm=False, set=(*ONE_SHAPE, f"hidden={given.hidden}"))
     spec = replace(read_space("aae_unsup", options=options), method="random")
     figures = []
     with tempfile.TemporaryDirectory(prefix="occupancy-") as scratch:

@@ -59,7 +59,7 @@ def the_search(epochs: int, out: Path, wandb: str) -> tuple[float, list[Mapping[
     from tuner.space.reader import Options, read_space
     from tuner.trackers.wandb import WandbRuns
 
-    spec = read_space("aae_unsup", options=Options(trials=TRIALS, epochs=epochs))
+    spec = read_space("aae_unsup", options=Options(trials=TRIALS, epochs=epochs, confirm=False))
     clock = Clock()
     outcome = search(replace(spec, early_terminate=None, method="random"), SearchOptions(out=out, listeners=(clock, WandbRuns(wandb))))
     states = {trial.state for trial in outcome.results.trials}

@@ -149,6 +149,7 @@ def search(title: str, folder: Path) -> dict[str, Run]:
     shipped, changes, resources = SEARCHES[title]
     space = yaml.safe_load((PACKAGE.parent / "search_spaces" / f"{shipped}.yaml").read_text())
     space |= yaml.safe_load(changes) | {"resources": resources}
+    space.pop("confirm", None)  # the search alone, as in versions that knew no other
     (folder / "space.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     command = [sys.executable, "-m", "tuner.cli", "search", "--space=space.yaml", "--name=s", "--wandb=disabled"]
     done = subprocess.run(command, cwd=folder, timeout=1800, stdin=subprocess.DEVNULL, capture_output=True, text=True)
