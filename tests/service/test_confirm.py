@@ -21,7 +21,8 @@ from kit.without_ray import without_ray_at_all
 from tuner.errors import UserError
 from tuner.evidence.baselines import CODE, PCA, RAW
 from tuner.evidence.plan import default_config, read_plan
-from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.evidence.report import Confirmation, confirmation_of, in_sentences
+from tuner.inference.export import export
 from tuner.inference.load import load_trained
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import LOCK
@@ -190,6 +191,20 @@ def test_best_yaml_names_the_confirmed_winner_and_says_by_what(through: Path) ->
     assert last.metrics["acc"] == best["score"]["value"], "its seed, its score and its weights are of one training"
     snapshot = load_trained(through).snapshot
     assert (snapshot.seed, snapshot.config["lr"]) == (best["seed"], best["parameters"]["lr"])
+
+
+def test_an_exported_winners_card_has_the_search_and_the_confirmed_figures(through: Path, tmp_path: Path) -> None:
+    found, best = read(through), yaml.safe_load((through / "best.yaml").read_text())
+    export(through, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"By the search `{through.name}`: the highest `acc` of the last epoch, which looks at the labels." in card
+    assert "| trials | 3 complete |" in card and "| searched | `lr`, `pretrain_epochs` |" in card
+    assert "Labels: metrics looked at them in 9 epochs, and decided by them: " in card
+    again = "training" in best["confirmed"]
+    assert (", trained again on a fresh seed |" in card) == again and f"| its seed | {best['seed']} |" in card
+    assert found.winner is not None and found.winner.summary is not None
+    assert f"| {found.winner.name} (this one) | 3 | {found.winner.summary.mean:.4f} ± " in card
+    assert card.count(" | 3 | ") == len(found.ranked) and all(f"- {sentence}" in card for sentence in in_sentences(found))
 
 
 def test_a_resumed_search_keeps_the_confirmed_winner(through: Path, tmp_path: Path) -> None:

@@ -28,14 +28,18 @@ from .assign import Assigner
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
     """A trained model with where it comes from. `dataset`: that it was trained on, with the place of its file; `identity`: of these data,
-    where it is known; `folder`: which holds its files."""
+    where it is known; `file`: its configuration; `folder`: which holds it and the weights."""
 
     assigner: Assigner
     snapshot: Snapshot
     recipe: Recipe
     dataset: DatasetSpec
     identity: Fingerprint | None
-    folder: Path
+    file: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
 
 
 def load_trained(what: Path, *, data_root: Path | None = None, device: str | None = None) -> Trained:
@@ -56,7 +60,7 @@ def load_trained(what: Path, *, data_root: Path | None = None, device: str | Non
     dataset = _dataset(recipe, file.parent, data_root)
     intake = snapshot.intake or _intake_of_an_older_run(file, dataset, recipe, data_root)
     assigner = Assigner(snapshot, intake=intake, model=recipe.model, device=device)
-    return Trained(assigner=assigner, snapshot=snapshot, recipe=recipe, dataset=dataset, identity=recipe.identity, folder=file.parent)
+    return Trained(assigner=assigner, snapshot=snapshot, recipe=recipe, dataset=dataset, identity=recipe.identity, file=file)
 
 
 def load_assigner(what: Path, *, data_root: Path | None = None, device: str | None = None) -> Assigner:

@@ -81,6 +81,14 @@ class Winner:
         return (rank(end.score), end.trial) < (rank(self._best.score), self._best.trial)
 
 
+def told(path: Path) -> dict[str, Any]:
+    """What a `best.yaml` says beside its configuration: which search, trial and figures it is of. Empty where it is somebody's own."""
+    import yaml
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
 def best_yaml(run: Run, end: TrialEnd, *, weights: bool, confirmed: Mapping[str, Any] | None = None) -> str:
     """What `tuner train` takes to train the winner again. `weights`: whether there are any. `confirmed`: by what it is the winner, where
     it was trained again on fresh seeds; its `trial`, if `end` is of such a training, is the search's with that configuration."""
