@@ -89,7 +89,7 @@ def _use(trained: Trained, contents: Contents) -> Iterator[str]:
     yield f"| `{WEIGHTS}` | All weights by name, those that only training needs included; configuration, seed and scaling in the header. |"
     if contents.onnx:
         yield f"| `{ONNX}` | The program for ONNX runtimes: input `x`, outputs `probabilities` and `code`. |"
-    yield from ("", f"Give it samples as they were before training scaled them{_range(scaling, ': values within ')}. {_scaled(scaling)}")
+    yield from ("", f"Give it samples as the data set has them{_range(scaling, ': values within ')}. {_scaled(scaling)}")
     yield from ("The program does not check this: on samples of another scale its clusters mean nothing.", "")
 
 
@@ -113,14 +113,14 @@ def _scaled(scaling: Scaling) -> str:
         "minmax": f"The program itself scales them to [0, 1], by the training data's minimum {scaling.low:g} and maximum {scaling.high:g}.",
         "standard": "The program itself scales every feature by the mean and the deviation that it had in the training data.",
     }
-    return how.get(scaling.kind, "They were not scaled.")
+    return how.get(scaling.kind, "Nothing is scaled.")
 
 
 def _range(scaling: Scaling, before: str = "") -> str:
     """Of the training data, where it is known."""
     if not math.isfinite(scaling.low):
         return ""
-    return f"{before}[{scaling.low:g}, {scaling.high:g}], which deviated by {scaling.deviation:.3g} from their mean"
+    return f"{before}[{scaling.low:g}, {scaling.high:g}], which deviate by {scaling.deviation:.3g} from their mean"
 
 
 # --- where it comes from -----------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def _data(trained: Trained) -> Iterator[str]:
     yield from ("## Data", "", "| | |", "|---|---|", f"| data set | `{_data_name(trained)}` |", f"| samples | {spec.n_samples:,} |")
     if dataset.limit is not None:
         yield f"| limit | the first {dataset.limit:,} of one fixed permutation |"
-    yield f"| shape of a sample | {_shape(spec.shape)} |"
+    yield f"| shape of a sample | ({_inside(spec.shape)}) |"
     yield f"| values | {_range(trained.assigner.intake.scaling) or 'not noted'} |"
     yield f"| scale | {trained.assigner.intake.scaling.kind} |"
     yield f"| classes | {'no labels' if spec.n_classes is None else spec.n_classes} |"

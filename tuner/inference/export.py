@@ -45,8 +45,7 @@ def export(trained_or_path: Trained | Path | str, folder: Path | str, *, onnx: b
 
     Raises:
         UserError: there is no such model, it cannot be exported (a transductive one, or one whose `assign` is no program), the folder is
-            not empty, or packages are absent.
-        OSError: the folder cannot be written.
+            not empty or cannot be written, or packages are absent.
     """
     folder = Path(folder).expanduser()
     _check_free(folder)
@@ -60,9 +59,12 @@ def export(trained_or_path: Trained | Path | str, folder: Path | str, *, onnx: b
             f"{name} cannot be exported: it is transductive. It knows the clusters of the samples that it was trained on, and of no "
             "others; `tuner assign` writes those."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole(folder) as part:
-        return replace(_write(trained, part, onnx=onnx), folder=folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with whole(folder) as part:
+            return replace(_write(trained, part, onnx=onnx), folder=folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}.") from error
 
 
 def _write(trained: Trained, folder: Path, *, onnx: bool) -> Contents:
@@ -89,16 +91,18 @@ def _check_free(folder: Path) -> None:
     if folder.is_dir():
         if any(folder.iterdir()):
             raise UserError(f"{folder} is not empty. Name a new folder, or an empty one: nothing is overwritten.")
-    elif folder.exists():
+        return
+    near = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if near == folder:
         raise UserError(f"{folder} is a file. Name a new folder.")
+    if not near.is_dir():
+        raise UserError(f"{folder} cannot be written: {near} is a file.")
 
 
 def _check_onnx() -> None:
     absent = [name for name in _ONNX_NEEDS if importlib.util.find_spec(name) is None]
     if absent:
-        raise UserError(
-            f"ONNX needs {' and '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} absent: pip install 'tuner[onnx]'."
-        )
+        raise UserError(f"ONNX needs {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} absent: pip install 'tuner[onnx]'.")
 
 
 def _write_program(program: ExportedProgram, assigner: Assigner, path: Path) -> None:
