@@ -15,6 +15,7 @@ from tuner.cli.options import DONE, THEIRS
 from tuner.data.cache import load_once
 from tuner.data.datasets import load
 from tuner.errors import UserError
+from tuner.runs.configurations import Configuration
 from tuner.runs.events import TrialEnd
 from tuner.runs.journal import Journal
 from tuner.runs.new_run import open_run
@@ -66,7 +67,7 @@ def a_run(place: Path, space: str = SPACE) -> Path:
         journal.search_started(run)
         journal.search_ended("stopped")
     end = TrialEnd(trial=0, state="complete", config=spec.config({"n_clusters": 3}) | {"seed": 1}, score=0.5, metrics={"acc": 0.5})
-    (run.folder / "best.yaml").write_text(best_yaml(run, end, weights=False))
+    (run.folder / "best.yaml").write_text(best_yaml(run, Configuration(number=end.trial, end=end), weights=False))
     return run.folder
 
 

@@ -23,6 +23,7 @@ from .tables import states
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
     from tuner.runs.records import EpochLine
+    from tuner.space.spec import Spec
 
 
 PER_SECOND = 2  # redraws
@@ -96,7 +97,7 @@ def ended_line(progress: Progress, end: TrialEnd, *, best: bool) -> Text:
 
 def opening(progress: Progress) -> list[Text]:
     spec, info = progress.spec, progress.run.info
-    what = f"{progress.run.name}: {counted(spec.trials, 'trial')} of {spec.model} on {spec.dataset.name}"
+    what = f"{progress.run.name}: {_amount(spec)} of {spec.model} on {spec.dataset.name}"
     lines = [Text.assemble((what, "bold"), f", by {spec.metric.name} {SCORES[spec.score].words}, in {near(progress.run.folder)}/")]
     if progress.run.past is not None:
         open_, over = len(progress.run.past.open), progress.ended
@@ -111,9 +112,17 @@ def opening(progress: Progress) -> list[Text]:
     return lines
 
 
+def _amount(spec: Spec) -> str:
+    """`24 trials`, or `24 configurations with 3 seeds each`"""
+    if spec.seeds.single:
+        return counted(spec.trials, "trial")
+    many = f"up to {spec.seeds.race} seeds" if spec.seeds.race is not None else f"{spec.seeds.repeat} seeds"
+    return f"{counted(spec.trials, 'configuration')} with {many} each"
+
+
 def progress_line(progress: Progress) -> Text:
     """One line of progress."""
-    ended = f"{progress.ended} of {counted(progress.spec.trials, 'trial')} ended"
+    ended = f"{progress.ended} of {counted(progress.spec.most_trials, 'trial')} ended"
     return Text(f"[{duration(progress.seconds())}] {ended}, {len(progress.running)} running, {pace(progress)}")
 
 
@@ -131,8 +140,8 @@ def render(progress: Progress, width: int) -> RenderableType:
     head.add_column(no_wrap=True)
     head.add_column(no_wrap=True)
     head.add_row(
-        ProgressBar(total=spec.trials, completed=progress.ended, width=max(width // 3, 10)),
-        Text(f"{progress.ended}/{spec.trials} trials  {duration(progress.seconds())}  {pace(progress)}"),
+        ProgressBar(total=spec.most_trials, completed=progress.ended, width=max(width // 3, 10)),
+        Text(f"{progress.ended}/{spec.most_trials} trials  {duration(progress.seconds())}  {pace(progress)}"),
     )
     counts = Text(f"{len(progress.running)} running · ").append_text(states(progress.ends, always=("complete", "pruned", "failed")))
     return Group(head, counts, *_best(progress), *_running(progress, width))

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tuner.data.names import NEAR
 from tuner.errors import readable
+from tuner.runs.configurations import grouped
 from tuner.runs.ledger import in_words
 from tuner.runs.paths import CONFIRM, SPEC
 from tuner.space.scores import SCORES
@@ -21,6 +22,7 @@ from tuner.text import counted, duration, near, number, setting
 from .tables import facts, list_table, states
 
 if TYPE_CHECKING:
+    from tuner.runs.configurations import Configuration
     from tuner.runs.events import TrialEnd
     from tuner.runs.results import Results
 
@@ -36,28 +38,52 @@ def searched_names(spec: Mapping[str, Any]) -> list[str]:
 def heading(results: Results, n: int = BEST) -> str:
     """What the table of the best trials shows: by which metric, and over which epochs."""
     shown = len(results.ranked()[:n])
-    which = "Best trial" if shown == 1 else f"Best {shown}"
+    which = f"Best {shown}"
+    if not results.seeds.single:
+        n_configurations = len(grouped(results.trials))
+        how = f"{results.metric} {SCORES[results.score].words}, mean ± sd over seeds"
+        which = "Best configuration" if shown == 1 else which
+        return f"{which} of {counted(n_configurations, 'configuration')} by {how}"
+    which = "Best trial" if shown == 1 else which
     return f"{which} of {counted(len(results.trials), 'trial')} by {results.metric} {SCORES[results.score].words}"
 
 
 def best_table(results: Results, n: int = BEST) -> Table:
-    """The best complete trials side by side: their score, other metrics, and what was searched."""
+    """The best configurations side by side: their score, other metrics, and what was searched. A configuration is a trial, or several
+    that differ in their seed: then a figure is their mean ± their standard deviation."""
     from tuner.metrics import METRICS  # not above: it imports numpy, which a list of runs does not need
 
-    best = results.ranked()[:n]
+    found = results.configurations()[:n]
+    best, single = [one.end for one in found], results.seeds.single
     table = list_table()
-    table.add_column("trial", no_wrap=True)
-    for i, trial in enumerate(best):
-        table.add_column(str(trial.trial), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
+    table.add_column("trial" if single else "configuration", no_wrap=True)
+    for i, one in enumerate(found):
+        table.add_column(str(one.number), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
     word = SCORES[results.score].short
-    table.add_row(f"{results.metric} ({word})" if word else results.metric, *(number(trial.score, results.metric) for trial in best))
+    table.add_row(f"{results.metric} ({word})" if word else results.metric, *(spread(one, results.metric, score=True) for one in found))
     for name in (name for name, measure in METRICS.items() if measure.shown):
         if name != results.metric and any(name in trial.metrics for trial in best):
-            table.add_row(name, *(number(trial.metrics.get(name), name) for trial in best))
+            table.add_row(name, *(spread(one, name) for one in found))
+    if not single:
+        table.add_row("seeds", *(str(one.n) for one in found))
+        table.add_row("trials", *(_numbers(one.trials) for one in found))
     table.add_row("epochs", *(str(trial.epochs) for trial in best), end_section=True)
     for name in searched_names(results.spec_json):
         table.add_row(name, *(setting(trial.config.get(name)) for trial in best))
     return table
+
+
+def spread(one: Configuration, name: str, *, score: bool = False) -> str:
+    """A figure of a configuration, with its standard deviation where there are several seeds: `0.8512 ± 0.0310`."""
+    value, sd = (one.end.score, one.sd.get("score")) if score else (one.end.metrics.get(name), one.sd.get(name))
+    return number(value, name) if sd is None or value is None else f"{number(value, name)} ± {sd:.2g}"
+
+
+def _numbers(trials: Sequence[int]) -> str:
+    """`3–5` where they follow each other, else `3, 7, 8`"""
+    if len(trials) > 2 and trials[-1] - trials[0] == len(trials) - 1:
+        return f"{trials[0]}–{trials[-1]}"
+    return ", ".join(map(str, trials))
 
 
 def outcome_view(results: Results) -> Iterator[RenderableType]:
@@ -145,10 +171,16 @@ def runs_table(runs: Sequence[Results]) -> Table:
         data = run.spec_json.get("dataset", {})
         table.add_row(
             run.name, Text(run.status, style=colour), str(run.spec_json.get("model", "")), str(data.get("name", "")),
-            f"{len(run.trials)}/{run.spec_json.get('trials', '?')}", score, *(number(means.get(run.folder), run.metric) for _ in more),
+            f"{len(run.trials)}/{_planned(run)}", score, *(number(means.get(run.folder), run.metric) for _ in more),
             duration(run.seconds),
         )  # fmt: skip
     return table
+
+
+def _planned(run: Results) -> str:
+    """How many trials there can be."""
+    trials = run.spec_json.get("trials")
+    return "?" if trials is None else str(int(trials) * run.seeds.most)
 
 
 def _confirmed(run: Results) -> float | None:

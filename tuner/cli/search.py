@@ -199,9 +199,13 @@ def resume(  # its length is that of its options
 
 def _print_finished(outcome: Outcome, console: Console) -> None:
     """Says that there was nothing left to run, and how to run more."""
-    count = len(outcome.results.trials)
-    left = "every configuration of its space was tried" if count < outcome.run.spec.trials else f"{count} trials have ended"
-    more = "" if count < outcome.run.spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
+    from tuner.runs.configurations import grouped
+
+    spec, trials = outcome.run.spec, outcome.results.trials
+    count = len(grouped(trials))
+    have_ended = f"{count} trials have ended" if spec.seeds.single else f"{count} configurations, {len(trials)} trials, have ended"
+    left = "every configuration of its space was tried" if count < spec.trials else have_ended
+    more = "" if count < spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
     say(console, f"{outcome.folder.name} is finished: {left}.{more}")
     print_uploads(outcome.sent, outcome.folder, console)
 

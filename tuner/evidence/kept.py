@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from tuner.atomic import whole, write_whole
+from tuner.runs.configurations import Configuration
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import BEST_WEIGHTS, CONFIRM, begun_file, checkpoint_file, weights_file
+from tuner.runs.results import read_run
 from tuner.runs.winner import BEST, best_yaml
 
 from .plan import Plan
@@ -33,6 +35,9 @@ class KeptWeights:
         self._take(end)
         if end.is_over:
             self._remove(end.trial, checkpoint_file, begun_file)
+
+    def finish(self) -> None:
+        """Nothing is left to be done: the winner is named later."""
 
     def _take(self, end: TrialEnd) -> None:
         of = self._plan.trainings[end.trial].of
@@ -69,15 +74,16 @@ def write_winner(run: Run, found: Confirmation) -> None:
     search = _search_best(run, before)
     confirmed = {**_figures(winner, found), "search_best": search, "trial": winner.configuration.trial}
     if stays:
-        end = next(end for end in _ends(run) if end.trial == winner.configuration.trial)
-        text = best_yaml(run, end, weights=(run.folder / BEST_WEIGHTS).exists(), confirmed=confirmed)
+        best = next(one for one in read_run(run.folder).configurations() if one.end.trial == winner.configuration.trial)
+        text = best_yaml(run, best, weights=(run.folder / BEST_WEIGHTS).exists(), confirmed=confirmed)
     else:
         own = _own_best(winner, found)
         if own is None:  # all collapsed or diverged, everywhere
             return
         weights = weights_file(run.folder / CONFIRM, own.trial)
         _put(weights, run.folder / BEST_WEIGHTS)
-        text = best_yaml(run, own, weights=weights.exists(), confirmed={**confirmed, "training": own.trial})
+        trained = Configuration(number=own.trial, end=own)
+        text = best_yaml(run, trained, weights=weights.exists(), confirmed={**confirmed, "training": own.trial})
     write_whole(run.folder / BEST, text)
 
 
@@ -112,16 +118,10 @@ def _training_of(before: Mapping[str, Any]) -> bool:
     return (before.get("confirmed") or {}).get("training") is not None
 
 
-def _ends(run: Run) -> list[TrialEnd]:
-    from tuner.runs.results import read_run
-
-    return read_run(run.folder).ranked()
-
-
 def _search_best(run: Run, before: Mapping[str, Any] | None) -> int | None:
     """The trial that the search itself names; a resumed search looks whether that is still so."""
-    ranked = _ends(run)
-    return ranked[0].trial if ranked else (before or {}).get("trial")
+    best = read_run(run.folder).best()
+    return best.trial if best is not None else (before or {}).get("trial")
 
 
 def _figures(winner: Confirmed, found: Confirmation) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tuner.plain_json import is_whole
 from tuner.runs.journal import json_object
 from tuner.runs.paths import CONFIRM
 from tuner.runs.results import Results
+from tuner.search.proposals import trial_seed
 from tuner.space.confirming import Confirm
 from tuner.space.spec import Spec
 
@@ -116,7 +117,7 @@ def planned(before: Plan | None, results: Results, spec: Spec, request: Confirm)
         place = places.setdefault(_key(candidate.config, spec), len(known))
         known[place:] = [candidate, *known[place + 1 :]]  # with the figure of today
         chosen.append(place)
-    seeds = fresh_seeds(spec.seed, request.seeds, _used(results, spec))
+    seeds = fresh_seeds(spec.seed, request.seeds, used_seeds(results, spec))
     trainings = list(before.trainings) if before else []
     # Seed after seed: wherever it is interrupted, all configurations have had about as many.
     asked = [Training(of=place, seed=seed) for seed in seeds for place in chosen]
@@ -136,9 +137,10 @@ def fresh_seeds(seed: int, count: int, used: Collection[int]) -> tuple[int, ...]
     return tuple(found)
 
 
-def _used(results: Results, spec: Spec) -> set[int]:
-    """All seeds that the search drew anything from."""
-    return {spec.seed, spec.pretrain_seed, *(int(trial.config["seed"]) for trial in results.trials if "seed" in trial.config)}
+def used_seeds(results: Results, spec: Spec) -> set[int]:
+    """All seeds that the search drew anything from, or may draw from when it goes on: of each seed of each configuration."""
+    tried = {int(trial.config["seed"]) for trial in results.trials if "seed" in trial.config}
+    return {spec.seed, spec.pretrain_seed, *tried, *(trial_seed(spec.seed, trial) for trial in range(spec.most_trials))}
 
 
 def _candidates(results: Results, spec: Spec, top: int) -> list[Configuration]:

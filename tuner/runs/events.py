@@ -76,6 +76,7 @@ class TrialEnd:
     traceback: str | None = None  # where it raised
     asked_for: bool = False  # by a person
     for_good: bool = False  # it was stopped by a person, and does not go on with the search
+    configuration: int | None = None  # where each has several seeds: the number of its first trial
 
     @property
     def is_over(self) -> bool:
@@ -109,6 +110,8 @@ class TrialEnd:
             line["asked_for"] = True
         if self.for_good:
             line["for_good"] = True
+        if self.configuration is not None:
+            line["configuration"] = self.configuration
         return line
 
 

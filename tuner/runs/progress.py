@@ -7,6 +7,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .configurations import Standings
+
 if TYPE_CHECKING:
     from .events import Run, TrialEnd
     from .records import EpochLine
@@ -21,7 +23,7 @@ class Progress:
         self.run, self.spec = run, run.spec
         self.ends: Counter[str] = Counter()
         self.running: dict[int, Trial] = {}
-        self.best: TrialEnd | None = None
+        self._standings = Standings(run.spec.seeds, run.spec.metric)
         self.epochs = 0
         self._ended_epochs = 0
         self._began = time.monotonic()
@@ -44,17 +46,16 @@ class Progress:
             self.running[trial].advance(line, self.spec.metric.name)
 
     def end(self, end: TrialEnd) -> bool:
-        """Whether this trial is the best so far."""
+        """Whether this trial, or its configuration, is the best so far."""
         self.running.pop(end.trial, None)
         self.ends[end.state] += 1
         self._ended_epochs += end.epochs
-        better = end.state == "complete" and end.score is not None and self._is_best(end.score)
-        if better:
-            self.best = end
-        return better
+        return self._standings.add(end)
 
-    def _is_best(self, score: float) -> bool:
-        return self.best is None or self.best.score is None or self.spec.metric.better(score, self.best.score)
+    @property
+    def best(self) -> TrialEnd | None:
+        """The best so far; of a configuration with several seeds, all of them as one."""
+        return None if self._standings.best is None else self._standings.best.end
 
     def _planned(self, config: Mapping[str, Any]) -> int:
         """All epochs that the trial would have, pre-training included."""
@@ -86,7 +87,7 @@ class Progress:
             return None
         longest = max(trial.planned for trial in self.running.values())
         length = (self._ended_epochs + longest) / (self.ended + 1)
-        waiting = max(self.spec.trials - self.ended - len(self.running), 0)
+        waiting = max(self.spec.most_trials - self.ended - len(self.running), 0)
         to_do = waiting * length + sum(max(length - trial.epoch, 1) for trial in self.running.values())
         rate = self.epochs / max(time.monotonic() - self._first_epoch, 1e-3)
         return to_do / rate if rate else None

@@ -23,6 +23,7 @@ from .rules import (
     PID,
     RUN_ID,
     RUN_NAME,
+    SEEDS,
     TEXT,
     TEXT_OR_NULL,
     TRUTH,
@@ -63,6 +64,7 @@ class EndLine(TypedDict):
     traceback: NotRequired[Annotated[str, LINES_OR_NULL]]
     asked_for: NotRequired[Annotated[bool, TRUTH]]
     for_good: NotRequired[Annotated[bool, TRUTH]]
+    configuration: NotRequired[Annotated[int, WHOLE]]
 
 
 class Status(TypedDict, total=False):
@@ -117,6 +119,7 @@ class About(TypedDict, total=False):
     pack: int
     select: Annotated[dict[str, Any], MAPPING]
     early_terminate: dict[str, Any] | str
+    seeds: Annotated[dict[str, int], SEEDS]
 
 
 _STATE = one_of(*STATES)

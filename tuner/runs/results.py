@@ -13,7 +13,9 @@ from typing import Any, Literal, cast
 
 from tuner.errors import UserError, did_you_mean
 from tuner.space.metric import Metric
+from tuner.space.seeding import Seeds
 
+from .configurations import Configuration, ranked
 from .events import TrialEnd
 from .journal import json_object, read_lines, read_status
 from .ledger import Ledger, LedgerCount
@@ -42,10 +44,18 @@ class Results:
     labels: Ledger = field(default_factory=Ledger)
 
     def ranked(self) -> list[TrialEnd]:
-        """The complete trials, best first."""
-        complete = [t for t in self.trials if t.state == "complete" and t.score is not None]
-        rank = Metric(name=self.metric, goal=self.goal).rank
-        return sorted(complete, key=lambda t: (rank(t.score or 0.0), t.trial))
+        """The complete trials, best first. Of configurations with several seeds each is one: see `Configuration.end`."""
+        return [found.end for found in self.configurations()]
+
+    def configurations(self) -> list[Configuration]:
+        """The configurations that count, best first: where each has one seed, the complete trials."""
+        metric = Metric(name=self.metric, goal=self.goal)
+        return ranked(self.trials, self.seeds, metric)
+
+    @property
+    def seeds(self) -> Seeds:
+        """On how many seeds each configuration was tried."""
+        return Seeds.of(self.spec_json.get("seeds"))
 
     def best(self) -> TrialEnd | None:
         """The best of the complete trials; of equal ones the first."""
@@ -62,12 +72,17 @@ class Results:
             "name": self.name,
             "status": self.status,
             "metric": self.metric,
-            "best": None if best is None else {"trial": best.trial, "metrics": dict(best.metrics), "config": dict(best.config)},
+            "best": None if best is None else self._best_summary(),
             "trials": self.counts(),
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
             "labels": self.labels.summary(),
         }
+
+    def _best_summary(self) -> dict[str, Any]:
+        best = self.configurations()[0]
+        found = {"trial": best.end.trial, "metrics": dict(best.end.metrics), "config": dict(best.end.config)}
+        return found if self.seeds.single else found | {"mean": best.end.score, "sd": dict(best.sd), "scores": list(best.scores)}
 
 
 def read_run(folder: Path) -> Results:

@@ -69,6 +69,11 @@ def _is_dataset(value: Any) -> bool:
     return is_mapping(value) and is_text(value.get("name")) and WHOLE_OR_NULL.holds(limit) and TEXT_OR_NULL.holds(scale)
 
 
+def _is_seeds(value: Any) -> bool:
+    known = ("repeat", "race", "reduction")
+    return is_mapping(value, lambda n: is_whole(n, 1, 2**31)) and set(value) <= set(known) and value.get("reduction", 2) >= 2
+
+
 def _is_metric(value: Any) -> bool:
     return is_mapping(value, is_text) and "name" in value and value.get("goal") in ("maximize", "minimize")
 
@@ -77,6 +82,7 @@ NUMBER = Rule("a number", is_number)
 NUMBER_OR_NULL = _or_null(NUMBER)
 NUMBERS = Rule("a mapping of numbers", lambda value: is_mapping(value, is_number))
 WHOLE = Rule("a whole number from 0 on", is_whole)
+SEEDS = Rule("a mapping of repeat, or of race and reduction, to whole numbers", _is_seeds)
 WHOLE_OR_NULL = _or_null(WHOLE)
 FROM_1 = Rule("a whole number from 1 on", lambda value: is_whole(value, 1))
 FROM_1_OR_NULL = _or_null(FROM_1)

@@ -27,7 +27,8 @@ class Progress:
 
     @property
     def planned(self) -> int:
-        return int(self.results.spec_json.get("trials", len(self.results.trials)))
+        """How many trials there can be."""
+        return int(self.results.spec_json.get("trials", len(self.results.trials))) * self.results.seeds.most
 
     @property
     def over(self) -> int:

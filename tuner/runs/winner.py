@@ -1,13 +1,15 @@
-"""The best trial: its configuration and weights, kept while the search runs."""
+"""The best configuration and its weights, kept while the search runs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .configurations import Configuration, Standings, number_of
 from .events import Run, TrialEnd
 from .files import RunFiles
 from .paths import BEST_WEIGHTS, begun_file, checkpoint_file, weights_file
@@ -18,32 +20,52 @@ BEST = "best.yaml"
 
 
 class Winner:
-    """Keeps `best.yaml` and `best.safetensors` those of the best complete trial so far, and no weights of the others."""
+    """Keeps `best.yaml` and `best.safetensors` those of the best configuration so far, and no weights of the others.
+
+    Of a configuration with several seeds it is the seed in the middle, so that the weights are worth what its mean promises. The
+    weights of its seeds are kept until it is decided. In a race that is the end of the search, and `finish` takes the winner's."""
 
     def __init__(self, run: Run, files: RunFiles) -> None:
         self._run, self._files = run, files
-        self._best: TrialEnd | None = None
+        self._standings = Standings(run.spec.seeds, run.spec.metric)
+        self._race = run.spec.seeds.race is not None
         for end in run.past.ends if run.past else ():
-            if end.state == "complete" and self._beats(end):
-                self._best = end
+            self._standings.add(end)
 
     def catch_up(self, ends: Sequence[TrialEnd]) -> None:
         """Does what was left to be done when a driver died after it had journalled an end."""
-        if self._best is not None and (self._weights(self._best.trial) or self._named() != self._best.trial):
-            self._keep(self._best)
+        best = self._standings.best
+        if best is not None and ((self._weights(best.end.trial) and not self._race) or self._named().trial != best.end.trial):
+            self._keep(best)
         for end in ends:
             self._clean(end)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        if end.state == "complete" and self._beats(end):
-            self._best = end
-            self._keep(end)
+        if self._standings.add(end) and self._standings.best is not None:
+            self._keep(self._standings.best)
         if end.is_over:
             self._clean(end)
 
-    def _keep(self, end: TrialEnd) -> None:
-        files, weights = self._files, self._weights(end.trial)
-        files.write(BEST, best_yaml(self._run, end, weights=weights is not None))
+    def finish(self) -> None:
+        """The search is done: takes the winner's weights where that was not decided before, and removes the others'."""
+        if self._race and self._standings.best is not None:
+            self._race = False
+            self._keep(self._standings.best)
+            for end in self._standings.ends():
+                self._remove(end)
+
+    def _keep(self, best: Configuration) -> None:
+        files, end = self._files, best.end
+        kept = self._run.spec.seeds.race is not None and (files.now / BEST_WEIGHTS).exists()  # by a race that now goes on
+        if self._race and kept:
+            return
+        weights, named = None if self._race else self._weights(end.trial), self._named()
+        kept = kept and named.trial == end.trial
+        if kept and named.confirmed and weights is None:  # what a confirmation has said of it stands
+            return
+        files.write(BEST, best_yaml(self._run, best, weights=kept or weights is not None))
+        if self._race or (kept and weights is None):
+            return
         if weights is not None:
             files.take(weights, BEST_WEIGHTS)
             return
@@ -58,27 +80,37 @@ class Winner:
         files = self._files
         return next((path for folder in (files.folder, files.fallback) if (path := weights_file(folder, trial)).exists()), None)
 
-    def _named(self) -> int | None:
-        """The trial that `best.yaml` is of; where a confirmation has named another winner, the one that it was written for."""
+    def _named(self) -> _Named:
+        """What `best.yaml` is of."""
         import yaml
 
         path = self._run.folder / BEST
         content = yaml.safe_load(path.read_text()) if path.exists() else {}
-        found: int | None = (content.get("confirmed") or {}).get("search_best", content.get("trial"))
-        return found
+        confirmed = content.get("confirmed") or {}
+        return _Named(trial=confirmed.get("search_best", content.get("trial")), confirmed=bool(confirmed))
 
     def _clean(self, end: TrialEnd) -> None:
+        """Removes what a trial left that is not needed any more: of one whose configuration is undecided, all but its weights."""
+        number = number_of(end)
+        if self._standings.decided(number):
+            for member in self._standings.members(number):
+                self._remove(member)
+        else:
+            self._remove(end, but_weights=True)
+
+    def _remove(self, end: TrialEnd, *, but_weights: bool = False) -> None:
         for folder in (self._files.folder, self._files.fallback):
-            for file in (weights_file, checkpoint_file, begun_file):
+            for file in (checkpoint_file, begun_file) if but_weights else (weights_file, checkpoint_file, begun_file):
                 with contextlib.suppress(OSError):  # it is away; `tuner resume` cleans again
                     file(folder, end.trial).unlink(missing_ok=True)
 
-    def _beats(self, end: TrialEnd) -> bool:
-        assert end.score is not None
-        if self._best is None or self._best.score is None:
-            return True
-        rank = self._run.spec.metric.rank
-        return (rank(end.score), end.trial) < (rank(self._best.score), self._best.trial)
+
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """`trial`: the search's best; where a confirmation has named another winner, the one that it was named in place of."""
+
+    trial: int | None
+    confirmed: bool
 
 
 def told(path: Path) -> dict[str, Any]:
@@ -89,12 +121,12 @@ def told(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def best_yaml(run: Run, end: TrialEnd, *, weights: bool, confirmed: Mapping[str, Any] | None = None) -> str:
+def best_yaml(run: Run, best: Configuration, *, weights: bool, confirmed: Mapping[str, Any] | None = None) -> str:
     """What `tuner train` takes to train the winner again. `weights`: whether there are any. `confirmed`: by what it is the winner, where
-    it was trained again on fresh seeds; its `trial`, if `end` is of such a training, is the search's with that configuration."""
+    it was trained again on fresh seeds; its `trial`, if `best` is one such training, is the search's with that configuration."""
     import yaml
 
-    spec = run.spec
+    spec, end = run.spec, best.end
     parameters = {name: value for name, value in spec.hyper(end.config).flat().items() if name != "epochs"}
     content = {
         "model": spec.model,
@@ -107,13 +139,21 @@ def best_yaml(run: Run, end: TrialEnd, *, weights: bool, confirmed: Mapping[str,
         "search": run.name,
         "trial": end.trial if confirmed is None else confirmed["trial"],
         "metric": {"name": spec.metric.name, "goal": spec.metric.goal},
-        "score": {"rule": spec.score, "value": end.score},
+        "score": {"rule": spec.score, "value": end.score, **_spread(run, best)},
         "metrics": dict(end.metrics),
         "data": run.info.get("data"),
         **({} if confirmed is None else {"confirmed": {name: value for name, value in confirmed.items() if name != "trial"}}),
         **({} if spec.source is None else {"code": spec.source.code}),
         "parameters": parameters,
     }
-    what = f"The best trial of {run.name}" if confirmed is None else f"The winner of {run.name} by {confirmed['by']}"
+    kind = "trial" if spec.seeds.single else f"configuration ({best.n} seeds; their means, and the seed in the middle)"
+    what = f"The best {kind} of {run.name}" if confirmed is None else f"The winner of {run.name} by {confirmed['by']}"
     head = f"# {what}. Train it again: tuner train {BEST}\n"
     return head + str(yaml.safe_dump(content, sort_keys=False))
+
+
+def _spread(run: Run, best: Configuration) -> dict[str, Any]:
+    """The spread of what the search tried on several seeds; nothing of a confirmation's training."""
+    if run.spec.seeds.single or not best.scores:
+        return {}
+    return {"seeds": {"trials": list(best.trials), "scores": list(best.scores), "sd": dict(best.sd)}}

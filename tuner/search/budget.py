@@ -9,6 +9,7 @@ import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,22 @@ class Sizes:
 
     def of_search(self, spec: Spec, at_once: int) -> int:
         """What a search takes at most, with so many trials at once: their states and, with `score: max`, their best weights; one
-        trial's last weights; the winner's."""
+        trial's last weights; the winner's; and those of seeds whose configuration is undecided."""
         running = self.state + (self.weights if spec.score == "max" else 0)
-        most = at_once * running + 2 * self.weights
+        most = at_once * running + (2 + _undecided(spec, at_once)) * self.weights
         return most if spec.checkpoint_gb is None else min(most, int(spec.checkpoint_gb * 1e9))
+
+
+def _undecided(spec: Spec, at_once: int) -> int:
+    """How many complete trials' weights are kept at most until it is known which is the winner's."""
+    seeds = spec.seeds
+    if seeds.race is None:
+        return at_once * (seeds.repeat - 1)
+    found, going = spec.trials, spec.trials
+    for before, level in pairwise(seeds.levels):
+        going = max(1, going // seeds.reduction)
+        found += going * (level - before)
+    return found
 
 
 def sizes(spec: Spec, data: DataSpec) -> Sizes:

@@ -23,6 +23,7 @@ from tuner.training.trial import planned_epochs
 
 from .proposals import worst
 from .scores import TrialScore
+from .seeds import configuration_of
 
 Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
 Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
@@ -66,6 +67,7 @@ class _Trial:
     def __init__(self, proposed: FrozenTrial, spec: Spec) -> None:
         self.number, self.config, self._spec = proposed.number, config_of(spec, proposed), spec
         self._asked_for = ASKED_FOR in proposed.user_attrs
+        self._configuration = None if spec.seeds.single else configuration_of(proposed)
         self.metrics: list[Mapping[str, float]] = []  # of each epoch; empty where it was not trained
         self.clustering: list[Mapping[str, float]] = []  # of each clustering epoch
         self.end: EndLine | None = None
@@ -145,4 +147,5 @@ class _Trial:
             epochs=len(self.metrics),
             seconds=known.seconds,
             asked_for=self._asked_for,
+            configuration=self._configuration,
         )

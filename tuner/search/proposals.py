@@ -18,7 +18,6 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from tuner.draws import seed_of
-from tuner.metrics import METRICS
 from tuner.space.metric import Metric
 from tuner.space.ranges import Range
 from tuner.space.request import beside_of
@@ -26,7 +25,6 @@ from tuner.space.spec import Spec
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left
-WORST_LOSS = 1e9  # a loss has no worst value; samplers rank, and infinity breaks plots
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -38,9 +36,7 @@ def trial_seed(seed: int, trial: int) -> int:
 
 def worst(metric: Metric) -> float:
     """What is told of a trial that collapsed or diverged."""
-    if metric.name in METRICS:
-        return METRICS[metric.name].worst
-    return WORST_LOSS if metric.goal == "minimize" else -WORST_LOSS
+    return metric.worst
 
 
 def distribution(found: Range) -> BaseDistribution:

@@ -6,6 +6,10 @@ its score is among the best 1/`reduction` of those that reached it before.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from statistics import fmean
+
 import numpy as np
 
 
@@ -37,3 +41,49 @@ class Rungs:
 
     def _cutoff(self, scores: dict[int, float]) -> float:
         return float(np.nanpercentile(list(scores.values()), (1 - 1 / self._reduction) * 100))
+
+
+class SeedRungs(Rungs):
+    """The rungs where a configuration has several seeds: the configuration stops, not one of its trials.
+
+    Its score at a rung is the mean over those of its seeds that have reached it. The first of them is judged as in `Rungs`, against
+    the means of the others. A later one moves the mean: the configuration stops where it is no longer among the best 1/`reduction` of
+    all at that rung, stopped ones not counted as better, so that the best one that goes on never stops. All its trials stop then, each
+    at its next score.
+    """
+
+    def __init__(self, *, grace: int, reduction: int, larger_is_better: bool) -> None:
+        super().__init__(grace=grace, reduction=reduction, larger_is_better=larger_is_better)
+        self._of: dict[int, int] = {}  # each trial's configuration
+        self._stopped: set[int] = set()  # configurations
+        self._means: dict[int, dict[int, dict[int, float]]] = {}  # scores by rung, configuration and trial; larger is better
+
+    def belongs(self, trial: int, configuration: int) -> None:
+        """Notes whose seed a trial is. A trial of which nothing is noted is a configuration."""
+        self._of[trial] = configuration
+
+    def add(self, trial: int, cluster_epoch: int, score: float) -> bool:
+        own = self._of.get(trial, trial)
+        if own in self._stopped:
+            return True
+        for rung in reversed(self._reached(cluster_epoch)):
+            at_rung = self._means.setdefault(rung, {})
+            mine = at_rung.setdefault(own, {})
+            if trial in mine:
+                continue
+            others = {other: fmean(scores.values()) for other, scores in at_rung.items() if other != own}
+            first = not mine
+            mine[trial] = self._sign * score
+            mean = fmean(mine.values())
+            stops = self._outdone(mean, others) if first else self._overtaken(mean, others)
+            if stops:
+                self._stopped.add(own)
+            return stops
+        return False
+
+    def _outdone(self, mean: float, others: Mapping[int, float]) -> bool:
+        return bool(others) and mean < self._cutoff(dict(others))
+
+    def _overtaken(self, mean: float, others: Mapping[int, float]) -> bool:
+        better = sum(other > mean for number, other in others.items() if number not in self._stopped)
+        return better >= math.ceil((len(others) + 1) / self._reduction)

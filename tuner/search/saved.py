@@ -60,6 +60,7 @@ def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     new = {entry.partition(".")[0] for entry in now["filled"]} - before.keys()
     found = [name for name, key in KEYS.items() if key.decides and name not in new and now[name] != before.get(name)]
     found += [name for name in ("switches",) if now[name] != before.get(name)]
+    found += ["seed"] if now.get("seeds") != before.get("seeds") else []
     filled = [{entry: value for entry, value in one["filled"].items() if decides(entry)} for one in (now, before)]
     return [*found, *(["filled"] if filled[0] != filled[1] else [])]
 

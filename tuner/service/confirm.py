@@ -39,6 +39,7 @@ from tuner.search.saved import check_brought, spec_of
 from tuner.search.study import given_trial, write_study
 from tuner.search.trainer import Trainer
 from tuner.space.confirming import Confirm
+from tuner.space.seeding import Seeds
 from tuner.space.spec import Spec
 from tuner.stores.uploads import Sent, uploading
 from tuner.tune.asha import scheduler
@@ -186,7 +187,8 @@ def run_confirmation(found: Prepared, cluster: Cluster, listeners: Sequence[List
 
 def confirming(spec: Spec, plan: Plan) -> Spec:
     """The search that trains the plan: it proposes nothing, and stops nothing early."""
-    return replace(spec, parameters=(), switches=frozenset(), method="random", trials=len(plan.trainings), early_terminate=None)
+    proposes_nothing = replace(spec, parameters=(), switches=frozenset(), method="random")
+    return replace(proposes_nothing, trials=len(plan.trainings), seeds=Seeds(), early_terminate=None)
 
 
 def _width(found: Prepared, trainer: Trainer, share: Share) -> int:
@@ -194,7 +196,7 @@ def _width(found: Prepared, trainer: Trainer, share: Share) -> int:
     about: Mapping[str, Any] = read_run(found.folder).spec_json if (found.folder / SPEC).exists() else {}
     if isinstance(about.get("pack"), int) and about.get("share", {}).get("gpu") == share.gpu:
         return max(1, int(about["pack"]))
-    spec, plan = replace(found.run.spec, trials=found.left), found.plan
+    spec, plan = replace(found.run.spec, trials=found.left, seeds=Seeds()), found.plan
     kinds = len({shape(spec, plan.configurations[place].config) for place in plan.chosen})
     return max(1, chosen_width(spec, replace(trainer, spec=spec), share, kinds))
 

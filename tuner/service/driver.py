@@ -122,7 +122,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
 def _given(spec: Spec, options: SearchOptions, packing: Packing) -> dict[str, Any]:
     """What a run's `spec.json` keeps of the command line, and what a resumed run is known by."""
     return {
-        "checkpoints": _disk(spec, options, min(spec.trials, packing.width * packing.share.slots)),
+        "checkpoints": _disk(spec, options, min(spec.most_trials, packing.width * packing.share.slots)),
         "options": dict(spec.options),
         "dataset_at": spec.dataset.located(options.data_root).name,
         "data_root": options.data_root and str(options.data_root.expanduser().absolute()),

@@ -32,6 +32,7 @@ from tuner.search.checkpoints import ahead
 from tuner.search.history import Scores, past_of
 from tuner.search.proposals import Proposals
 from tuner.search.saved import check_brought, spec_of
+from tuner.search.seeds import configuration_of, plan_of
 from tuner.search.study import asked_in, check_proposed, keep_foreign_trials, write_study
 from tuner.search.trainer import Trainer
 from tuner.stores.uploads import uploading
@@ -101,7 +102,7 @@ class _Interrupted:
     @property
     def left(self) -> int:
         """How many trials have not ended."""
-        return self.run.spec.trials - len(self.past.ends) - len(self.past.pruned)
+        return self.run.spec.most_trials - len(self.past.ends) - len(self.past.pruned)
 
 
 def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
@@ -114,14 +115,19 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
     name = str(about["name"])  # the folder may have been moved
     asked, rungs = asked_in(folder, name), scheduler(spec)
     check_proposed(asked, spec, folder / STUDY)
+    for trial in asked:
+        if isinstance(rungs, Halving):
+            rungs.belongs(trial.number, configuration_of(trial))
     judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
     past, scores = past_of(folder, spec, asked, judge)
-    over = len(past.ends) + len(past.pruned)
-    if spec.trials < over + len(past.open):
-        raise UserError(f"{name} has {over + len(past.open)} trials already. Say --trials +50 for 50 more.")
+    plan = plan_of(spec, asked, past)
+    if spec.trials < plan.configurations:
+        what = "trials" if spec.seeds.single else "configurations"
+        raise UserError(f"{name} has {plan.configurations} {what} already. Say --trials +50 for 50 more.")
     proposals = Proposals(spec)
     proposals.add_all(asked)
-    nothing_to_try = over == spec.trials or (proposals.exhausted() and not orders.waiting(folder))
+    all_begun = plan.configurations == spec.trials or (proposals.exhausted() and not orders.waiting(folder))
+    nothing_to_try = all_begun and plan.due(last=True) is None
     is_over = not past.open and not past.pruned and nothing_to_try
     return _Interrupted(
         run=Run(name=name, folder=folder, spec=spec, info=about, past=past),
@@ -170,7 +176,9 @@ def _finish(found: _Interrupted) -> Outcome:
     run = found.run
     if read_run(run.folder).status != "done":
         with opened_files(run) as files:
-            Winner(run, files).catch_up(found.past.ends)
+            winner = Winner(run, files)
+            winner.catch_up(found.past.ends)
+            winner.finish()
             journal = Journal(files)
             journal.search_started(run)
             journal.search_ended("done")

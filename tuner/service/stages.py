@@ -61,6 +61,9 @@ class Keeper(Protocol):
 
     def trial_ended(self, end: TrialEnd) -> None: ...
 
+    def finish(self) -> None:
+        """The search is done."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OrdersTo:
@@ -94,6 +97,8 @@ def drive(opened: Opened) -> Ended:
         _end_pruned(run, receivers)
         reason = _search(opened, receivers, requests)
         ended = Ended(status="failed" if reason else "done", reason=reason)
+        if ended.status == "done" and not requests.search.is_set():
+            keeper.finish()
     finally:
         if requests.search.is_set() and ended.reason is None:
             ended = Ended(status="stopped")

@@ -15,6 +15,7 @@ from tuner.runs.events import Run
 from tuner.runs.orders import NotNow, Order, keep, waiting
 from tuner.runs.paths import SPEC
 from tuner.search.saved import check_beside, spec_of
+from tuner.search.seeds import configuration_of
 from tuner.search.study import asked_in
 from tuner.space.request import ASKED_FOR, Wanted, read_wanted
 
@@ -60,8 +61,9 @@ class Steering:
             return _said(known.number, self._run.name)
         wanted = _wanted(order, self._run, trials)
         if self._searcher.full:
+            what = f"{len(trials)} trials" if self._run.spec.seeds.single else f"{self._run.spec.trials} configurations"
             raise NotNow(
-                f"{self._run.name} has begun all its {len(trials)} trials. When they have ended, enqueue this again, and: "
+                f"{self._run.name} has begun all its {what}. When they have ended, enqueue this again, and: "
                 f"tuner resume {self._run.name} --trials +1"
             )
         about: dict[str, Any] = {"order": order.id, "like": order.like, "set": list(order.set), "beside": dict(wanted.beside)}
@@ -69,7 +71,8 @@ class Steering:
 
 
 def keep_for_resume(folder: Path, order: Order) -> int:
-    """Leaves an order to enqueue for when the run goes on. Gives how many trials it must then have more, for this to be one of them.
+    """Leaves an order to enqueue for when the run goes on. Gives how many trials, or configurations with several
+    seeds each, it must then have more for this to be one of them.
 
     Raises:
         UserError: the configuration cannot be, or the run cannot be read.
@@ -79,7 +82,7 @@ def keep_for_resume(folder: Path, order: Order) -> int:
     trials = asked_in(folder, str(about["name"]))
     _wanted(order, Run(name=folder.name, folder=folder, spec=spec, info=about), trials)
     keep(folder, replace(order, kept=True))
-    return max(0, len(trials) + len(waiting(folder)) - spec.trials)
+    return max(0, len({configuration_of(trial) for trial in trials}) + len(waiting(folder)) - spec.trials)
 
 
 def _wanted(order: Order, run: Run, trials: Sequence[FrozenTrial]) -> Wanted:

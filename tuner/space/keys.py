@@ -19,6 +19,7 @@ from . import reading
 from .confirming import Confirm, read_confirm
 from .reading import Asha, Read, Reading, whole, word
 from .scores import SCORES
+from .seeding import MOST_SEED, Seeds, read_seed
 from .selection import read_select
 
 METHODS = {
@@ -29,7 +30,6 @@ METHODS = {
     "cmaes": "Optuna's CmaEsSampler, for numbers; needs the package cmaes",
     "qmc": "Optuna's QMCSampler: random, but evenly spread",
 }
-MOST_SEED = 2**32 - 1  # numpy's
 _IN_SWEEPS = {
     "run_cap": "Here it is called 'trials'.",
     "program": "tuner trains the model itself: leave it out.",
@@ -98,6 +98,15 @@ def _show_metric(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     metric = values["metric"]
     uses = " (uses the labels)" if uses_labels(metric.name) else ""
     yield Row("metric", f"{metric.name}, {metric.goal}{uses}", ("metric.goal",))
+
+
+def _show_seed(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
+    yield Row("seed", str(values["seed"]), ("seed", "seed.value"))
+    seeds: Seeds = values["seeds"]
+    if seeds.race is not None:
+        yield Row("seeds", f"a race: {', '.join(map(str, seeds.levels))} of a configuration, each time for the best 1/{seeds.reduction}")
+    elif not seeds.single:
+        yield Row("seeds", f"{seeds.repeat} of each configuration, which is worth their mean")
 
 
 def _show_select(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
@@ -185,8 +194,10 @@ _TABLE = (
         doc="The clustering epochs of a trial. It may also be searched, under `parameters`.",
     ),
     Key(
-        name="seed", kind="a whole number", default="0", example="0", doc="Everything random follows from it.",
-        read=whole(0, MOST_SEED, 0),
+        name="seed", kind="a whole number or a mapping", default="0", example="{value: 0, repeat: 3}",
+        doc="Everything random follows from it. `{repeat: 3}` tries each configuration on three seeds, `{race: 5}` good ones on up to five;"
+        " see [search.md](search.md).",
+        read=read_seed, show=_show_seed,
     ),
     Key(
         name="pretrain_seed", kind="a whole number", default="`seed`", example="0", doc="The seed of pre-training, which trials share.",

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+WORST_LOSS = 1e9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -23,6 +25,15 @@ class Metric:
     def best(self, values: Iterable[float]) -> float:
         """The best of at least one value."""
         return min(values, key=self.rank)
+
+    @property
+    def worst(self) -> float:
+        """What a trial that collapsed or diverged counts as. A loss has no worst value; samplers rank, and infinity breaks plots."""
+        from tuner.metrics import METRICS  # not above: it imports numpy, which who only ranks does not need
+
+        if self.name in METRICS:
+            return METRICS[self.name].worst
+        return WORST_LOSS if self.goal == "minimize" else -WORST_LOSS
 
     @property
     def mode(self) -> Literal["max", "min"]:

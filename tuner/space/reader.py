@@ -125,7 +125,9 @@ class _Reader:
         said, options = self.keys.nodes, self.options
         for key in ("trials", "epochs", "seed", "name"):
             if (value := getattr(options, key)) is not None:
-                said[key] = given(f"--{key}", value)
+                before, node = said.get(key), given(f"--{key}", value)
+                beside = key == "seed" and before is not None and isinstance(before.value, dict)  # it says how many, too
+                said[key] = replace(before, value={**before.value, "value": node}) if before is not None and beside else node
         if options.confirm is False:
             said["confirm"] = given("--no-confirm", "none")
         if options.dataset is not None:

@@ -100,6 +100,11 @@ class Reading:
             return int(self.default(name, default))
         return self._whole(node, name.rpartition(".")[2], range(low, _MOST + 1), default)
 
+    def whole_from(self, nodes: Mapping[str, Located], name: str, low: int, high: int) -> int:
+        """A whole number in a key's mapping that has it. `name`: `seed.repeat`."""
+        key = name.rpartition(".")[2]
+        return self._whole(nodes[key], key, range(low, high + 1), low)
+
 
 Read = Callable[[Reading, str], Any]
 

@@ -18,6 +18,7 @@ from .metric import Metric
 from .ranges import Range
 from .reading import Asha, Resources
 from .scores import SCORES
+from .seeding import Seeds
 
 __all__ = ["Asha", "Metric", "Resources", "Spec"]
 
@@ -35,7 +36,8 @@ class Spec:
     `options`: what the command line said, as plain values.
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
     `source`: of a model of the user's own; it goes wherever the search goes. `notes`: what is legal, but may surprise.
-    `more`: the values of those keys that have no field here.
+    `more`: the values of those keys that have no field here. `seeds`: how many seeds each configuration
+    is tried on; `trials` counts configurations.
     """
 
     name: str
@@ -63,15 +65,21 @@ class Spec:
     options: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     source: Source | None = None
+    seeds: Seeds = field(default_factory=Seeds)
 
     def key(self, name: str) -> Any:
         """The value of a key of the file."""
         return self.more[name] if name in self.more else getattr(self, name)
 
     @property
+    def most_trials(self) -> int:
+        """How many trials there can be: each seed of a configuration is one."""
+        return self.trials * self.seeds.most
+
+    @property
     def by_key(self) -> dict[str, Any]:
         """The value of every key of the file."""
-        return {name: self.key(name) for name in KEYS}
+        return {name: self.key(name) for name in KEYS} | {"seeds": self.seeds}
 
     def loaded(self) -> Model:
         """The model itself. It is no property that is kept: a spec is pickled, and its model's code comes with it as text."""
@@ -185,11 +193,12 @@ class Spec:
 
     def resolved(self) -> dict[str, Any]:
         """Everything, defaults included, for `spec.json`."""
-        return {name: key.plain(self.key(name)) for name, key in KEYS.items()} | {
+        found = {name: key.plain(self.key(name)) for name, key in KEYS.items()} | {
             "switches": sorted(self.switches),
             "filled": dict(self.filled),
             "notes": list(self.notes),
         }
+        return found if self.seeds.single else found | {"seeds": self.seeds.plain()}
 
     def sweep(self) -> dict[str, Any]:
         """The search as a W&B sweep's configuration: without conditions, and with `custom` for the methods that W&B lacks."""

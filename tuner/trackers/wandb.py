@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import first_line
+from tuner.runs.configurations import ranked
 from tuner.runs.states import STATES
 
 from .wandb_login import PROJECT, ask_the_cloud
@@ -28,7 +29,7 @@ from .wandb_notes import Notes
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
     from tuner.runs.records import EndLine, EpochLine
-    from tuner.space.metric import Metric
+    from tuner.space.spec import Spec
 
 MODES = ("online", "offline", "disabled")
 INIT_S = 30  # for opening one run
@@ -152,13 +153,13 @@ class _Runs:
 
     def _log_progress(self) -> None:
         self._step += 1
-        self._search.log(_progress(self._ends, self._run.spec.metric), step=self._step)
+        self._search.log(_progress(self._ends, self._run.spec), step=self._step)
 
     def _close(self, end: TrialEnd) -> None:
         run = self._open.pop(end.trial, None)
         if run is not None:
             known = {"state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds, "reason": end.reason}
-            known["traceback"] = end.traceback
+            known |= {"traceback": end.traceback, "configuration": end.configuration}
             run.summary.update({key: value for key, value in known.items() if value is not None})
             self._finish(run, STATES[end.state].exit_code)
             self._notes.note_trial(end.trial, end.epochs, end.state, run)
@@ -270,14 +271,14 @@ def made_up_id(run: Run) -> str:
     return "".join(letters[number // 36**place % 36] for place in range(8))
 
 
-def _progress(ends: list[TrialEnd], metric: Metric) -> dict[str, Any]:
+def _progress(ends: list[TrialEnd], spec: Spec) -> dict[str, Any]:
     """What the search's own run shows after each trial."""
     counts = Counter(end.state for end in ends)
-    scores = {end.trial: end.score for end in ends if end.state == "complete" and end.score is not None}
     known: dict[str, Any] = {f"trials/{state}": counts[state] for state in STATES}
-    if scores:
-        best = min(scores, key=lambda trial: metric.rank(scores[trial]))
-        known |= {"best_score": scores[best], "best_trial": best}
+    best = next(iter(ranked(ends, spec.seeds, spec.metric)), None)
+    if best is not None:
+        known |= {"best_score": best.end.score, "best_trial": best.end.trial}
+        known |= {"best_sd": best.sd["score"], "best_seeds": best.n} if best.sd else {}
     return known
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from tuner.search.rungs import Rungs
+from tuner.search.rungs import Rungs, SeedRungs
 from tuner.space.spec import Spec
 
 
@@ -22,6 +22,11 @@ class Halving(FIFOScheduler):
     def __init__(self, rungs: Rungs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._rungs = rungs
+
+    def belongs(self, trial: int, configuration: int) -> None:
+        """Notes whose seed a trial is, where configurations have several."""
+        if isinstance(self._rungs, SeedRungs):
+            self._rungs.belongs(trial, configuration)
 
     def replay(self, trial: int, cluster_epoch: int, score: float) -> bool:
         """Enters a score that an earlier driver journalled; scores come in the journal's order. True: the trial was to stop there."""
@@ -36,6 +41,7 @@ class Halving(FIFOScheduler):
     def _stops(self, trial: TuneTrial, result: Mapping[str, Any]) -> bool:
         if "score" not in result:  # it was stopped in its pre-training
             return False
+        self.belongs(trial.config["trial"], trial.config.get("configuration", trial.config["trial"]))
         return self._rungs.add(trial.config["trial"], result["cluster_epoch"], result["score"])
 
 
@@ -44,4 +50,5 @@ def scheduler(spec: Spec) -> FIFOScheduler:
     asha = spec.early_terminate
     if asha is None or spec.epochs <= asha.grace:
         return FIFOScheduler()
-    return Halving(Rungs(grace=asha.grace, reduction=asha.reduction, larger_is_better=spec.metric.goal == "maximize"))
+    kind = Rungs if spec.seeds.single else SeedRungs
+    return Halving(kind(grace=asha.grace, reduction=asha.reduction, larger_is_better=spec.metric.goal == "maximize"))

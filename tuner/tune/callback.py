@@ -36,6 +36,7 @@ class _Running:
 
     config: dict[str, Any]
     asked_for: bool = False  # by a person
+    configuration: int | None = None  # where each has several seeds
     started: float = field(default_factory=time.monotonic)
     epochs: int = 0
     score: float | None = None
@@ -169,7 +170,9 @@ class TuneCallback(tune.Callback):
         """What is known of the trial; from earlier, where it goes on."""
         number, config = trial["trial"], trial["config"]
         if number not in self._running:
-            running = self._running[number] = _Running(config=config, asked_for=trial.get("asked_for", False))
+            running = self._running[number] = _Running(
+                config=config, asked_for=trial.get("asked_for", False), configuration=trial.get("configuration")
+            )
             before = self._open.pop(number, None)
             if before is not None:
                 running.epochs, running.known, running.before = len(before.metrics), before.metrics, before.seconds
@@ -255,6 +258,7 @@ class TuneCallback(tune.Callback):
             traceback=running.traceback,
             asked_for=running.asked_for,
             for_good=for_good,
+            configuration=running.configuration,
         )
         self._over.add(number)
         self._listeners.trial_ended(end)

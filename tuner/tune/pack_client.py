@@ -186,7 +186,7 @@ def start_hosts(trainer: Trainer, share: Share, run: str, width: int) -> Hosts:
 def chosen_width(spec: Spec, trainer: Trainer, share: Share, kinds: int | None = None) -> int:
     """How many trials a host trains as one: what the space says, or what a short measurement finds. `kinds`: how many shapes the trials
     have; None: as many as the space."""
-    most = -(-spec.trials // share.slots)
+    most = -(-spec.most_trials // share.slots)
     if spec.resources.pack != "auto":
         return min(spec.resources.pack, most)
     if share.gpu:

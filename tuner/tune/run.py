@@ -112,7 +112,7 @@ def fit(context: SearchContext, run: Run, slots: int, parts: Parts) -> None:
             tune_config=tune.TuneConfig(
                 search_alg=parts.searcher,
                 scheduler=parts.scheduler,
-                num_samples=run.spec.trials - over,
+                num_samples=run.spec.most_trials - over,
                 max_concurrent_trials=slots,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: context.trial_name(trial.config["trial"]),

@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
 from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed
+from tuner.search.seeds import CONFIGURATION, OfConfigurations, SeedPlan
 from tuner.search.study import StudyFile, open_storage, optuna_end
 from tuner.space.ranges import Range
 from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of
@@ -33,12 +34,13 @@ class _Chosen(BaseSampler):
     trial would stay in the study, without a seed, where the driver dies before it asks.
     """
 
-    def __init__(self, proposals: Proposals, inner: BaseSampler, wanted: Mapping[str, Any] | None) -> None:
-        self._proposals, self._inner, self._wanted = proposals, inner, wanted
+    def __init__(self, proposals: Proposals, inner: BaseSampler, told: optuna.Study, wanted: Mapping[str, Any] | None) -> None:
+        """`told`: the study as the sampler is to see it."""
+        self._proposals, self._inner, self._told, self._wanted = proposals, inner, told, wanted
         self._chosen: dict[str, Any] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        self._chosen = self._proposals.propose(study, trial) if self._wanted is None else dict(self._wanted)
+        self._chosen = self._proposals.propose(self._told, trial) if self._wanted is None else dict(self._wanted)
         return {name: self._proposals.distributions[name] for name in self._chosen}
 
     def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
@@ -80,7 +82,9 @@ class StudySearch(Searcher):
             self.study.set_user_attr("metric", spec.metric.name)
             self.study.set_user_attr("seed", spec.seed)
         self.proposals.add_all(self.study.trials)
-        self.full = len(self.study.trials) >= spec.trials  # whether no trial can be added
+        self.plan = SeedPlan.of(spec, self.study.trials)
+        self.full = self.plan.configurations >= spec.trials  # whether no configuration can be added
+        self._told = self.study if spec.seeds.single else OfConfigurations(name, storage, spec.seeds)
         self._control = control
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
         self._waiting = deque(_trial(self.study, storage, found.number) for found in self.study.trials if found.state == TrialState.RUNNING)
@@ -92,17 +96,28 @@ class StudySearch(Searcher):
         if self._control is not None and len(self._configs) >= self._control.quarantine.room:
             return None  # later
         if not self._waiting:
-            if self.full or self.proposals.exhausted():
+            due = self.plan.due()
+            if due is None and not self.full and not self.proposals.exhausted():
+                self._waiting.append(self._ask())
+                return self._hand_out(trial_id, self._waiting.popleft())
+            if due is None and self.plan.undecided():
+                return None  # later
+            due = self.plan.due(last=True) if due is None else due
+            if due is None:
                 self.full = True  # Tune does not ask again
                 return Searcher.FINISHED  # type: ignore[return-value]  # a word, whatever Ray's annotation says
-            self._waiting.append(self._ask())
+            self._waiting.append(self._ask_again(due))
         return self._hand_out(trial_id, self._waiting.popleft())
 
-    def _ask(self, requested: Wanted | None = None, asked_for: Mapping[str, Any] | None = None) -> optuna.Trial:
-        """A new trial of the study: the requested configuration, or else the sampler's proposal."""
+    def _ask(
+        self, requested: Wanted | None = None, asked_for: Mapping[str, Any] | None = None, configuration: int | None = None
+    ) -> optuna.Trial:
+        """A new trial of the study: the requested configuration, or else the sampler's proposal. `configuration`: the one that it is
+        another seed of."""
         number = len(self.study.get_trials(deepcopy=False))
         spec = self.spec if requested is None else requested.spec
-        self.study.sampler = _Chosen(self.proposals, new_sampler(self.spec, number, 0), None if requested is None else requested.chosen)
+        inner = new_sampler(self.spec, number, 0)
+        self.study.sampler = _Chosen(self.proposals, inner, self._told, None if requested is None else requested.chosen)
         trial = self.study.ask()
         assert trial.number == number, "somebody else asks this study"
         chosen: dict[str, Any] = {}
@@ -111,19 +126,35 @@ class StudySearch(Searcher):
                 chosen[found.name] = _suggest(trial, found)
         if asked_for is not None:
             trial.set_user_attr(ASKED_FOR, asked_for)
+        own = number if configuration is None else configuration
+        if not spec.seeds.single:
+            trial.set_user_attr(CONFIGURATION, own)
         trial.set_user_attr("trial", number)
         trial.set_user_attr("seed", trial_seed(self.spec.seed, number))  # the last: with it the trial is whole
         if not beside_of(trial.user_attrs):
             self.proposals.add(chosen)
-        self.full = number + 1 >= self.spec.trials
+        self.plan.begin(number, own)
+        self.full = self.plan.configurations >= self.spec.trials
         return trial
 
-    def _hand_out(self, trial_id: str, trial: optuna.Trial) -> dict[str, Any]:
+    def _ask_again(self, configuration: int) -> optuna.Trial:
+        """Another seed of a configuration."""
+        first = self.study.get_trials(deepcopy=False)[configuration]
+        beside = beside_of(first.user_attrs)
+        wanted = Wanted(spec=self.spec.fixing(beside), chosen=first.params, beside=beside)
+        return self._ask(wanted, first.user_attrs.get(ASKED_FOR), configuration)
+
+    def _known(self, trial: optuna.Trial) -> dict[str, Any]:
+        """What a trial's process and the journal are given of it."""
         about = trial.user_attrs
+        known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about}
+        return known | ({CONFIGURATION: about[CONFIGURATION]} if CONFIGURATION in about else {})
+
+    def _hand_out(self, trial_id: str, trial: optuna.Trial) -> dict[str, Any]:
         self._trials[trial_id] = trial
         self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
         outside = list(self._control.quarantine.outside) if self._control else []
-        known = {"trial": trial.number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in about, "outside": outside}
+        known = self._known(trial) | {"outside": outside}
         self._configs[trial_id] = known
         return known
 
@@ -141,7 +172,7 @@ class StudySearch(Searcher):
             if trial.number == number:
                 self._waiting.remove(trial)
                 self._give_up(trial, "stopped")
-                return {"trial": number, "config": config_of(self.spec, trial), "asked_for": ASKED_FOR in trial.user_attrs}
+                return self._known(trial)
         return None
 
     # --- called by Tune: what became of trials ---
@@ -173,6 +204,7 @@ class StudySearch(Searcher):
 
     def _give_up(self, trial: optuna.Trial, state: str) -> None:
         trial.set_user_attr("state", state)
+        self.plan.end(trial.number, trial.user_attrs.get(CONFIGURATION, trial.number), state, None)
         self.study.tell(trial, state=TrialState.FAIL)
 
     def _step(self, trial_id: str, result: Mapping[str, Any]) -> None:
@@ -187,6 +219,7 @@ class StudySearch(Searcher):
         self._configs.pop(trial_id)
         self._steps.pop(trial_id, None)
         trial.set_user_attr("state", state)
+        self.plan.end(trial.number, trial.user_attrs.get(CONFIGURATION, trial.number), state, value)
         self.study.tell(trial, value, state=study_state)
 
     # --- what Tune would keep ---
