@@ -94,9 +94,10 @@ def space(text: str, folder: Path) -> Spec | None:
     keys = yaml.safe_load(text).keys()
     if re.match(r"# \S+\.yaml\n", text):
         return None  # see test_the_errors_shown_are_those_of_the_file_shown
-    if not BASE.keys() <= keys:
+    base = {key: line for key, line in BASE.items() if key != "metric" or "metrics" not in keys}
+    if not base.keys() <= keys:
         assert text.startswith(f"{FRAGMENT}\n"), f"neither a whole space nor marked '{FRAGMENT}':\n{text}"
-        text = "\n".join([*(line for key, line in BASE.items() if key not in keys), text])
+        text = "\n".join([*(line for key, line in base.items() if key not in keys), text])
     return read(text, folder)
 
 

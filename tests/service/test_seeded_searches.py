@@ -1,21 +1,17 @@
-"""Searches with several seeds of each configuration, on the real Ray: killed and resumed, alone and in packs."""
+"""Searches with several seeds of each configuration, on the real Ray: killed and resumed, confirmed, and extended."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from kit.killed import killed
 from kit.one_ray import OneRay
-from kit.resumed import Heard, same
+from kit.resumed import same
 
 from tuner.evidence.plan import read_plan, used_seeds
-from tuner.machines.cluster import Cluster
 from tuner.runs.journal import read_lines
 from tuner.runs.results import Results, read_run
 from tuner.search.proposals import trial_seed
@@ -40,22 +36,6 @@ parameters:
   n_init: {values: [1, 3]}
 """
 SEEDS = {"repeat": "{repeat: 3}", "race": "{race: 3}"}
-KILLED = """
-import sys
-from pathlib import Path
-from kit.resumed import Heard
-from tuner.search import trainer
-from tuner.service.driver import SearchOptions, search
-from tuner.service.resume import ResumeOptions, resume
-from tuner.space.reader import read_space
-trainer.CHECKPOINT_EVERY_S = 0.0
-space, out, address, trial, epoch = sys.argv[1:]
-killer = Heard((int(trial), int(epoch)), 9)
-if (Path(out) / "s").exists():
-    resume(Path(out) / "s", ResumeOptions(listeners=(killer,)))
-else:
-    search(read_space(space), SearchOptions(out=Path(out), name="s", address=address, listeners=(killer,)))
-"""
 
 
 def one_at_a_time(folder: Path, seeds: str) -> Path:
@@ -64,15 +44,6 @@ def one_at_a_time(folder: Path, seeds: str) -> Path:
     path = folder / "space.yaml"
     path.write_text(SPACE.replace("CPU", str(int(ray.cluster_resources()["CPU"]))).replace("SEEDS", SEEDS[seeds]))
     return path
-
-
-def killed(*where: object) -> None:
-    """A search in a process of its own, begun or resumed, which is killed at an epoch of a trial."""
-    here = Path(__file__).parent.parent
-    paths = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", KILLED, *map(str, where)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 @pytest.fixture(scope="module", params=list(SEEDS))
@@ -110,14 +81,11 @@ def test_every_configuration_has_its_seeds_or_was_stopped(through: Outcome) -> N
 def test_a_search_that_was_killed_three_times_and_resumed_is_the_one_that_ran_through(
     tmp_path: Path, through: Outcome, places: tuple[tuple[int, int], ...], always_checkpointed: None
 ) -> None:
-    import ray
-
     folder = tmp_path / "runs" / "s"
     kind = "repeat" if through.run.spec.seeds.race is None else "race"
     longest = {line["trial"]: line["epoch"] for line in read_lines(through.folder / "results.jsonl") if "state" not in line}
     for trial, epoch in places:
-        at = (trial, min(epoch, longest[trial]))
-        killed(one_at_a_time(tmp_path, kind), folder.parent, ray.get_runtime_context().gcs_address, *at)
+        killed(one_at_a_time(tmp_path, kind), folder.parent, trial, min(epoch, longest[trial]))
         assert read_run(folder).status == "failed"
     assert resume(folder).status == "done"
     same(folder, through.folder)
@@ -152,44 +120,3 @@ def test_a_confirmation_takes_configurations_by_their_means_and_none_of_their_se
     assert resume(folder, ResumeOptions(trials="+1")).status == "done"
     if read_run(folder).configurations()[0].end == best[0].end:
         assert ((folder / "best.yaml").read_bytes(), (folder / "best.safetensors").read_bytes()) == named, "what was confirmed stands"
-
-
-PACKED = """
-model: aae_unsup
-dataset: {name: digits, limit: 400}
-metric: {name: acc, goal: maximize}
-method: random
-trials: 3
-epochs: 3
-seed: {repeat: 2}
-early_terminate: none
-resources: {cpu: 1, gpu: 0, pack: PACK}
-parameters:
-  hidden: {value: 24}
-  batch_size: {value: 50}
-  lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3}
-"""
-
-
-class Stops(Heard):
-    """Interrupts the search at an epoch of a trial, once."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("pack", ["off", "3"])
-def test_seeds_train_in_packs_as_they_do_alone_also_when_they_are_interrupted(
-    pack: str, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tuner.search.trainer.CHECKPOINT_EVERY_S", 0.0)
-    path = tmp_path / "space.yaml"
-    path.write_text(PACKED.replace("PACK", pack))
-    outcome = search(read_space(str(path)), SearchOptions(out=tmp_path / "runs", listeners=(Stops((1, 2)),)))
-    for at in ((3, 1), (4, 2)):
-        assert outcome.status == "stopped"
-        outcome = resume(outcome.folder, ResumeOptions(listeners=(Stops(at),)))
-    outcome = resume(outcome.folder) if outcome.status == "stopped" else outcome
-    assert outcome.status == "done"
-    assert seeds_of(outcome.results) == {0: ["complete"] * 2, 2: ["complete"] * 2, 4: ["complete"] * 2}
-    lines = [(line["trial"], line["epoch"]) for line in read_lines(outcome.folder / "results.jsonl") if "state" not in line]
-    assert sorted(lines) == [(trial, epoch) for trial in range(6) for epoch in (1, 2, 3)], "no epoch is missing, none is there twice"
-    assert [found.n for found in outcome.results.configurations()] == [2, 2, 2]

@@ -98,7 +98,9 @@ def ended_line(progress: Progress, end: TrialEnd, *, best: bool) -> Text:
 def opening(progress: Progress) -> list[Text]:
     spec, info = progress.spec, progress.run.info
     what = f"{progress.run.name}: {_amount(spec)} of {spec.model} on {spec.dataset.name}"
-    lines = [Text.assemble((what, "bold"), f", by {spec.metric.name} {SCORES[spec.score].words}, in {near(progress.run.folder)}/")]
+    lines = [
+        Text.assemble((what, "bold"), f", by {' and '.join(spec.objectives)} {SCORES[spec.score].words}, in {near(progress.run.folder)}/")
+    ]
     if progress.run.past is not None:
         open_, over = len(progress.run.past.open), progress.ended
         lines.append(Text(f"Resumed: {counted(over, 'trial')} had ended, {counted(open_, 'interrupted trial')} will go on."))

@@ -38,6 +38,10 @@ def searched_names(spec: Mapping[str, Any]) -> list[str]:
 def heading(results: Results, n: int = BEST) -> str:
     """What the table of the best trials shows: by which metric, and over which epochs."""
     shown = len(results.ranked()[:n])
+    if len(results.metrics) > 1:
+        names = " and ".join(metric.name for metric in results.metrics)
+        complete = counted(len(results.ranked()), "complete trial")
+        return f"The front: {len(results.front())} of {complete} that no other beats in {names} {SCORES[results.score].words}"
     which = f"Best {shown}"
     if not results.seeds.single:
         n_configurations = len(grouped(results.trials))
@@ -53,7 +57,8 @@ def best_table(results: Results, n: int = BEST) -> Table:
     that differ in their seed: then a figure is their mean ± their standard deviation."""
     from tuner.metrics import METRICS  # not above: it imports numpy, which a list of runs does not need
 
-    found = results.configurations()[:n]
+    names = [metric.name for metric in results.metrics]
+    found = results.configurations()[: n if len(names) == 1 else len(results.front())]
     best, single = [one.end for one in found], results.seeds.single
     table = list_table()
     table.add_column("trial" if single else "configuration", no_wrap=True)
@@ -61,8 +66,10 @@ def best_table(results: Results, n: int = BEST) -> Table:
         table.add_column(str(one.number), justify="right", header_style="bold green" if i == 0 else "bold", style="bold" if i == 0 else "")
     word = SCORES[results.score].short
     table.add_row(f"{results.metric} ({word})" if word else results.metric, *(spread(one, results.metric, score=True) for one in found))
+    for name in names[1:]:
+        table.add_row(name, *(spread(one, name) for one in found))
     for name in (name for name, measure in METRICS.items() if measure.shown):
-        if name != results.metric and any(name in trial.metrics for trial in best):
+        if name not in names and any(name in trial.metrics for trial in best):
             table.add_row(name, *(spread(one, name) for one in found))
     if not single:
         table.add_row("seeds", *(str(one.n) for one in found))
@@ -95,8 +102,9 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
     else:
         yield Text(heading(results), style="bold")
         yield best_table(results)
-        if uses_labels(results.metric):
-            yield Text(f"{results.metric} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
+        for metric in results.metrics:
+            if uses_labels(metric.name):
+                yield Text(f"{metric.name} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
         data = results.spec_json.get("dataset", {}).get("name")
         if data in NEAR:
             yield Text(f"{data} is {NEAR[data]}.", style="dim")

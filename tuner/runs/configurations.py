@@ -80,17 +80,26 @@ def merged(members: Sequence[TrialEnd], metric: Metric) -> Configuration:
     return Configuration(number=number_of(members[0]), end=end, sd=sd, scores=scores, trials=[end.trial for end in members])
 
 
-def ranked(ends: Iterable[TrialEnd], seeds: Seeds, metric: Metric) -> list[Configuration]:
+def rank_of(one: Configuration, metric: Metric, more: Sequence[Metric] = ()) -> tuple[float, ...]:
+    """A key to sort by, best first. `more`: other metrics that decide, for those that are equal by the first: so what comes first is
+    dominated by none."""
+    score = math.inf if one.end.score is None else metric.rank(one.end.score)
+    return -one.n, score, *(other.rank(one.end.metrics[other.name]) for other in more), one.number
+
+
+def ranked(ends: Iterable[TrialEnd], seeds: Seeds, metric: Metric, more: Sequence[Metric] = ()) -> list[Configuration]:
     """The configurations that count, best first: those with most seeds, and of these by the mean; of equal ones the first."""
     whole = [merged(members, metric) for members in grouped(ends).values() if counts(members, seeds)]
     complete = [one for one in whole if one.end.state == "complete" and one.end.score is not None]
-    return sorted(complete, key=lambda one: (-one.n, metric.rank(one.end.score or 0.0), one.number))
+    return sorted(complete, key=lambda one: rank_of(one, metric, more))
 
 
 class Standings:
     """The best configuration so far, as trials end."""
 
-    def __init__(self, seeds: Seeds, metric: Metric) -> None:
+    def __init__(self, seeds: Seeds, metric: Metric, more: Sequence[Metric] = ()) -> None:
+        """`more`: other metrics that decide."""
+        self._more = more
         self._seeds, self._metric = seeds, metric
         self._groups: dict[int, list[TrialEnd]] = {}
         self._counting: dict[int, Configuration] = {}
@@ -108,11 +117,8 @@ class Standings:
                 self._counting[number] = found
         if self.best is not None and self.best.number != number and number not in self._counting:
             return False
-        before, self.best = self.best, min(self._counting.values(), key=self._rank, default=None)
+        before, self.best = self.best, min(self._counting.values(), key=lambda one: rank_of(one, self._metric, self._more), default=None)
         return self.best is not None and self.best.number == number and (before is None or before != self.best)
-
-    def _rank(self, one: Configuration) -> tuple[float, float, int]:
-        return -one.n, math.inf if one.end.score is None else self._metric.rank(one.end.score), one.number
 
     def ends(self) -> Iterable[TrialEnd]:
         """Of all trials so far."""

@@ -44,7 +44,8 @@ class LedgerCount:
         self._labelled = {name for name, measure in METRICS.items() if measure.uses_labels}
         self._given = {name for name, measure in METRICS.items() if measure.needs == "some labels"}
         self._about = about
-        self._decides = about["metric"]["name"] in self._labelled
+        deciding = about.get("metrics") or [about["metric"]]
+        self._decides = any(metric["name"] in self._labelled for metric in deciding)
         self._rungs = _rungs(about)
         self._reported: Counter[str] = Counter()
         self._decided: Counter[str] = Counter()

@@ -23,7 +23,7 @@ class Progress:
         self.run, self.spec = run, run.spec
         self.ends: Counter[str] = Counter()
         self.running: dict[int, Trial] = {}
-        self._standings = Standings(run.spec.seeds, run.spec.metric)
+        self._standings = Standings(run.spec.seeds, run.spec.metric, (run.spec.metrics or ())[1:])
         self.epochs = 0
         self._ended_epochs = 0
         self._began = time.monotonic()

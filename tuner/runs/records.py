@@ -16,6 +16,7 @@ from .rules import (
     MAPPING,
     MAPPINGS,
     METRIC,
+    METRICS_OR_NULL,
     NUMBER,
     NUMBER_OR_NULL,
     NUMBERS,
@@ -119,6 +120,7 @@ class About(TypedDict, total=False):
     pack: int
     select: Annotated[dict[str, Any], MAPPING]
     early_terminate: dict[str, Any] | str
+    metrics: Annotated[list[MetricKey] | None, METRICS_OR_NULL]
     seeds: Annotated[dict[str, int], SEEDS]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from tuner.errors import UserError, did_you_mean
+from tuner.space.dominance import fronts
 from tuner.space.metric import Metric
 from tuner.space.seeding import Seeds
 
@@ -48,9 +49,26 @@ class Results:
         return [found.end for found in self.configurations()]
 
     def configurations(self) -> list[Configuration]:
-        """The configurations that count, best first: where each has one seed, the complete trials."""
+        """The configurations that count, best first: where each has one seed, the complete trials. Where several metrics decide, front
+        after front, and in each by the first of them."""
         metric = Metric(name=self.metric, goal=self.goal)
-        return ranked(self.trials, self.seeds, metric)
+        found = ranked(self.trials, self.seeds, metric, self.metrics[1:])
+        if len(self.metrics) == 1:
+            return found
+        front = fronts({one.number: [m.rank(one.end.metrics[m.name]) for m in self.metrics] for one in found})
+        return sorted(found, key=lambda one: front[one.number])
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Those that decide; the first is `metric`."""
+        several = self.spec_json.get("metrics") or [{"name": self.metric, "goal": self.goal}]
+        return [Metric(name=one["name"], goal=one["goal"]) for one in several]
+
+    def front(self) -> list[TrialEnd]:
+        """Where several metrics decide: the complete trials that none dominates, by the first metric."""
+        found = self.configurations()
+        front = fronts({one.number: [m.rank(one.end.metrics[m.name]) for m in self.metrics] for one in found})
+        return [one.end for one in found if front[one.number] == 0]
 
     @property
     def seeds(self) -> Seeds:
@@ -77,7 +95,13 @@ class Results:
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
             "labels": self.labels.summary(),
+            **self._front_summary(),
         }
+
+    def _front_summary(self) -> dict[str, Any]:
+        names = [metric.name for metric in self.metrics]
+        front = [{"trial": end.trial, "metrics": {name: end.metrics[name] for name in names}} for end in self.front()]
+        return {} if len(names) == 1 else {"metrics": names, "front": front}
 
     def _best_summary(self) -> dict[str, Any]:
         best = self.configurations()[0]

@@ -78,6 +78,11 @@ def _is_metric(value: Any) -> bool:
     return is_mapping(value, is_text) and "name" in value and value.get("goal") in ("maximize", "minimize")
 
 
+def _are_metrics(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) > 1 and all(map(_is_metric, value)))
+
+
+METRICS_OR_NULL = Rule("a list of mappings of a metric's name and goal, or null", _are_metrics)
 NUMBER = Rule("a number", is_number)
 NUMBER_OR_NULL = _or_null(NUMBER)
 NUMBERS = Rule("a mapping of numbers", lambda value: is_mapping(value, is_number))

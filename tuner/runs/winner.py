@@ -27,7 +27,7 @@ class Winner:
 
     def __init__(self, run: Run, files: RunFiles) -> None:
         self._run, self._files = run, files
-        self._standings = Standings(run.spec.seeds, run.spec.metric)
+        self._standings = Standings(run.spec.seeds, run.spec.metric, (run.spec.metrics or ())[1:])
         self._race = run.spec.seeds.race is not None
         for end in run.past.ends if run.past else ():
             self._standings.add(end)

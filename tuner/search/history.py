@@ -22,11 +22,12 @@ from tuner.training.pretraining import may_be_known
 from tuner.training.trial import planned_epochs
 
 from .proposals import worst
-from .scores import TrialScore
+from .scores import TrialScore, values_of
 from .seeds import configuration_of
 
 Scores = Mapping[int, Mapping[int, float]]  # by trial and clustering epoch
-Judge = Callable[[int, int, float], bool]  # (trial, clustering epoch, score): whether the scheduler stops it there
+# (trial, clustering epoch, score, with several metrics their values): whether the scheduler stops it there
+Judge = Callable[[int, int, float, Sequence[float]], bool]
 
 
 # --- the journal -------------------------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def past_of(folder: Path, spec: Spec, proposed: Sequence[FrozenTrial], judge: Ju
     stopped: set[int] = set()
     for line in lines:
         trial, epoch = trials[line["trial"]], None if "state" in line else line.get("cluster_epoch")
-        if epoch is not None and epoch in trial.scores and judge(line["trial"], epoch, trial.scores[epoch]):
+        if epoch is not None and epoch in trial.scores and judge(line["trial"], epoch, trial.scores[epoch], trial.values(epoch)):
             stopped.add(line["trial"])
     going = {number: trial for number, trial in trials.items() if trial.end is None}
     past = Past(
@@ -117,6 +118,13 @@ class _Trial:
         elif last and self.end is None and self._was_over():
             scores.pop(last, None)
         return scores
+
+    def values(self, epoch: int) -> Sequence[float]:
+        """Where several metrics decide: theirs at a clustering epoch."""
+        if self._spec.metrics is None:
+            return ()
+        last = epoch == len(self.clustering) and self.end is not None
+        return values_of(self._spec, self.clustering[epoch - 1], self.end["state"] if last and self.end is not None else None)
 
     def _was_over(self) -> bool:
         """Whether nothing could follow the last epoch but the trial's end. Journals of before 0.2 do not say so: there it is counted."""

@@ -7,10 +7,13 @@ its score is among the best 1/`reduction` of those that reached it before.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
+
+from tuner.space.dominance import fronts
+from tuner.space.metric import Metric
 
 
 class Rungs:
@@ -23,7 +26,7 @@ class Rungs:
 
     def add(self, trial: int, cluster_epoch: int, score: float) -> bool:
         """Enters a score at the highest rung that the trial has reached and has no score at. True: the trial stops here."""
-        for rung in reversed(self._reached(cluster_epoch)):
+        for rung in reversed(self.reached(cluster_epoch)):
             scores = self._scores.setdefault(rung, {})
             if trial in scores:
                 continue
@@ -32,7 +35,8 @@ class Rungs:
             return stops
         return False
 
-    def _reached(self, cluster_epoch: int) -> list[int]:
+    def reached(self, cluster_epoch: int) -> list[int]:
+        """The rungs up to a clustering epoch."""
         reached, rung = [], self._grace
         while rung <= cluster_epoch:
             reached.append(rung)
@@ -66,7 +70,7 @@ class SeedRungs(Rungs):
         own = self._of.get(trial, trial)
         if own in self._stopped:
             return True
-        for rung in reversed(self._reached(cluster_epoch)):
+        for rung in reversed(self.reached(cluster_epoch)):
             at_rung = self._means.setdefault(rung, {})
             mine = at_rung.setdefault(own, {})
             if trial in mine:
@@ -87,3 +91,24 @@ class SeedRungs(Rungs):
     def _overtaken(self, mean: float, others: Mapping[int, float]) -> bool:
         better = sum(other > mean for number, other in others.items() if number not in self._stopped)
         return better >= math.ceil((len(others) + 1) / self._reduction)
+
+
+class FrontRungs:
+    """The rungs where several metrics decide: a trial stops unless fewer than ⌈n / `reduction`⌉ of the n that have reached the rung, itself
+    included, lie in fronts before its own (non-dominated sorting, Deb et al. 2002). What no other dominates never stops."""
+
+    def __init__(self, *, grace: int, reduction: int, metrics: Sequence[Metric]) -> None:
+        self._rungs = Rungs(grace=grace, reduction=reduction, larger_is_better=True)
+        self._reduction, self._metrics = reduction, metrics
+        self._values: dict[int, dict[int, list[float]]] = {}  # by rung and trial; smaller is better
+
+    def add(self, trial: int, cluster_epoch: int, values: Sequence[float]) -> bool:
+        """Enters a trial's values at the highest rung that it has reached and has none at. True: the trial stops here."""
+        for rung in reversed(self._rungs.reached(cluster_epoch)):
+            at_rung = self._values.setdefault(rung, {})
+            if trial in at_rung:
+                continue
+            at_rung[trial] = [metric.rank(value) for metric, value in zip(self._metrics, values, strict=True)]
+            found = fronts(at_rung)
+            return sum(front < found[trial] for front in found.values()) >= math.ceil(len(found) / self._reduction)
+        return False

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from tuner.runs.states import STATES
 
 if TYPE_CHECKING:
     from tuner.space.spec import Spec
+
+
+def values_of(spec: Spec, metrics: Mapping[str, float], state: str | None = None) -> list[float]:
+    """Where several metrics decide: theirs at an epoch, or the worst of each where the trial ended so. `state`: how it ended there."""
+    worst = state is not None and STATES[state].worst
+    return [metric.worst if worst else float(metrics[metric.name]) for metric in spec.metrics or (spec.metric,)]
 
 
 class TrialScore:

@@ -2,8 +2,8 @@
 
 In a race a configuration begins with one seed. It gets the seeds up to the next level (1, 3, 9, … up to the most) where its mean is
 among the best 1/`reduction` of all that have come so far: successive halving, with seeds in place of epochs (Li et al. 2020,
-https://arxiv.org/abs/1810.05934), which is what SMAC calls intensification. While configurations are still being proposed no more than
-⌊m / reduction⌋ of the m at a level go on; at the end always the best one, so that the winner has had all its seeds.
+https://arxiv.org/abs/1810.05934), which is what SMAC calls intensification. One goes on only while it is among the best
+⌊m / reduction⌋ of the m that have come to its level; at the end always the best one, so that the winner has had all its seeds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SeedPlan:
         for trial in trials:
             plan.begin(trial.number, configuration_of(trial))
             if trial.state.is_finished():
-                value = trial.value if trial.state == TrialState.COMPLETE else None
+                value = trial.values[0] if trial.state == TrialState.COMPLETE else None
                 plan.end(trial.number, configuration_of(trial), str(trial.user_attrs.get("state", "failed")), value)
         return plan
 

@@ -9,7 +9,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.storages import JournalStorage
@@ -29,6 +29,7 @@ from tuner.space.spec import Spec
 
 from .history import Scores
 from .proposals import worst
+from .scores import values_of
 
 logger = logging.getLogger("tuner")
 
@@ -85,7 +86,7 @@ def open_storage(path: Path) -> JournalStorage:
 
 def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:
     """An empty study in a file of its own."""
-    study = optuna.create_study(study_name=name, storage=open_storage(path), direction=spec.metric.goal)
+    study = optuna.create_study(study_name=name, storage=open_storage(path), directions=directions(spec))
     study.set_user_attr("metric", spec.metric.name)
     study.set_user_attr("seed", spec.seed)
     return study
@@ -99,6 +100,11 @@ def given_trial(number: int, config: Mapping[str, Any]) -> FrozenTrial:
         number=number, trial_id=number, state=TrialState.RUNNING, value=None, datetime_start=now, datetime_complete=None,
         params={}, distributions={}, user_attrs=about, system_attrs={}, intermediate_values={},
     )  # fmt: skip
+
+
+def directions(spec: Spec) -> list[Literal["maximize", "minimize"]]:
+    """The goals of the metrics that decide."""
+    return [metric.goal for metric in spec.metrics or (spec.metric,)]
 
 
 def optuna_end(state: str, score: float | None, metric: Metric) -> tuple[TrialState, float | None]:
@@ -185,13 +191,15 @@ def _agreeing(proposed: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, 
     """A trial of the study as the journal has it."""
     trial = copy.copy(proposed)
     trial.user_attrs = {key: value for key, value in proposed.user_attrs.items() if key != "state"}
-    trial.intermediate_values = dict(scores)
+    trial.intermediate_values = {} if spec.metrics else dict(scores)  # of several metrics Optuna takes none
     trial.values, trial.datetime_complete, trial.state = None, None, TrialState.RUNNING
     if end is not None:
         trial.user_attrs["state"] = end.state
         trial.datetime_complete = proposed.datetime_complete or datetime.datetime.now()
         trial.state, value = optuna_end(end.state, end.score, spec.metric)
-        if trial.state == TrialState.PRUNED and scores:
+        if trial.state == TrialState.PRUNED and trial.intermediate_values:
             value = scores[max(scores)]
         trial.values = None if value is None else [value]
+        if spec.metrics and trial.values is not None:
+            trial.values = values_of(spec, end.metrics, end.state)
     return trial

@@ -87,7 +87,7 @@ class Trainer:
         self.reset_process(seed)
         reports = self.reports(trial, config)
         how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed_of(config), "start": reports.start, "device": self.device}
-        how["metric"] = spec.metric.name
+        how["metric"] = spec.objectives
         for epoch in train(spec.loaded(), spec.hyper(config), self.data(), **how):
             yield reports.of(epoch)
             reports.settle(epoch.epoch)
@@ -185,8 +185,9 @@ class Reports:
         if epoch.ended is not None and STATES[epoch.ended].worst:
             score = self._worst
         elif epoch.cluster_epoch is not None:
-            if spec.metric.name not in metrics:
-                raise RuntimeError(f"epoch {epoch.epoch} ({epoch.phase}) measured no '{spec.metric.name}', which the search goes by")
+            for name in spec.objectives:
+                if name not in metrics:
+                    raise RuntimeError(f"epoch {epoch.epoch} ({epoch.phase}) measured no '{name}', which the search goes by")
             newest = self._score.add(metrics[spec.metric.name])
             score = self._score.value
             if spec.score == "max" and newest:

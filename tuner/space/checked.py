@@ -31,6 +31,14 @@ class Checked:
     entries: Mapping[str, Located]
     problems: Problems
 
+    @property
+    def deciding(self) -> Mapping[str, Located]:
+        """The metrics that decide, and where each is named; empty where they could not be read."""
+        several, one = self.keys.get("metrics"), self.keys.get("metric")
+        named = [one] if one is not None else several.value if several is not None and isinstance(several.value, list) else []
+        at = {name.word: name for name in map(_name_of, named) if name is not None}
+        return {name: at[name] for name in self.spec.objectives if name in at}
+
     def reach(self, name: str) -> Reach:
         """0 where the model has no such parameter."""
         p, found = self.spec.known.get(name), self.spec.ranges.get(name)
@@ -39,3 +47,10 @@ class Checked:
             return Reach(low=default, high=default, said_high=f"is {default} by default")
         said_high = f"goes up to {found.highest}" if found.searched else f"is {found.highest}"
         return Reach(low=found.lowest, high=found.highest, said_high=said_high)
+
+
+def _name_of(node: Located) -> Located | None:
+    """Where a metric is named: `acc`, or `{name: acc, …}`."""
+    if node.is_scalar:
+        return node
+    return node.value.get("name") if isinstance(node.value, dict) else None

@@ -21,19 +21,32 @@ def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], 
     section = keys.get("parameters")
     entries = section.value if section is not None and isinstance(section.value, dict) else {}
     search = Checked(spec=spec, model=spec.loaded(), keys=keys, entries={**entries, **pins}, problems=problems)
-    _check_metric(search, check_data(search, root))
-    node = keys.get("metric")
-    if node is not None and spec.metric.name:
-        _check_select(search, {spec.metric.name: node.value["name"]})
+    data = check_data(search, root)
+    for name, at in search.deciding.items():
+        _check_metric(search, data, name, at)
+    _check_select(search, search.deciding)
+    if "metrics" in keys:
+        _check_several(search)
     return [*_notes(search), *_check_method(search), *check_structure(search)]
 
 
-def _check_metric(search: Checked, data: DataSpec | None) -> None:
-    node = search.keys.get("metric")
-    name = search.spec.metric.name
-    if node is None or not name:
+def _check_several(search: Checked) -> None:
+    """What does not go together with several metrics."""
+    spec, keys = search.spec, search.keys
+    if spec.metrics is None:
         return
-    at = node.value["name"]
+    if spec.score != "last":
+        rule = "each by itself would take another epoch, or smooth its own values; say score: last"
+        search.problems.at(keys["score"], f"'score' cannot be {spec.score} where several metrics decide: {rule}.")
+    if spec.method == "cmaes":
+        search.problems.at(keys["method"], "method 'cmaes' goes by one metric. For several use tpe, gp, random, qmc or grid.")
+    if not spec.seeds.single:
+        search.problems.at(
+            keys["seed"], "'seed' must be a number where several metrics decide: their means over seeds are not compared yet."
+        )
+
+
+def _check_metric(search: Checked, data: DataSpec | None, name: str, at: Located) -> None:
     measure = METRICS.get(name)
     if measure is not None and measure.needs == "labels" and data is not None and data.n_classes is None:
         others = ", ".join([*label_free(), *(f"loss/{term}" for term in search.model.terms)])
@@ -67,9 +80,9 @@ def _check_select(search: Checked, metrics: Mapping[str, Located]) -> None:
 
 def _notes(search: Checked) -> Iterator[str]:
     """Notes on what the lines of the file mean."""
-    if search.spec.metric.name == "error_test":
+    if "error_test" in search.spec.objectives:
         yield "'error_test' chooses on the test split, and looks better than it is. Choose by error, and report error_test."
-    if search.spec.metric.name == "silhouette":
+    if "silhouette" in search.spec.objectives:
         yield "'silhouette' is of the codes, which training shapes: drawn to their centres they score high, rightly or wrongly."
     if search.spec.score == "max" and uses_labels(search.spec.metric.name):
         yield f"With score: max the labels choose each trial's best epoch, too: '{search.spec.metric.name}' looks better than it is."

@@ -17,6 +17,7 @@ from tuner.training.engine import PRECISIONS
 
 from . import reading
 from .confirming import Confirm, read_confirm
+from .objectives import read_metrics
 from .reading import Asha, Read, Reading, whole, word
 from .scores import SCORES
 from .seeding import MOST_SEED, Seeds, read_seed
@@ -100,6 +101,11 @@ def _show_metric(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     yield Row("metric", f"{metric.name}, {metric.goal}{uses}", ("metric.goal",))
 
 
+def _show_metrics(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
+    for metric in (values["metrics"] or ())[1:]:
+        yield Row("and", f"{metric.name}, {metric.goal}{' (uses the labels)' if uses_labels(metric.name) else ''}")
+
+
 def _show_seed(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     yield Row("seed", str(values["seed"]), ("seed", "seed.value"))
     seeds: Seeds = values["seeds"]
@@ -171,6 +177,11 @@ _TABLE = (
         doc="`{name: …, goal: …}`: what decides ([metrics.md](metrics.md)). The goal may be left out.",
         missing="say what decides, such as {name: acc, goal: maximize}. There is no default: choosing by labels is a decision.",
         read=reading.read_metric, plain=asdict, show=_show_metric,
+    ),
+    Key(
+        name="metrics", kind="a list", default="none", example="[acc, silhouette]",
+        doc="In place of `metric`, where several decide: see [search.md](search.md).", read=read_metrics,
+        plain=lambda metrics: None if metrics is None else [asdict(metric) for metric in metrics], show=_show_metrics,
     ),
     Key(
         name="select", kind="a mapping", default="`{labels: allowed}`", example="{labels: never}",

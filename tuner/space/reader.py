@@ -94,7 +94,7 @@ class _Reader:
         unknown_keys(self.keys)
         self._put_options()
         for key in KEYS.values():
-            if key.missing and key.name not in self.keys.nodes:
+            if key.missing and key.name not in self.keys.nodes and not (key.name == "metric" and "metrics" in self.keys.nodes):
                 problems.at(None, f"'{key.name}' is missing: {key.missing}")
         self.pins = settings(options.set, problems)
 

@@ -182,20 +182,22 @@ def read_dataset(reading: Reading, key: str) -> DatasetSpec:
 
 def read_metric(reading: Reading, key: str) -> Metric:
     node = reading.nodes.get(key)
-    if node is None:
-        return _NO_METRIC
+    return _NO_METRIC if node is None else read_one_metric(reading, node, key)
+
+
+def read_one_metric(reading: Reading, node: Located, key: str) -> Metric:
     name = node.value.get("name") if isinstance(node.value, dict) else None
     if name is None or name.word is None:
         example = f"{{name: {node.word or 'acc'}, goal: maximize}}"
         got = "no name" if isinstance(node.value, dict) and name is None else (name or node).shown
-        reading.problems.at(name or node, f"'metric' must name a metric and its goal, such as {example}, but got {got}.")
+        reading.problems.at(name or node, f"'{key}' must name a metric and its goal, such as {example}, but got {got}.")
         return _NO_METRIC
-    reading.only("'metric'", node.value, ("name", "goal"))
+    reading.only(f"'{key}'", node.value, ("name", "goal"))
     best, goal = _goal_of(name, reading), node.value.get("goal")
     if best is None:
         return _NO_METRIC
     if goal is None:
-        return Metric(name=name.text, goal=reading.default("metric.goal", best))
+        return Metric(name=name.text, goal=reading.default(f"{key}.goal", best))
     if goal.word not in _DIRECTIONS:
         nearest = did_you_mean(goal.word, _DIRECTIONS)
         reading.problems.at(goal, f"'goal' must be maximize or minimize, but got {goal.shown}.{nearest}")

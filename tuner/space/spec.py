@@ -37,7 +37,7 @@ class Spec:
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
     `source`: of a model of the user's own; it goes wherever the search goes. `notes`: what is legal, but may surprise.
     `more`: the values of those keys that have no field here. `seeds`: how many seeds each configuration
-    is tried on; `trials` counts configurations.
+    is tried on; `trials` counts configurations. `metrics`: where several decide, all of them; `metric` is the first.
     """
 
     name: str
@@ -65,11 +65,17 @@ class Spec:
     options: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     source: Source | None = None
+    metrics: tuple[Metric, ...] | None = None
     seeds: Seeds = field(default_factory=Seeds)
 
     def key(self, name: str) -> Any:
         """The value of a key of the file."""
         return self.more[name] if name in self.more else getattr(self, name)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """The names of the metrics that decide."""
+        return tuple(metric.name for metric in self.metrics or (self.metric,))
 
     @property
     def most_trials(self) -> int:

@@ -14,6 +14,7 @@ from tuner.training.dryrun import dead_weights, owned_terms, redundant_weights
 from tuner.training.engine import terms_on
 
 from .checked import Checked
+from .located import Located
 from .ranges import Range, show
 
 _MOST_WORLDS, _MOST_DRIED = 2048, 8  # a dry run takes a tenth of a second
@@ -115,10 +116,13 @@ def _verdict(search: Checked, found: Range, dead: list[tuple[_World, str]], refu
 
 def _check_loss(search: Checked, worlds: list[_World]) -> None:
     """A loss that decides must be there in every clustering epoch of every trial."""
-    term = search.spec.metric.name.removeprefix("loss/")
-    if term not in search.model.terms or term == search.spec.metric.name:
-        return
-    at = search.keys["metric"].value["name"]
+    for name, at in search.deciding.items():
+        term = name.removeprefix("loss/")
+        if term in search.model.terms and term != name:
+            _check_term(search, worlds, term, at)
+
+
+def _check_term(search: Checked, worlds: list[_World], term: str, at: Located) -> None:
     weight = search.spec.ranges.get(weight_name(term))
     for world in worlds:
         owned = _computed(search.model, world.static)

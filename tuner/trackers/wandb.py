@@ -275,7 +275,7 @@ def _progress(ends: list[TrialEnd], spec: Spec) -> dict[str, Any]:
     """What the search's own run shows after each trial."""
     counts = Counter(end.state for end in ends)
     known: dict[str, Any] = {f"trials/{state}": counts[state] for state in STATES}
-    best = next(iter(ranked(ends, spec.seeds, spec.metric)), None)
+    best = next(iter(ranked(ends, spec.seeds, spec.metric, (spec.metrics or ())[1:])), None)
     if best is not None:
         known |= {"best_score": best.end.score, "best_trial": best.end.trial}
         known |= {"best_sd": best.sd["score"], "best_seeds": best.n} if best.sd else {}

@@ -63,7 +63,7 @@ def train(
     pretrain_seed: int | None = None,
     start: Snapshot | None = None,
     device: str = "cpu",
-    metric: str | None = None,
+    metric: str | Sequence[str] | None = None,
 ) -> Iterator[Epoch]:
     """Trains one trial and yields after every epoch; who no longer wants it ceases to iterate. `metric`: as `run_epoch`.
 
@@ -89,10 +89,13 @@ def train(
             return
 
 
-def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data: Data, metric: str | None = None) -> dict[int, Epoch]:
+def run_epoch(
+    engine: Engine, model: Model, trials: Sequence[Trial | None], data: Data, metric: str | Sequence[str] | None = None
+) -> dict[int, Epoch]:
     """One epoch of every slot that holds a trial, all of the same phase. Batches go all at once, the rest slot by slot.
 
-    `metric`: what a search goes by; measured in every clustering epoch, also where it otherwise is in the last one only.
+    `metric`: what a search goes by, one name or several; measured in every clustering epoch, also where it otherwise is in the last one
+    only.
     """
     began = time.perf_counter()
     busy = {slot: trial for slot, trial in enumerate(trials) if trial}
@@ -109,6 +112,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
             replaced = hook(net, data, values[slot], draws)
         engine.put(slot, replaced)
 
+    due = (metric,) if metric is None or isinstance(metric, str) else tuple(metric)
     engine.begin(settings)
     for slot, trial in busy.items():
         if trial.phase_epoch == 0 and phase.start:
@@ -123,7 +127,7 @@ def run_epoch(engine: Engine, model: Model, trials: Sequence[Trial | None], data
             whole(phase.after_epoch, slot, SEEDED_BY["after_epoch"])
         trial.phase_epoch, trial.epoch = trial.phase_epoch + 1, trial.epoch + 1
         trial.cluster_epoch += phase.clusters
-        trained = Trained(phase, data, values[slot], time.perf_counter() - began, (metric,))
+        trained = Trained(phase, data, values[slot], time.perf_counter() - began, due)
         epochs[slot] = _finish(engine, model, slot, trial, trained)
     return epochs
 

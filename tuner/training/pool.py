@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,7 @@ class Pool:
     model: Model
     data: Data
     widths: Widths
-    metric: str | None = None
+    metric: str | Sequence[str] | None = None
     members: dict[Hashable, Member] = field(default_factory=dict)
     rooms: dict[PackKey, list[Room]] = field(default_factory=dict)
     lane_epochs: int = 0  # epochs that trials were trained for

@@ -219,7 +219,7 @@ class PackHost:
         data = self._trainer.data()
         on_gpu = data.x_ND.is_cuda
         widths = Widths(most=width, least=1 if on_gpu else 2, exact=not on_gpu)
-        pool = Pool(self._model, data, widths, self._trainer.spec.metric.name)
+        pool = Pool(self._model, data, widths, self._trainer.spec.objectives)
         if before is not None:
             pool.lane_epochs, pool.slot_epochs, pool.pack_epochs = before.lane_epochs, before.slot_epochs, before.pack_epochs
         return pool

@@ -18,12 +18,14 @@ from ray.tune.search import Searcher
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
 from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed
+from tuner.search.scores import values_of
 from tuner.search.seeds import CONFIGURATION, OfConfigurations, SeedPlan
-from tuner.search.study import StudyFile, open_storage, optuna_end
+from tuner.search.study import StudyFile, directions, open_storage, optuna_end
 from tuner.space.ranges import Range
 from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of
 from tuner.space.spec import Spec
 
+from .result import TuneResult
 from .stopper import SearchControl
 
 
@@ -72,7 +74,7 @@ class StudySearch(Searcher):
         self.study = optuna.create_study(
             study_name=name,
             storage=storage,
-            direction="maximize" if spec.metric.goal == "maximize" else "minimize",
+            directions=directions(spec),
             sampler=RandomSampler(seed=0),  # `_ask` puts another in its place
             pruner=optuna.pruners.NopPruner(),
             load_if_exists=True,
@@ -189,7 +191,9 @@ class StudySearch(Searcher):
         if self._control is not None:
             ended = self._control.requests.state(self._configs[trial_id]["trial"], ended)
         ended = ended or "pruned"
-        self._close(trial_id, ended, *optuna_end(ended, result["score"], self.spec.metric))
+        study_state, value = optuna_end(ended, result["score"], self.spec.metric)
+        values = self._values(result, ended) if self.spec.metrics is not None and value is not None else value
+        self._close(trial_id, ended, study_state, values)
 
     def open_trials(self) -> list[dict[str, Any]]:
         """The configurations of the trials that were handed out and have not ended."""
@@ -211,15 +215,24 @@ class StudySearch(Searcher):
         score, step = result["score"], result["cluster_epoch"]
         assert isinstance(score, float) and math.isfinite(score), f"not a score: {score!r}"
         if step > self._steps.get(trial_id, 0):  # 0: it ended in pre-training. Earlier steps come again after a checkpoint
-            self._trials[trial_id].report(score, step)
+            if self.spec.metrics is None:  # of several metrics Optuna takes no steps
+                self._trials[trial_id].report(score, step)
             self._steps[trial_id] = step
 
-    def _close(self, trial_id: str, state: str, study_state: TrialState, value: float | None = None) -> None:
+    def _values(self, result: Mapping[str, Any], ended: str) -> list[float]:
+        """Of all metrics that decide."""
+        line = TuneResult.read(result).line
+        assert line is not None, "it has a score"
+        return values_of(self.spec, line["metrics"], ended)
+
+    def _close(self, trial_id: str, state: str, study_state: TrialState, value: float | list[float] | None = None) -> None:
         trial = self._trials.pop(trial_id)
         self._configs.pop(trial_id)
         self._steps.pop(trial_id, None)
         trial.set_user_attr("state", state)
-        self.plan.end(trial.number, trial.user_attrs.get(CONFIGURATION, trial.number), state, value)
+        self.plan.end(
+            trial.number, trial.user_attrs.get(CONFIGURATION, trial.number), state, value[0] if isinstance(value, list) else value
+        )
         self.study.tell(trial, value, state=study_state)
 
     # --- what Tune would keep ---
