@@ -5,8 +5,9 @@
     process   whole commands that start a Ray of their own
     nodes     clusters of several nodes
 
-`pytest` runs unit and ray, and of the others those marked `smoke`; CI runs the rest in a second step. Everything that touches Ray is
-run by one worker of pytest-xdist, one after another: two Rays at once on two cores would only wait for each other.
+`pytest` runs unit and ray, and of the others those marked `smoke`; CI runs the rest in a second step. Everything that touches the Ray
+of a session is run by one worker of pytest-xdist, one after another. Whole commands and clusters, which wait for a Ray to start most of the
+time, are run by another.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def tier(item: pytest.Item) -> str:
 def group(item: pytest.Item) -> str:
     """Tests of one group are run by one worker, so that what they share is computed once: a fixture of their file, a model's runs."""
     if tier(item) != "unit":
-        return "ray"
+        return "ray" if tier(item) == "ray" else "commands"
     path = item.path.stem
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return f"{path}-{parameters['model'].name}" if path == "test_conformance" and "model" in parameters else path
