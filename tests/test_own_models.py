@@ -237,9 +237,9 @@ def test_check_describe_models_and_train_take_the_file_also_from_the_environment
     tuner,
     monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
-    for words in (("check", "space.yaml"), ("describe", "my_model"), ("models",)):
+    for words, text in ((("check", "space.yaml"), "my_model"), (("describe", "my_model"), "My method"), (("models",), "my_model")):
         code, out, err = tuner(*words, "--models", str(mine))
-        assert (code, err) == (0, "") and "my_model" in out, words
+        assert (code, err) == (0, "") and text in out, words
     monkeypatch.setenv("TUNER_MODELS", str(mine))
     code, out, err = tuner("train", "my_model", "--set", "hidden=16", "--set", "pretrain_epochs=1", "--epochs", "1")
     assert (code, err) == (0, "") and out.count("epoch ") == 2

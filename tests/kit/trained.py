@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tuner.data.datasets import DatasetSpec, load
 from tuner.model import load_model
+from tuner.runs.configurations import Configuration
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.paths import BEST_WEIGHTS
 from tuner.runs.winner import BEST, best_yaml
@@ -27,5 +28,5 @@ def winner(folder: Path, model: str = "kmeans", dataset: str = "digits", limit: 
     spec = read_space(str(folder / "space.yaml"), options=Options(dataset=dataset, limit=limit, scale=scale))
     run = Run(name=folder.name, folder=folder, spec=spec, info={"data": data.identity.written()})
     end = TrialEnd(trial=0, state="complete", config=h.flat() | {"seed": 0}, score=3.0, metrics=last.metrics, epochs=last.epoch)
-    (folder / BEST).write_text(best_yaml(run, end, weights=True))
+    (folder / BEST).write_text(best_yaml(run, Configuration(number=0, end=end), weights=True))
     return folder / BEST
