@@ -1,4 +1,4 @@
-"""The site: `sphinx-build -W -b html docs docs/_build`. Needs `pip install -e '.[docs]'`, and nothing of tuner itself.
+"""The site: `sphinx-build -W -b html docs docs/_build`. Needs `pip install -e '.[docs]'`: the page of the API is made of the docstrings.
 
 Pages link to files of the repository by their relative path, as GitHub wants it. In the site such a file is a download: MyST copies it
 there, and warns where there is none, so that -W refuses a dead link, and the site needs no address of the repository. MyST does so for all
@@ -6,6 +6,7 @@ files but Markdown, which it takes for pages of the site: `setup` says `download
 """
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,7 +16,11 @@ project = "tuner"
 author = copyright = "The tuner authors"  # noqa: A001 - Sphinx's name
 release = version = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-extensions = ["myst_parser"]
+sys.path.insert(0, str(Path(__file__).parent.parent))  # a plain checkout
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_mock_imports = ["ray", "optuna", "wandb", "torchvision"]  # no docstring needs them, and Ray takes seconds
+default_role = "code"  # one backtick in a docstring is code, as in Markdown
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3  # links to headings, `page.md#heading`, as on GitHub
 highlight_language = "text"

@@ -28,19 +28,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tune",),
     ("service",),
     ("inference",),
+    ("api",),
     ("cli",),
 )
 # The packages, or files, that may import a library. What is not named here may be imported everywhere.
 LIBRARIES: Mapping[str, set[str]] = {
-    "torch": {"", "data", "training", "testing", "search", "evidence/baselines", "inference", "cli/train"},
+    "torch": {"", "data", "training", "testing", "search", "evidence/baselines", "inference", "api/train"},
     "torchvision": {"data/published"},
-    "optuna": {"search", "space/request", "tune", "service"},
+    "optuna": {"search", "space/request", "tune", "service", "api/run"},
     "ray": {"machines", "tune", "trackers/prometheus", "service"},
     "wandb": {"trackers/wandb", "trackers/wandb_login"},
     "pyarrow": {"stores", "inference"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "yaml": {"space", "runs/winner", "evidence/kept", "stores", "machines", "trackers"},
+    "yaml": {"api/tuned", "space", "runs/winner", "evidence/kept", "stores", "machines", "trackers"},
 }
 ENGINE = ("", "data", "training")  # what trains a model with torch, numpy, scipy and scikit-learn alone
 KIT = {"model", "nn", "losses", "clustering", "metrics", "draws", "errors"}  # what models import

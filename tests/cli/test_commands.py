@@ -270,7 +270,7 @@ def test_another_pipe_that_breaks_is_no_reader_that_left(stdout_too: bool) -> No
     program = (
         "import sys; from tuner.cli import app, look\n"
         "def models(*_): raise BrokenPipeError(32, 'Broken pipe')\n"
-        "look.shipped = models; sys.exit(app.main(['models']))"
+        "look.shipped.models = models; sys.exit(app.main(['models']))"
     )
     done = (
         unread(["-c", program])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from tuner import layout
+from tuner import shipped
 from tuner.errors import UserError
 
 from .options import (
@@ -38,12 +35,10 @@ from .options import (
     new_console,
     run_folder,
     say,
-    shipped,
     write,
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from tuner.own_models import Source
     from tuner.runs.results import Results
 
 commands = typer.Typer()
@@ -82,28 +77,11 @@ def check(
 @commands.command()
 def models(models: Models = None) -> None:
     """List the models: those that come with tuner, then your own."""
-    from tuner.own_models import read_own
+    from tuner.api.known import models as known
 
     from .tables import names_table
 
-    own = read_own(models or ())
-    rows = [(name, _first_sentence(path.read_text(encoding="utf-8"))) for name, path in shipped("models", ".py").items()]
-    rows += [(name, _of_own(source)) for name, source in own.sources.items()]
-    new_console().print(names_table(rows))
-
-
-def _first_sentence(text: str) -> str:
-    """A model's name, authors, year and address, from the first lines of its file."""
-    try:
-        doc = ast.get_docstring(ast.parse(text)) or ""
-    except (SyntaxError, ValueError):
-        return "cannot be read as Python"
-    return " ".join(doc.split("\n\n")[0].split())
-
-
-def _of_own(source: Source) -> str:
-    """Nothing is imported: where it comes from, behind what the file says of itself."""
-    return f"{_first_sentence(source.files.get(f'{source.name}.py', ''))} ({source.shown})".strip()
+    new_console().print(names_table(known(models or ()).items()))
 
 
 @commands.command(epilog="Example:  [bold]tuner describe aae_unsup --set updates=separate[/bold]")
@@ -113,6 +91,7 @@ def describe(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Choices that change the steps.", metavar="KEY=VALUE")] = None,
 ) -> None:
     """Describe a model: its hyper-parameters, its losses, and what each step trains. Spaces use these names."""
+    from tuner.api.known import title_of_own
     from tuner.model import DataSpec, load_model
     from tuner.own_models import read_own
     from tuner.space.parameters import set_values
@@ -125,8 +104,7 @@ def describe(
     h = found.hyper(set_values(found, set_ or []))
     console = new_console()
     source = own.get(model)
-    text = (layout.folder("models") / f"{model}.py").read_text(encoding="utf-8") if source is None else ""
-    console.print(_of_own(source) if source else _first_sentence(text), style="bold")
+    console.print(title_of_own(source) if source else shipped.models()[found.name], style="bold")
     for part in model_view(found, h, owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10))):
         console.print(part)
 
@@ -136,14 +114,7 @@ def spaces() -> None:
     """List the search spaces that come with tuner."""
     from .tables import names_table
 
-    new_console().print(names_table((name, _header(path)) for name, path in shipped("search_spaces", ".yaml").items()))
-
-
-def _header(path: Path) -> str:
-    """The comments at the top of a space."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    end = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return "\n".join(re.sub(r"^#\s?", "", line) for line in lines[:end])
+    new_console().print(names_table(shipped.spaces().items()))
 
 
 @commands.command("ls")

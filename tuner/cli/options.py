@@ -14,10 +14,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tuner import layout
+from tuner import shipped
 from tuner.data.names import FORMATS, NAMES
-from tuner.errors import UserError
 from tuner.runs.paths import SPEC
+from tuner.stores.lookup import RUNS
+from tuner.stores.lookup import folder_and_uri as folder_and_uri  # commands have it from here
+from tuner.stores.lookup import run_folder as run_folder
 
 if TYPE_CHECKING:
     from tuner.space.reader import Options
@@ -66,21 +68,15 @@ class Wandb(StrEnum):
 # --- names that the shell completes ------------------------------------------------------------------------------------
 
 
-def shipped(folder: str, suffix: str) -> dict[str, Path]:
-    """The files of a shipped folder by name. Looked up without importing one: models import torch."""
-    return {path.stem: path for path in sorted(layout.folder(folder).glob(f"*{suffix}")) if not path.stem.startswith("_")}
-
-
 def complete_space(incomplete: str) -> Iterator[str]:
-    yield from (name for name in shipped("search_spaces", ".yaml") if name.startswith(incomplete))
+    yield from (name for name in shipped.files("search_spaces", ".yaml") if name.startswith(incomplete))
     yield from (str(path) for path in Path().glob(f"{incomplete}*.yaml"))
 
 
 def complete_model(incomplete: str) -> Iterator[str]:
-    yield from (name for name in shipped("models", ".py") if name.startswith(incomplete))
+    yield from (name for name in shipped.files("models", ".py") if name.startswith(incomplete))
 
 
-RUNS = "runs"  # where runs are kept, unless --out says otherwise
 DATASETS = (*NAMES, *(f"{kind}:" for kind in FORMATS))
 
 
@@ -93,38 +89,6 @@ def complete_run(incomplete: str) -> Iterator[str]:
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------------
-
-
-def folder_and_uri(out: str | None) -> tuple[Path, str | None]:
-    """The folder on this machine that holds the runs, and the place that they are sent to, where `--out` is one."""
-    from tuner.stores.store import is_uri, local_place
-
-    out = out or RUNS
-    return (local_place(out), out) if is_uri(out) else (Path(out), None)
-
-
-def run_folder(run: str, out: str | None, *, whole: bool = False) -> Path:
-    """A run's folder by its path or URI, or by its name: under `out` where that was typed, else in `runs/` or the current folder. A run in
-    a store is brought here: to go on with it if `whole`.
-
-    Raises:
-        UserError: without `out`, there are runs of that name in both places.
-    """
-    from tuner.stores.store import Store, is_uri
-
-    is_path = not is_uri(run) and (os.sep in run or run in (os.curdir, os.pardir))
-    if is_path:
-        return Path(run).expanduser()
-    if is_uri(run) or (out is not None and is_uri(out)):
-        from tuner.stores.downloads import bring
-
-        return bring(run if out is None or is_uri(run) else Store(out).at(run).uri, whole=whole)
-    kept, here = Path(out or RUNS).expanduser() / run, Path(run)
-    if out is not None or not (here / SPEC).is_file():
-        return kept
-    if (kept / SPEC).is_file() and not kept.samefile(here):
-        raise UserError(f"There are two runs '{run}': {here.absolute()} and {kept.absolute()}. Write ./{run}, or --out {RUNS}.")
-    return here
 
 
 def as_typed(folder: Path) -> str:

@@ -12,9 +12,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tuner import layout
-from tuner.errors import UserError
-
 from .options import THEIRS, complete_model, examples, new_console, say
 
 if TYPE_CHECKING:
@@ -28,20 +25,9 @@ def new_model(
     file: Annotated[Path, typer.Argument(help="The file to write: NAME.py, by which the model is known then.", metavar="FILE")],
 ) -> None:
     """Write a model's file to start from: an auto-encoder with cluster centres, commented, which trains as it is."""
-    from tuner.own_models import is_shipped, named_like_a_model
+    from tuner.api.known import new_model as write
 
-    named_like_a_model(file)
-    if is_shipped(file.stem):
-        raise UserError(f"'{file.stem}' is a model that comes with tuner. Name the file otherwise.")
-    text = (layout.folder("models") / "_template.py").read_text(encoding="utf-8")
-    name = "".join(part.capitalize() for part in file.stem.split("_"))
-    try:
-        with file.open("x", encoding="utf-8") as written:
-            written.write(text.replace("MyModel", name))
-    except FileExistsError as error:
-        raise UserError(f"{file} is there already, and is left as it is. Name another file.") from error
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror}.") from error
+    write(file)
     shown = shlex.quote(str(file))
     console = new_console()
     say(console, f"{file} has an auto-encoder whose codes are drawn to cluster centres. Make it your method, and try it:")

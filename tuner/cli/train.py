@@ -1,4 +1,4 @@
-"""`tuner train`: one configuration here, without Ray. The only file of the command line that may import torch."""
+"""`tuner train`: one configuration here, without Ray."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .options import (
     Set,
     complete_model,
     examples,
+    given_options,
     interruptible,
     new_console,
     say,
@@ -53,35 +54,20 @@ def train(
     set_: Set = None,
 ) -> None:
     """Train one configuration on this machine: one line per epoch, no Ray, no account."""
-    from dataclasses import replace
-
-    from tuner.data import datasets
-    from tuner.own_models import read_own
-    from tuner.space.configuration import read_recipe
-    from tuner.space.parameters import set_values
+    from tuner.api.train import prepare
     from tuner.text import counted
-    from tuner.training.engine import set_precision
-    from tuner.training.loop import train as run
-    from tuner.training.trial import check_fits
 
-    recipe = read_recipe(what, seed, read_own(models or ()))
-    model = recipe.model
-    values = {**recipe.values, **({} if epochs is None else {"epochs": epochs}), **set_values(model, set_ or [])}
-    h: Hyper = model.hyper(values)
-    chosen = recipe.dataset if dataset is None else datasets.DatasetSpec(name=dataset)
-    chosen = replace(chosen, scale=scale or chosen.scale, limit=chosen.limit if limit is None else limit)
-    loaded = datasets.load(chosen, data_root)
-    if dataset is None and limit is None and scale is None:
-        recipe.check(loaded)
-    check_fits(model, h, loaded)
+    given = given_options(
+        dataset=dataset, scale=scale, limit=limit, epochs=epochs, seed=seed, data_root=data_root, models=models, set=set_
+    )  # fmt: skip
+    training = prepare(what, given)
+    recipe, loaded = training.recipe, training.data
     console = new_console()
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
     about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
-    console.print(Text.assemble((f"{model.name} on {loaded.name}", "bold"), about))
+    console.print(Text.assemble((f"{recipe.model.name} on {loaded.name}", "bold"), about))
     with interruptible("Interrupted. Nothing was written."):
-        set_precision(recipe.precision, _device())
-        epochs_run = run(model, h, loaded, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=_device())
-        epoch = _print_epochs(epochs_run, h, model, console)
+        epoch = _print_epochs(training.epochs(), training.hyper, recipe.model, console)
     if epoch.ended != "complete":
         say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.epoch, 'epoch')}: {epoch.reason}", style="yellow"))
 
@@ -96,12 +82,6 @@ def _print_epochs(epochs: Iterable[Epoch], h: Hyper, model: Model, console: Cons
         console.print(line, soft_wrap=True)
     assert epoch is not None, "every model has at least one epoch"
     return epoch
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _epoch_line(epoch: Epoch, h: Hyper, model: Model) -> Text:

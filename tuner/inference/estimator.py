@@ -210,8 +210,11 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
             raise UserError(f"{model.name} diverged: {last.reason}. Try smaller rates, or another scale.")
         if last.ended == "collapsed":
             warnings.warn(f"{model.name} collapsed: {last.reason}.", ConvergenceWarning, stacklevel=3)
-        snapshot = last.snapshot()
         self.n_iter_ = last.epoch
+        self._keep_trained(last.snapshot(), h, data)
+
+    def _keep_trained(self, snapshot: Snapshot, h: Hyper, data: Data) -> None:
+        """The weights as plain arrays, and what follows from them for the rows that were trained on."""
         self.hyper_ = h.flat()
         self.spec_ = vars(data.spec)
         self.state_ = {name: t.cpu().numpy() for name, t in snapshot.weights().items()}

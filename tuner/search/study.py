@@ -117,6 +117,21 @@ def optuna_end(state: str, score: float | None, metric: Metric) -> tuple[TrialSt
     return TrialState[known.optuna], value
 
 
+def study_of(folder: Path, name: str) -> optuna.Study:
+    """The study of the run in `folder`, for whoever looks at it with Optuna's own tools.
+
+    Raises:
+        UserError: there is none yet, or it cannot be read.
+    """
+    path = folder / STUDY
+    try:
+        if path.exists():
+            return optuna.load_study(study_name=name, storage=open_storage(path))
+    except Exception as error:  # Optuna replays whatever the lines say, and raises whatever comes of it
+        raise UserError(f"{path} cannot be read: {_said(error)}.") from error
+    raise UserError(f"{name} has no study yet: none of its trials has begun.")
+
+
 # --- the study ---------------------------------------------------------------------------------------------------------
 
 

@@ -6,9 +6,12 @@ spec = read_space("aae_unsup", options=Options(trials=4, set=["hidden=500"]))
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tuner import layout
 from tuner.errors import UserError, did_you_mean
@@ -82,6 +85,18 @@ def read_space(source: str, *, options: Options | None = None) -> Spec:
     text = read_text(path, source)
     title = os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
     return _Reader(path, text, options or Options(), Problems(title=title, file=path.name)).read()
+
+
+def read_content(content: Mapping[str, Any], *, options: Options | None = None) -> Spec:
+    """As `read_space`, of the content of a file that there is not: plain values under a space's keys. Lines in messages are those of
+    `Spec.text`, which a run keeps as its space.
+
+    Raises:
+        UserError: everything that is wrong with it.
+    """
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    name = next((str(content[key]) for key in ("name", "model") if content.get(key)), "space")
+    return _Reader(Path(f"{name}.yaml"), text, options or Options(), Problems(title="The space", file="space")).read()
 
 
 class _Reader:

@@ -101,6 +101,7 @@ def fit(context: SearchContext, run: Run, slots: int, parts: Parts) -> None:
     from .actor import trainable
     from .failures import Failures
     from .patches import only_the_trial_is_lost
+    from .reporter import Silent
 
     over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
     with (
@@ -125,6 +126,7 @@ def fit(context: SearchContext, run: Run, slots: int, parts: Parts) -> None:
                 stop=parts.control.requests,
                 failure_config=tune.FailureConfig(max_failures=run.spec.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                progress_reporter=Silent(),
                 verbose=0,
             ),
         ).fit()

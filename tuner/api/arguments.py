@@ -1,0 +1,87 @@
+"""The arguments of a call, read as the flags of their names are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import UserError, did_you_mean
+from tuner.space.ranges import show
+from tuner.space.reader import Options, read_content, read_space
+from tuner.space.spec import Spec
+
+from .known import brought
+
+Place = str | os.PathLike[str]
+Space = Place | Mapping[str, Any]
+Settings = Mapping[str, Any] | Sequence[str]
+
+
+def settings(given: Settings | None) -> list[str]:
+    """`set` as the command line has it: `{"hidden": 500}` is `hidden=500`.
+
+    Raises:
+        UserError: it is neither a mapping nor a list of texts.
+    """
+    if isinstance(given, Mapping):
+        return [f"{name}={show(plain(value))}" for name, value in given.items()]
+    if isinstance(given, str) or not all(isinstance(text, str) for text in given or ()):
+        raise UserError(f"'set' must be a dict such as {{'hidden': 500}}, or a list of texts such as ['hidden=500'], but is {given!r}.")
+    return list(given or ())
+
+
+def options(**given: Any) -> Options:
+    """What overrides a space. None is what was not given.
+
+    Raises:
+        UserError: no such option.
+    """
+    known = ["no_confirm" if one.name == "confirm" else one.name for one in fields(Options)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise UserError(f"There is no option '{unknown[0]}'.{did_you_mean(unknown[0], known)} Known are {', '.join(known)}.")
+    found = {name: plain(value) for name, value in given.items() if value is not None and name != "models"}
+    found["confirm"] = False if found.pop("no_confirm", False) else None
+    found["models"] = brought(given.get("models") or ())
+    if "set" in found:
+        found["set"] = settings(given["set"])
+    if "data_root" in found:
+        found["data_root"] = path_or_none(given["data_root"])
+    return Options(**found)
+
+
+def read_spec(space: Space, given: Options) -> Spec:
+    """The search that a space means: a path, the name of a space that comes with tuner (every model has one of its name), or its content.
+
+    Raises:
+        UserError: everything that is wrong with it.
+    """
+    if isinstance(space, Mapping):
+        return read_content(plain(space), options=given)
+    return read_space(os.fspath(space), options=given)
+
+
+def wandb_mode(given: str | None) -> str:
+    """online | offline | disabled: what was given, else WANDB_MODE."""
+    modes = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+    if given is not None and given not in ("online", "offline", "disabled"):
+        raise UserError(f"'wandb' must be one of online | offline | disabled, but is {given!r}.")
+    return modes.get(given or os.environ.get("WANDB_MODE", "").lower(), "online")
+
+
+def path_or_none(place: Place | None) -> Path | None:
+    return None if place is None else Path(place)
+
+
+def plain(value: Any) -> Any:
+    """As YAML holds it: numbers of numpy's as Python's, tuples as lists, paths as texts."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") and not isinstance(value, type) else value

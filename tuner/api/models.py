@@ -1,0 +1,78 @@
+"""What is in a model, and in a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner import shipped
+from tuner.model import DataSpec, Descend, Hyper, Parameter, Phase, Term, load_model
+from tuner.own_models import read_own
+from tuner.space.parameters import set_values
+from tuner.space.spec import Spec
+from tuner.text import setting
+from tuner.training.dryrun import owned_terms
+
+from .arguments import Settings, Space, options, read_spec, settings
+from .known import Models, brought, title_of_own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A model. `parameters`: every name that may be set, `weights.<term>` included, with default, legal range and meaning. `terms`: of the
+    loss, with their formulas. `phases`: of training, with what each step trains. Printed, it is a text."""
+
+    name: str
+    title: str
+    parameters: Mapping[str, Parameter]
+    terms: Mapping[str, Term]
+    phases: Sequence[Phase]
+    hyper: Hyper
+    owned: Mapping[str, Sequence[str]]  # the terms of each step, by its name
+
+    def __str__(self) -> str:
+        lines = [self.title, "", "Hyper-parameters: default, legal range, meaning"]
+        lines += [f"  {p.name} = {setting(p.default)}  {p.range}  {p.doc}".rstrip() for p in self.parameters.values() if p.term is None]
+        lines += ["", "Loss terms: weight, formula"] if self.terms else []
+        lines += [f"  {term} = {'–' if what.weight is None else setting(what.weight)}  {what.doc}" for term, what in self.terms.items()]
+        for phase in self.phases:
+            lines += ["", f"Phase {phase.name}: {phase.epochs} = {getattr(self.hyper, phase.epochs)}"]
+            for update in phase.updates:
+                trains = f" trains {', '.join(update.rates())}" if isinstance(update, Descend) else ""
+                lines.append(f"  {update.name}: {' + '.join(self.owned.get(update.name, ()))}{trains}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def describe(model: str, *, models: Models = (), set: Settings = ()) -> Description:  # noqa: A002 - the flag's name
+    """What a model is made of; spaces use these names. `models`: of your own, as for `search`. `set`: choices that change
+    its steps, such as `{"updates": "separate"}`.
+
+    Raises:
+        UserError: no such model, name or value.
+    """
+    own = read_own(brought(models))
+    found = load_model(model, own)
+    source = own.get(model)
+    h = found.hyper(set_values(found, settings(set)))
+    return Description(
+        name=found.name,
+        title=title_of_own(source) if source else shipped.models()[found.name],
+        parameters=found.parameters(),
+        terms=found.terms,
+        phases=found.phases(h),
+        hyper=h,
+        owned=owned_terms(found, h, DataSpec(n_samples=64, shape=(8, 8), n_classes=10)),
+    )
+
+
+def check(space: Space, **given: Any) -> Spec:
+    """A search space, checked as a whole without starting anything. `given`: dataset, scale, limit, trials, epochs, seed, data_root,
+    no_confirm, models, set.
+
+    Raises:
+        UserError: everything that is wrong with it, in one message.
+    """
+    return read_spec(space, options(**given))

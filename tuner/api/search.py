@@ -1,0 +1,78 @@
+"""`tuner.search`: a whole search from a script, a notebook or a thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.runs.events import Listener
+from tuner.runs.new_run import check_place
+from tuner.stores.lookup import RUNS, folder_and_uri
+
+from .arguments import Place, Settings, Space, options, path_or_none, read_spec, wandb_mode
+from .display import heard_by, shown
+from .known import Models
+from .one_at_a_time import one_search
+from .run import Run
+from .samples import dataset_name
+
+
+def search(
+    space: Space,
+    *,
+    data: Any = None,
+    labels: Any = None,
+    dataset: str | None = None,
+    scale: str | None = None,
+    limit: int | None = None,
+    trials: int | None = None,
+    epochs: int | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+    set: Settings = (),  # noqa: A002 - the flag's name
+    address: str | None = None,
+    wandb: str | None = None,
+    data_root: Place | None = None,
+    out: Place = RUNS,
+    no_confirm: bool = False,
+    models: Models = (),
+    listeners: Sequence[Listener] = (),
+    display: bool = True,
+) -> Run:  # its length is that of its arguments, which are the command's
+    """Searches hyper-parameters, and returns at the end of the search: what `tuner search` does.
+
+    `space`: a file's path, the name of a space that comes with tuner (every model has one of its name), or a dict with a space's keys.
+    `data`: samples (N, D) as a numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix, which are written once below
+    `out`, where trials and a resumed search read them; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in
+    memory, or the column of `data` that holds them. `models`: files or folders with models of your own, or subclasses of `Model`
+    that stand in a file. `listeners`: hear of every event (`tuner/runs/events.py`). `display`: show how it goes.
+    Everything else is the flag of its name.
+
+    In the main thread Ctrl-C, or a notebook's interrupt, ends the search with everything finished kept; the run's `status` is then
+    "stopped". A Ray that runs in this process already is used, and left running.
+
+    Raises:
+        UserError: it cannot start, with everything that is wrong in one message. Nothing has been written then but data.
+    """
+    folder, uri = folder_and_uri(os.fspath(out))
+    check_place(name, folder)
+    mode, root = wandb_mode(wandb), path_or_none(data_root)
+    chosen = dataset_name(data, labels, dataset, folder)
+    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm}
+    given = options(dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=models, set=set, **sizes)
+    spec = read_spec(space, given)
+    for note in spec.notes if display else ():
+        print(f"Note: {note}")
+    from tuner.service.driver import SearchOptions
+    from tuner.service.driver import search as drive
+
+    heard, confirmation = heard_by(listeners, mode, display=display), shown(display=display)
+    with one_search():
+        outcome = drive(
+            spec,
+            SearchOptions(
+                name=name, out=folder, uri=uri, address=address, data_root=root, wandb=mode, listeners=heard, confirm_listeners=confirmation
+            ),
+        )
+    return Run(outcome.folder, reason=outcome.reason)

@@ -1,0 +1,154 @@
+"""`tuner.train`: one configuration in this process, without Ray. `tuner train` prepares its training here, too."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuner.data.datasets import Data, DatasetSpec
+from tuner.data.datasets import load as load_data
+from tuner.data.dense import dense
+from tuner.inference.assign import Assigner, Assignment
+from tuner.model import Hyper, Model
+from tuner.own_models import read_own
+from tuner.space.configuration import Recipe, read_recipe
+from tuner.space.parameters import set_values
+from tuner.space.reader import Options
+from tuner.text import number
+from tuner.training import checkpoint, loop
+from tuner.training.checkpoint import Snapshot
+from tuner.training.engine import set_precision
+from tuner.training.loop import Epoch
+from tuner.training.trial import check_fits
+
+from .arguments import Place, Settings, options
+from .known import Models
+from .samples import dataset_name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A training that can begin: its configuration, the hyper-parameters with what was overridden, and the data."""
+
+    recipe: Recipe
+    hyper: Hyper
+    data: Data
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Trains, on the GPU where there is one."""
+        set_precision(self.recipe.precision, _device())
+        recipe, device = self.recipe, _device()
+        return loop.train(recipe.model, self.hyper, self.data, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=device)
+
+
+def prepare(what: str, given: Options) -> Prepared:
+    """`what`: a model's name, or a configuration's file; `given` overrides it.
+
+    Raises:
+        UserError: what cannot be, all in one message.
+    """
+    recipe = read_recipe(what, given.seed, read_own(given.models))
+    model = recipe.model
+    epochs = {} if given.epochs is None else {"epochs": given.epochs}
+    h: Hyper = model.hyper({**recipe.values, **epochs, **set_values(model, list(given.set))})
+    chosen = recipe.dataset if given.dataset is None else DatasetSpec(name=given.dataset)
+    chosen = replace(chosen, scale=given.scale or chosen.scale, limit=chosen.limit if given.limit is None else given.limit)
+    loaded = load_data(chosen, given.data_root)
+    if given.dataset is None and given.limit is None and given.scale is None:
+        recipe.check(loaded)
+    check_fits(model, h, loaded)
+    return Prepared(recipe=recipe, hyper=h, data=loaded)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Training:
+    """One trained configuration. Shapes: N samples.
+
+    `epochs`: of each one `epoch`, `phase`, `cluster_epoch` and its `metrics`. `metrics`: of the last. `ended`: complete | collapsed |
+    diverged, the latter two with a `reason`. `labels`: (N,) the cluster of each sample, int64; None where it diverged. `config`: every
+    hyper-parameter and weight by name.
+    """
+
+    epochs: Sequence[Mapping[str, Any]]
+    metrics: Mapping[str, float]
+    ended: str
+    reason: str | None
+    labels: NDArray[np.int64] | None
+    config: Mapping[str, Any]
+    seed: int
+    model: Model
+    snapshot: Snapshot
+
+    def save(self, path: Place) -> None:
+        """Writes the weights, with all that using them needs, as one safetensors file. Raises OSError where it cannot be written."""
+        checkpoint.save(replace(self.snapshot, tensors=self.snapshot.weights()), Path(path))
+
+    def assign(self, data: Any, *, code: bool = False) -> Assignment:
+        """A cluster for every sample, old or new, as `Best.assign`."""
+        return Assigner(self.snapshot, device=_device(), model=self.model).assign(np.asarray(dense(data)), code=code)
+
+    def __repr__(self) -> str:
+        return f"Training({self.snapshot.model!r}: {self.ended} after {len(self.epochs)} epochs)"
+
+
+def train(
+    what: Place,
+    *,
+    data: Any = None,
+    labels: Any = None,
+    dataset: str | None = None,
+    scale: str | None = None,
+    limit: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    data_root: Place | None = None,
+    models: Models = (),
+    set: Settings = (),  # noqa: A002 - the flag's name
+    display: bool = False,
+) -> Training:  # its length is that of its arguments, which are the command's
+    """Trains one configuration in this process: what `tuner train` does, with the same numbers.
+
+    `what`: a model's name, or a configuration such as a search's best.yaml. `data`: samples (N, D) as a numpy array, a pandas or pyarrow
+    table, a torch tensor or a sparse matrix; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in memory, or the
+    column of `data` that holds them: they are scored against, and learned from by semi-supervised models alone. `models`: of your own, as
+    for `search`. `display`: print a line for each epoch. Everything else is the flag of its name.
+
+    Raises:
+        UserError: what cannot be, all in one message.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuner-train-") as folder:
+        name = dataset_name(data, labels, dataset, Path(folder))
+        given = options(dataset=name, scale=scale, limit=limit, epochs=epochs, seed=seed, data_root=data_root, models=models, set=set)
+        prepared = prepare(os.fspath(what), given)
+    return _trained(prepared, display=display)
+
+
+def _trained(prepared: Prepared, *, display: bool) -> Training:
+    lines: list[dict[str, Any]] = []
+    last: Epoch | None = None
+    for last in prepared.epochs():
+        lines.append({"epoch": last.epoch, "phase": last.phase, "cluster_epoch": last.cluster_epoch, "metrics": last.metrics})
+        if display:
+            print(f"epoch {last.epoch} {last.phase}  " + "  ".join(f"{name} {number(value, name)}" for name, value in last.metrics.items()))
+    assert last is not None, "every model has at least one epoch"
+    snapshot = last.snapshot()
+    found = None
+    if last.ended != "diverged":
+        assigner = Assigner(snapshot, device=_device(), model=prepared.recipe.model)
+        found = np.concatenate([part.cluster_N for part in assigner.known(prepared.data)])
+    return Training(
+        epochs=lines, metrics=last.metrics, ended=str(last.ended), reason=last.reason, labels=found, config=prepared.hyper.flat(),
+        seed=prepared.recipe.seed, model=prepared.recipe.model, snapshot=snapshot,
+    )  # fmt: skip
