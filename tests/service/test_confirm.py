@@ -313,7 +313,8 @@ def test_one_that_was_killed_at_three_places_is_the_one_that_ran_through(searche
 
 
 @pytest.mark.slow
-def test_in_packs_too(searched: Path, tmp_path: Path) -> None:
+def test_in_packs_too(searched: Path, tmp_path: Path, ray_here: OneRay) -> None:
+    ray_here.up()
     folder = copied(searched, tmp_path)
     path = folder / "space.yaml"
     path.write_text(path.read_text().replace("pack: off", "pack: 3"))
