@@ -27,7 +27,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("machines",),
     ("tune",),
     ("service",),
-    ("inference",),
     ("api",),
     ("cli",),
 )

@@ -15,7 +15,6 @@ from docs import tables
 from tuner import layout, metrics
 from tuner.errors import UserError
 from tuner.metrics import METRICS, Measure, contingency, errors, evaluate
-from tuner.search.proposals import worst
 from tuner.space.reader import read_space
 
 SIZES = [(2, 2), (3, 3), (6, 6), (5, 2), (6, 3), (2, 5), (3, 6), (1, 4), (4, 1)]  # K, C
@@ -237,7 +236,7 @@ def test_a_metric_is_an_entry_of_the_table_and_its_formula(tmp_path: Path, monke
     text = "model: kmeans\ndataset: digits\nmetric: {name: tidy}\nparameters: {n_clusters: {value: 7}, n_init: {values: [1, 2]}}\n"
     (tmp_path / "space.yaml").write_text(text)
     spec = read_space(str(tmp_path / "space.yaml"))
-    assert (spec.metric.goal, worst(spec.metric)) == ("minimize", 9.0)
+    assert (spec.metric.goal, spec.metric.worst) == ("minimize", 9.0)
     assert "| `tidy` | minimize | no | samples in the largest | a table of K × C counts |" in tables.metrics().splitlines()
     (tmp_path / "space.yaml").write_text(text.replace("value: 7", "values: [7, 8]"))
     with pytest.raises(UserError, match="'n_clusters' cannot be searched by 'tidy': it falls"):

@@ -27,7 +27,6 @@ from kit.wandb_files import read_runs
 from rich.console import Console
 
 from tuner import layout
-from tuner.cli import options as cli_options
 from tuner.cli import results_view
 from tuner.cli.app import main
 from tuner.cli.live import Display, pace, render
@@ -46,6 +45,7 @@ from tuner.service.resume import ResumeOptions
 from tuner.space.reader import Options, read_space
 from tuner.space.spec import Spec
 from tuner.text import counted, duration, number
+from tuner.trackers.modes import wandb_mode
 from tuner.training import loop
 
 
@@ -518,7 +518,7 @@ def test_wandb_does_what_the_option_says_or_else_the_environment(
 ) -> None:
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
-    assert cli_options.wandb_mode(cli_options.Wandb(option) if option else None) == mode
+    assert wandb_mode(option) == mode
 
 
 def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, played: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 _SEARCH = """
@@ -31,10 +32,14 @@ def killed(space: Path, out: Path, trial: int, epoch: int, *, confirming: bool =
     confirmation."""
     import ray
 
+    words = [str(space), str(out), ray.get_runtime_context().gcs_address, str(trial), str(epoch)]
+    run_until_killed(_SEARCH, [*words, "confirm_listeners" if confirming else "listeners"])
+
+
+def run_until_killed(program: str, words: Sequence[str]) -> None:
+    """Runs a program that SIGKILLs itself, in a process that finds `kit` and tuner as this one does."""
     tests = Path(__file__).parent.parent
     paths = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
-    words = [str(space), str(out), ray.get_runtime_context().gcs_address, str(trial), str(epoch)]
-    words.append("confirm_listeners" if confirming else "listeners")
-    command = [sys.executable, "-c", _SEARCH, *words]
+    command = [sys.executable, "-c", program, *words]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr

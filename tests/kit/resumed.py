@@ -34,11 +34,12 @@ parameters:
 """
 
 
-def one_at_a_time(folder: Path) -> Path:
+def one_at_a_time(folder: Path, space: str = SPACE) -> Path:
+    """A space's file in which a trial takes all of the session's Ray, so that order is certain."""
     import ray
 
     path = folder / "space.yaml"
-    path.write_text(SPACE.replace("CPU", str(int(ray.cluster_resources()["CPU"]))))
+    path.write_text(space.replace("CPU", str(int(ray.cluster_resources()["CPU"]))))
     return path
 
 

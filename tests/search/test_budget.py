@@ -69,7 +69,7 @@ def test_a_checkpoint_that_the_budget_has_no_room_for_is_not_written_and_the_tri
     run.mkdir(parents=True)
     spec = space(tmp_path, more="checkpoint_gb: 5e-6")
     trainer = Trainer(
-        spec=spec, folder=run, dataset=DatasetSpec(name="digits", limit=200), data_root=tmp_path, device="cpu", threads=1, worst=0.0,
+        spec=spec, folder=run, dataset=DatasetSpec(name="digits", limit=200), data_root=tmp_path, device="cpu", threads=1,
         checkpoint_every=0.0,
     )  # fmt: skip
     config = spec.config({"n_init": 1}) | {"seed": 1}

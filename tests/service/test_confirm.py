@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from kit.killed import run_until_killed
 from kit.one_ray import OneRay
 from kit.resumed import Heard
 from kit.without_ray import without_ray_at_all
@@ -288,11 +285,7 @@ def kill_at(folder: Path, training: int, epoch: int) -> None:
     """A confirmation in a process of its own, which is killed at an epoch of a training."""
     import ray
 
-    here = Path(__file__).parent.parent
-    paths = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", KILLED, str(folder), ray.get_runtime_context().gcs_address, str(training), str(epoch)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_until_killed(KILLED, [str(folder), ray.get_runtime_context().gcs_address, str(training), str(epoch)])
 
 
 PLACES = ((0, 1), (3, 4), (7, 5))  # in a first pre-training, in a clustering epoch, near the end

@@ -28,7 +28,7 @@ from tuner.machines import cluster as machines
 from tuner.machines.cluster import Cluster, Share
 from tuner.runs.journal import read_lines
 from tuner.runs.paths import STUDY, checkpoint_file, weights_file
-from tuner.search.proposals import trial_seed, worst
+from tuner.search.proposals import trial_seed
 from tuner.search.study import open_storage
 from tuner.search.trainer import Report, Trainer
 from tuner.service.driver import Outcome, SearchOptions, search
@@ -408,7 +408,7 @@ parameters:
 
 def trainer(spec: Spec, folder: Path) -> Trainer:
     dataset = DatasetSpec(name="digits", limit=200)
-    return Trainer(spec=spec, folder=folder, dataset=dataset, data_root=data_root(), device="cpu", threads=1, worst=worst(spec.metric))
+    return Trainer(spec=spec, folder=folder, dataset=dataset, data_root=data_root(), device="cpu", threads=1)
 
 
 def config(spec: Spec, **values: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kit.killed import killed
 from kit.one_ray import OneRay
-from kit.resumed import same
+from kit.resumed import one_at_a_time, same
 
 from tuner.runs.journal import read_lines
 from tuner.runs.results import read_run
@@ -31,20 +31,12 @@ parameters:
 """
 
 
-def one_at_a_time(folder: Path) -> Path:
-    import ray
-
-    path = folder / "space.yaml"
-    path.write_text(SPACE.replace("CPU", str(int(ray.cluster_resources()["CPU"]))))
-    return path
-
-
 @pytest.fixture(scope="module")
 def through(tmp_path_factory: pytest.TempPathFactory, ray_here: OneRay) -> Outcome:
     """A search that nothing interrupted."""
     ray_here.up()
     folder = tmp_path_factory.mktemp("through")
-    return search(read_space(str(one_at_a_time(folder))), SearchOptions(out=folder / "runs", name="s"))
+    return search(read_space(str(one_at_a_time(folder, SPACE))), SearchOptions(out=folder / "runs", name="s"))
 
 
 def test_a_search_by_two_metrics_stops_trials_and_ends_with_a_front(through: Outcome) -> None:
@@ -80,7 +72,7 @@ def test_a_search_by_two_metrics_that_was_killed_three_times_is_the_one_that_ran
     folder = tmp_path / "runs" / "s"
     longest = {line["trial"]: line["epoch"] for line in read_lines(through.folder / "results.jsonl") if "state" not in line}
     for trial, epoch in ((1, 2), (4, 1), (7, 2)):
-        killed(one_at_a_time(tmp_path), folder.parent, trial, min(epoch, longest[trial]))
+        killed(one_at_a_time(tmp_path, SPACE), folder.parent, trial, min(epoch, longest[trial]))
         assert read_run(folder).status == "failed"
     assert resume(folder).status == "done"
     same(folder, through.folder)

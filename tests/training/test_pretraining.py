@@ -190,7 +190,7 @@ def test_a_trial_that_is_tried_again_in_its_pre_training_trains_it_again(tmp_pat
     (tmp_path / "my.yaml").write_text(SPACE.replace("PACK", "off"))
     spec, folder = read_space(str(tmp_path / "my.yaml")), tmp_path / "runs" / "my"
     folder.mkdir(parents=True)
-    about = {"dataset": spec.dataset, "data_root": tmp_path, "device": "cpu", "threads": 1, "worst": 0.0}
+    about = {"dataset": spec.dataset, "data_root": tmp_path, "device": "cpu", "threads": 1}
     trainer = Trainer(spec=spec, folder=folder, **about)
     config = {**spec.config(spec.completed({})), "seed": 1}
     assert next(iter(trainer(0, config))).line["epoch"] == 1

@@ -36,7 +36,7 @@ def trainer(tmp_path: Path) -> Trainer:
     folder.mkdir()
     return Trainer(
         spec=read_space(str(path)), folder=folder, dataset=DatasetSpec(name="digits", limit=200), data_root=tmp_path,
-        device="cpu", threads=1, worst=0.0,
+        device="cpu", threads=1,
     )  # fmt: skip
 
 

@@ -64,14 +64,6 @@ def read_spec(space: Space, given: Options) -> Spec:
     return read_space(os.fspath(space), options=given)
 
 
-def wandb_mode(given: str | None) -> str:
-    """online | offline | disabled: what was given, else WANDB_MODE."""
-    modes = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
-    if given is not None and given not in ("online", "offline", "disabled"):
-        raise UserError(f"'wandb' must be one of online | offline | disabled, but is {given!r}.")
-    return modes.get(given or os.environ.get("WANDB_MODE", "").lower(), "online")
-
-
 def path_or_none(place: Place | None) -> Path | None:
     return None if place is None else Path(place)
 

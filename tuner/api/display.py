@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.runs.events import Listener, Run, TrialEnd
-from tuner.runs.progress import Progress
+from tuner.runs.progress import Progress, amount
 from tuner.runs.records import EpochLine
 from tuner.text import counted, duration, near, number
-
-from .arguments import wandb_mode
+from tuner.trackers.modes import wandb_mode
 
 QUIET_S = 30  # a line of progress appears after so long without another
 REDRAW_S = 0.5
@@ -91,14 +90,14 @@ class Block:
 
 def title(progress: Progress) -> str:
     spec, run = progress.spec, progress.run
-    return f"{run.name}: {counted(spec.trials, 'trial')} of {spec.model} by {spec.metric.name}, in {near(run.folder)}/"
+    return f"{run.name}: {amount(spec)} of {spec.model} by {' and '.join(spec.objectives)}, in {near(run.folder)}/"
 
 
 def standing(progress: Progress) -> str:
     """How far it is, in one line."""
     left = progress.seconds_left()
     about = "" if left is None else f", about {duration(left)} left"
-    return f"{progress.ended} of {counted(progress.spec.trials, 'trial')} ended, {len(progress.running)} running{about}"
+    return f"{progress.ended} of {counted(progress.spec.most_trials, 'trial')} ended, {len(progress.running)} running{about}"
 
 
 def ended(progress: Progress, end: TrialEnd, *, best: bool) -> str:
@@ -111,7 +110,7 @@ def ended(progress: Progress, end: TrialEnd, *, best: bool) -> str:
 def block(progress: Progress, status: str | None) -> list[str]:
     """All of it: a bar, the best trial, those that run. `status`: how the search ended; None while it runs."""
     spec, metric = progress.spec, progress.spec.metric.name
-    filled = round(30 * progress.ended / max(1, spec.trials))
+    filled = round(30 * progress.ended / max(1, spec.most_trials))
     took = duration(progress.seconds())
     lines = [title(progress), f"{'█' * filled}{'░' * (30 - filled)} {status or standing(progress)} · {took}"]
     counts = ", ".join(f"{n} {state}" for state, n in progress.ends.items() if n)

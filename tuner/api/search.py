@@ -9,8 +9,9 @@ from typing import Any
 from tuner.runs.events import Listener
 from tuner.runs.new_run import check_place
 from tuner.stores.lookup import RUNS, folder_and_uri
+from tuner.trackers.modes import wandb_mode
 
-from .arguments import Place, Settings, Space, options, path_or_none, read_spec, wandb_mode
+from .arguments import Place, Settings, Space, options, path_or_none, read_spec
 from .display import heard_by, shown
 from .known import Models
 from .one_at_a_time import one_search

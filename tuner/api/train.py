@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tuner.data.datasets import Data, DatasetSpec
@@ -25,7 +24,7 @@ from tuner.space.reader import Options
 from tuner.text import number
 from tuner.training import checkpoint, loop
 from tuner.training.checkpoint import Snapshot
-from tuner.training.engine import set_precision
+from tuner.training.engine import best_device, set_precision
 from tuner.training.loop import Epoch
 from tuner.training.trial import check_fits
 
@@ -44,8 +43,8 @@ class Prepared:
 
     def epochs(self) -> Iterator[Epoch]:
         """Trains, on the GPU where there is one."""
-        set_precision(self.recipe.precision, _device())
-        recipe, device = self.recipe, _device()
+        set_precision(self.recipe.precision, best_device())
+        recipe, device = self.recipe, best_device()
         return loop.train(recipe.model, self.hyper, self.data, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=device)
 
 
@@ -66,10 +65,6 @@ def prepare(what: str, given: Options) -> Prepared:
         recipe.check(loaded)
     check_fits(model, h, loaded)
     return Prepared(recipe=recipe, hyper=h, data=loaded)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +92,7 @@ class Training:
 
     def assign(self, data: Any, *, code: bool = False) -> Assignment:
         """A cluster for every sample, old or new, as `Best.assign`."""
-        return Assigner(self.snapshot, device=_device(), model=self.model).assign(np.asarray(dense(data)), code=code)
+        return Assigner(self.snapshot, device=best_device(), model=self.model).assign(np.asarray(dense(data)), code=code)
 
     def __repr__(self) -> str:
         return f"Training({self.snapshot.model!r}: {self.ended} after {len(self.epochs)} epochs)"
@@ -146,7 +141,7 @@ def _trained(prepared: Prepared, *, display: bool) -> Training:
     snapshot = last.snapshot()
     found = None
     if last.ended != "diverged":
-        assigner = Assigner(snapshot, device=_device(), model=prepared.recipe.model)
+        assigner = Assigner(snapshot, device=best_device(), model=prepared.recipe.model)
         found = np.concatenate([part.cluster_N for part in assigner.known(prepared.data)])
     return Training(
         epochs=lines, metrics=last.metrics, ended=str(last.ended), reason=last.reason, labels=found, config=prepared.hyper.flat(),

@@ -8,12 +8,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .options import DataRoot, Out, complete_dataset, complete_run, examples, interruptible, new_console, run_folder, say
+from .options import DataRoot, Out, Trained, complete_dataset, examples, interruptible, new_console, say, trained_model
 
 commands = typer.Typer()
-
-TRAINED = "A run's name or folder, or a search's best.yaml."
-
 
 Source = Annotated[
     str | None,
@@ -37,7 +34,7 @@ Names = Annotated[str | None, typer.Option("--id", help="The column with the sam
     )
 )
 def assign(
-    run: Annotated[str, typer.Argument(help=TRAINED, metavar="RUN|YAML", autocompletion=complete_run)],
+    run: Trained,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .csv, .parquet or .npz.", metavar="FILE")],
     source: Source = None,
     names: Names = None,
@@ -55,7 +52,7 @@ def assign(
 
     check_output(output, overwrite=overwrite)
     console, progress = new_console(lasting=True), new_console(stderr=True)
-    what = Path(run) if run.endswith((".yaml", ".yml")) else run_folder(run, out)
+    what = trained_model(run, out)
     with interruptible("Interrupted. Nothing was written."):
         with progress.status("Reading the model") as status:
             from tuner.inference.clusters import Request, assign_to_file

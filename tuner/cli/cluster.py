@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from tuner.trackers.modes import wandb_mode
+
 from .options import (
     OURS,
     SPACE,
@@ -30,7 +32,6 @@ from .options import (
     interruptible,
     new_console,
     say,
-    wandb_mode,
 )
 
 commands = typer.Typer()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .options import DataRoot, Out, complete_run, examples, interruptible, new_console, run_folder, say
+from .options import DataRoot, Out, Trained, examples, interruptible, new_console, say, trained_model
 
 commands = typer.Typer()
 
@@ -20,9 +20,7 @@ commands = typer.Typer()
     )
 )
 def export(
-    run: Annotated[
-        str, typer.Argument(help="A run's name or folder, or a search's best.yaml.", metavar="RUN|YAML", autocompletion=complete_run)
-    ],
+    run: Trained,
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must be new or empty.", metavar="FOLDER")],
     onnx: Annotated[bool, typer.Option("--onnx", help="Write the program as ONNX, too.")] = False,
     data_root: DataRoot = None,
@@ -36,7 +34,7 @@ def export(
     from tuner.text import near, size
 
     console = new_console(lasting=True)
-    what = Path(run) if run.endswith((".yaml", ".yml")) else run_folder(run, out)
+    what = trained_model(run, out)
     with interruptible("Interrupted. Nothing was written."):
         done = write(what, to, onnx=onnx, data_root=data_root)
     shape = ", ".join(map(str, done.shape))

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.runs.progress import Progress, Trial
+from tuner.runs.progress import Progress, Trial, amount
 from tuner.space.scores import SCORES
 from tuner.stores.store import Store
 from tuner.text import counted, duration, megabytes, near, number, settings
@@ -23,7 +23,6 @@ from .tables import states
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
     from tuner.runs.records import EpochLine
-    from tuner.space.spec import Spec
 
 
 PER_SECOND = 2  # redraws
@@ -97,7 +96,7 @@ def ended_line(progress: Progress, end: TrialEnd, *, best: bool) -> Text:
 
 def opening(progress: Progress) -> list[Text]:
     spec, info = progress.spec, progress.run.info
-    what = f"{progress.run.name}: {_amount(spec)} of {spec.model} on {spec.dataset.name}"
+    what = f"{progress.run.name}: {amount(spec)} of {spec.model} on {spec.dataset.name}"
     lines = [
         Text.assemble((what, "bold"), f", by {' and '.join(spec.objectives)} {SCORES[spec.score].words}, in {near(progress.run.folder)}/")
     ]
@@ -112,14 +111,6 @@ def opening(progress: Progress) -> list[Text]:
     if dashboard:
         lines.append(Text(f"Ray dashboard: {dashboard['url']} ({dashboard['login']})"))
     return lines
-
-
-def _amount(spec: Spec) -> str:
-    """`24 trials`, or `24 configurations with 3 seeds each`"""
-    if spec.seeds.single:
-        return counted(spec.trials, "trial")
-    many = f"up to {spec.seeds.race} seeds" if spec.seeds.race is not None else f"{spec.seeds.repeat} seeds"
-    return f"{counted(spec.trials, 'configuration')} with {many} each"
 
 
 def progress_line(progress: Progress) -> Text:

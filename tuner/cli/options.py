@@ -91,6 +91,15 @@ def complete_run(incomplete: str) -> Iterator[str]:
 # --- runs ----------------------------------------------------------------------------------------------------------------
 
 
+TRAINED = "A run's name or folder, or a search's best.yaml."
+Trained = Annotated[str, typer.Argument(help=TRAINED, metavar="RUN|YAML", autocompletion=complete_run)]
+
+
+def trained_model(run: str, out: str | None) -> Path:
+    """The folder of a run, or the file, that has a trained model."""
+    return Path(run) if run.endswith((".yaml", ".yml")) else run_folder(run, out)
+
+
 def as_typed(folder: Path) -> str:
     """A run as a command takes it: by its name where that is enough."""
     from tuner.text import near
@@ -153,10 +162,3 @@ def interruptible(message: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(new_console(stderr=True), message)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def wandb_mode(given: Wandb | None) -> str:
-    if given is not None:
-        return given.value
-    variable = os.environ.get("WANDB_MODE", "").lower()
-    return {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}.get(variable, "online")

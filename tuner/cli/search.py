@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from tuner.trackers.modes import wandb_mode
+
 from .options import (
     INTERRUPTED,
     OURS,
@@ -40,7 +42,6 @@ from .options import (
     new_console,
     run_folder,
     say,
-    wandb_mode,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
 
     from .live import Display
 
-    mode = wandb_mode(wandb)
+    mode = wandb_mode(wandb and wandb.value)
     listeners = (Display(console), _mirror(mode, console))
     return run_search(spec, SearchOptions(**where, wandb=mode, listeners=listeners, confirm_listeners=(Display(console),)))
 

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tuner.atomic import whole, write_whole
 from tuner.runs.configurations import Configuration
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import BEST_WEIGHTS, CONFIRM, begun_file, checkpoint_file, weights_file
 from tuner.runs.results import read_run
-from tuner.runs.winner import BEST, best_yaml
+from tuner.runs.winner import BEST, best_yaml, read_best
 
 from .plan import Plan
 from .report import Confirmation, Confirmed
@@ -69,8 +67,8 @@ def write_winner(run: Run, found: Confirmation) -> None:
     winner = found.winner
     assert winner is not None
     assert winner.summary is not None
-    before = _named(run.folder)
-    stays = before is not None and before.get("trial") == winner.configuration.trial is not None and not _training_of(before)
+    before = read_best(run.folder / BEST)
+    stays = before.get("trial") == winner.configuration.trial is not None and not _training_of(before)
     search = _search_best(run, before)
     confirmed = {**_figures(winner, found), "search_best": search, "trial": winner.configuration.trial}
     if stays:
@@ -101,15 +99,9 @@ def _own_best(winner: Confirmed, found: Confirmation) -> TrialEnd | None:
     return min(complete, key=lambda end: found.metric.rank(end.score or 0.0), default=None)
 
 
-def _named(folder: Path) -> dict[str, Any] | None:
-    path = folder / BEST
-    content: dict[str, Any] | None = yaml.safe_load(path.read_text()) if path.exists() else None
-    return content
-
-
 def confirmed_mean(folder: Path) -> float | None:
     """What the winner that a run's `best.yaml` names is worth on fresh seeds; None where nothing was confirmed."""
-    mean = ((_named(folder) or {}).get("confirmed") or {}).get("mean")
+    mean = (read_best(folder / BEST).get("confirmed") or {}).get("mean")
     return None if mean is None else float(mean)
 
 
@@ -118,10 +110,10 @@ def _training_of(before: Mapping[str, Any]) -> bool:
     return (before.get("confirmed") or {}).get("training") is not None
 
 
-def _search_best(run: Run, before: Mapping[str, Any] | None) -> int | None:
+def _search_best(run: Run, before: Mapping[str, Any]) -> int | None:
     """The trial that the search itself names; a resumed search looks whether that is still so."""
     best = read_run(run.folder).best()
-    return best.trial if best is not None else (before or {}).get("trial")
+    return best.trial if best is not None else before.get("trial")
 
 
 def _figures(winner: Confirmed, found: Confirmation) -> dict[str, Any]:

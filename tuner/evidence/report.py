@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from tuner.metrics import METRICS
 from tuner.runs.events import TrialEnd
 from tuner.runs.paths import CONFIRM, SPEC
 from tuner.runs.results import Results, read_run
@@ -188,10 +187,8 @@ def value_of(end: TrialEnd, metric: Metric) -> float | None:
     """What a training counts with; None: it does not."""
     if end.state == "complete":
         return end.score
-    if end.state in STATES and STATES[end.state].worst and metric.name in METRICS:
-        worst = METRICS[metric.name].worst
-        return worst if abs(worst) <= _BOUNDED else None
-    return None
+    counts = end.state in STATES and STATES[end.state].worst and abs(metric.worst) <= _BOUNDED
+    return metric.worst if counts else None
 
 
 def _mean(one: Confirmed) -> float:

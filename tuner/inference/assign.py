@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from tuner.data.datasets import Data
 from tuner.data.scaling import Intake
 from tuner.errors import UserError
 from tuner.model import Hyper, Model, Net, Values, load_model
-from tuner.nn import Modes, by_slices, slice_of
+from tuner.nn import by_slices, slice_of
 from tuner.training.checkpoint import Snapshot
-from tuner.training.engine import Settings, build, state_of, terms_on, views
+from tuner.training.restored import restored
 
 from .intake import RangeCheck, flat
 
@@ -65,11 +65,8 @@ class Assigner:
             raise UserError(f"The weights of {snapshot.model} do not say how their data were scaled: an older tuner wrote them.")
         self.intake, self.model, self.device = known, model or load_model(snapshot.model), device
         self.h: Hyper = self.model.hyper(snapshot.config)
-        self.parts = restored(self.model, self.h, known, snapshot, torch.empty((), device=device))
-        modes = {name: Modes(network) for name, network in self.parts.networks.items()}
-        networks = self.parts.networks
-        self._net: Net = views(lambda name, mode: modes[name].wrap(mode, networks[name]), list(networks), self.parts.tensors)["eval"]
-        self._values = self.parts.values
+        self.parts = restored(self.model, self.h, known.spec, snapshot, torch.empty((), device=device))
+        self._net, self._values = self.parts.evaluating(), self.parts.values
         self.rows_at_once = self.model.eval_rows or slice_of(torch.empty((), device=device))
         rows = min(_PIECE_ROWS, _PIECE // (4 * known.spec.n_features))
         self.piece = max(1, rows // self.rows_at_once) * self.rows_at_once
@@ -153,45 +150,3 @@ def joined(parts: Iterable[Assignment], assigner: Assigner, *, code: bool) -> As
         return None if pieces[0] is None else np.concatenate(pieces)
 
     return Assignment(**{f.name: column(f.name) for f in fields(Assignment)})
-
-
-# --- a trained model ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Restored:
-    """A model's trained networks and tensors by name, and the values that were in force when they were evaluated."""
-
-    networks: dict[str, nn.Module]
-    tensors: dict[str, Tensor]
-    values: Values
-
-
-@torch.no_grad()
-def restored(model: Model, h: Hyper, intake: Intake, snapshot: Snapshot, like: Tensor) -> Restored:
-    """What a snapshot holds, in the device and precision of `like`.
-
-    Raises:
-        UserError: the tensors are not those of the model.
-    """
-    networks, tensors = build(model, h, intake.spec, like, seed=0)
-    for name, t in state_of(networks, tensors).items():
-        if name not in snapshot.tensors or snapshot.tensors[name].shape != t.shape:
-            theirs = tuple(snapshot.tensors[name].shape) if name in snapshot.tensors else "absent"
-            raise UserError(f"The weights are of another version of {model.name}: '{name}' should be {tuple(t.shape)}, but is {theirs}.")
-        t.copy_(snapshot.tensors[name])
-    for network in networks.values():
-        network.requires_grad_(False)
-    settings = Settings(model, h, terms_on(model, h), _scheduled(model, h, snapshot))
-    return Restored(networks=networks, tensors=tensors, values=settings.values(like))
-
-
-def _scheduled(model: Model, h: Hyper, snapshot: Snapshot) -> dict[str, float]:
-    """The values that the schedule had in the snapshot's last epoch: they hold in `assign`, too."""
-    phases = [(phase, int(getattr(h, phase.epochs))) for phase in model.phases(h)]
-    phase, epoch = snapshot.phase, snapshot.phase_epoch
-    while epoch == 0 and phase > 0:  # a phase that a condition ended: its trial stands before the next one
-        phase -= 1
-        epoch = min(phases[phase][1], snapshot.epoch - sum(length for _, length in phases[:phase])) if phases[phase][1] else 0
-    schedule = phases[min(phase, len(phases) - 1)][0].schedule
-    return schedule(h, max(1, epoch)) if schedule else {}

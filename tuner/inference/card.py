@@ -19,7 +19,7 @@ from tuner.data.scaling import Scaling
 from tuner.model import Model
 from tuner.runs.paths import SPEC
 from tuner.runs.results import Results, read_run
-from tuner.runs.winner import told
+from tuner.runs.winner import read_best
 from tuner.text import counted
 
 from .load import Trained
@@ -53,7 +53,7 @@ def card(trained: Trained, contents: Contents) -> str:
         _use(trained, contents),
         _data(trained),
         _configuration(trained),
-        origin(told(trained.file), results, trained.snapshot.seed),
+        origin(read_best(trained.file), results, trained.snapshot.seed),
         _to_fill(),
         _versions(results, contents),
     )

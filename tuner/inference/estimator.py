@@ -22,6 +22,7 @@ from tuner.errors import UserError, did_you_mean
 from tuner.metrics import evaluate
 from tuner.model import DataSpec, Hyper, Model, load_model
 from tuner.training.checkpoint import Snapshot
+from tuner.training.engine import best_device
 from tuner.training.loop import Epoch, train
 from tuner.training.neighbours import silhouette_of
 
@@ -273,7 +274,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         return Fitted.of(snapshot, Intake(spec=DataSpec(**self.spec_), scaling=self.scaling_), self._device())
 
     def _device(self) -> str:
-        return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        return best_device() if self.device == "auto" else self.device
 
 
 def _plain(value: Any) -> Any:

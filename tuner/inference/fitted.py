@@ -10,11 +10,9 @@ from torch import Tensor
 
 from tuner.data.scaling import Intake
 from tuner.model import Model, Net, Values, load_model
-from tuner.nn import Modes, by_slices, slice_of
+from tuner.nn import by_slices, slice_of
 from tuner.training.checkpoint import Snapshot
-from tuner.training.engine import views
-
-from .assign import restored
+from tuner.training.restored import restored
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,10 +27,8 @@ class Fitted:
     @staticmethod
     def of(snapshot: Snapshot, intake: Intake, device: str) -> Fitted:
         model = load_model(snapshot.model)
-        parts = restored(model, model.hyper(snapshot.config), intake, snapshot, torch.empty((), device=device))
-        modes = {name: Modes(network) for name, network in parts.networks.items()}
-        nets = views(lambda name, mode: modes[name].wrap(mode, parts.networks[name]), list(parts.networks), parts.tensors)
-        return Fitted(model=model, net=nets["eval"], values=parts.values, device=device)
+        parts = restored(model, model.hyper(snapshot.config), intake.spec, snapshot, torch.empty((), device=device))
+        return Fitted(model=model, net=parts.evaluating(), values=parts.values, device=device)
 
     def probabilities(self, x_ND: Tensor) -> Tensor:
         """(N, K): of each cluster; argmax is the cluster. Rows that training had not seen."""

@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from tuner.data.datasets import Data, DatasetSpec
 from tuner.data.datasets import load as load_data
 from tuner.data.fingerprint import Fingerprint
@@ -20,7 +18,7 @@ from tuner.search.same_data import whereabouts
 from tuner.space.configuration import Recipe, read_recipe
 from tuner.training import checkpoint
 from tuner.training.checkpoint import Snapshot
-from tuner.training.engine import set_precision
+from tuner.training.engine import best_device, set_precision
 
 from .assign import Assigner
 
@@ -55,7 +53,7 @@ def load_trained(what: Path, *, data_root: Path | None = None, device: str | Non
         raise _no_weights(file, path)
     snapshot = checkpoint.load(path)
     _check_same(file, recipe, snapshot)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or best_device()
     set_precision(recipe.precision, device)
     dataset = _dataset(recipe, file.parent, data_root)
     intake = snapshot.intake or _intake_of_an_older_run(file, dataset, recipe, data_root)

@@ -18,8 +18,9 @@ from tuner.data.scaling import Intake, Scaling
 from tuner.errors import UserError, first_line
 from tuner.model import Model, Net
 from tuner.training.checkpoint import Snapshot
+from tuner.training.restored import Restored, restored
 
-from .assign import Assigner, Restored, restored
+from .assign import Assigner
 
 OUTPUTS = ("probabilities", "code")
 CHECKED = (1, 2, 7)  # samples in a call, when a program is compared with the model
@@ -130,7 +131,7 @@ def _reason(error: Exception) -> str:
 
 def fresh_parts(assigner: Assigner, snapshot: Snapshot) -> Restored:
     """The trained networks once more, on the CPU."""
-    return restored(assigner.model, assigner.h, assigner.intake, snapshot, torch.empty(()))
+    return restored(assigner.model, assigner.h, assigner.intake.spec, snapshot, torch.empty(()))
 
 
 # --- whether it does what the model does -------------------------------------------------------------------------------

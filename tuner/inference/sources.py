@@ -120,7 +120,8 @@ def _readable(path: Path, read: Callable[[Path], Pieces]) -> Pieces:
         raise UserError(f"There is no file {path} ({looked}).") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
-    # OSError: pyarrow's word for a damaged file, too. NotImplementedError: zipfile's for a compression that it does not know.
+    # Every kind is one that a damaged file provokes: pyarrow raises OSError for one, and zipfile raises NotImplementedError, of its own
+    # accord, for an archive that names a compression which it cannot unpack. Nothing here is left to be written.
     except (OSError, ValueError, EOFError, KeyError, csv.Error, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         what = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{path} cannot be read, or is damaged: {what.rstrip('.')}.") from error

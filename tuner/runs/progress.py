@@ -7,9 +7,13 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tuner.text import counted
+
 from .configurations import Standings
 
 if TYPE_CHECKING:
+    from tuner.space.spec import Spec
+
     from .events import Run, TrialEnd
     from .records import EpochLine
 
@@ -104,3 +108,11 @@ class Trial:
     def advance(self, line: EpochLine, metric: str) -> None:
         self.epoch, self.phase = line["epoch"], line["phase"]
         self.value = line["metrics"].get(metric)
+
+
+def amount(spec: Spec) -> str:
+    """`24 trials`, or `24 configurations with 3 seeds each`"""
+    if spec.seeds.single:
+        return counted(spec.trials, "trial")
+    many = f"up to {spec.seeds.race} seeds" if spec.seeds.race is not None else f"{spec.seeds.repeat} seeds"
+    return f"{counted(spec.trials, 'configuration')} with {many} each"

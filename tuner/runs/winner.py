@@ -82,10 +82,7 @@ class Winner:
 
     def _named(self) -> _Named:
         """What `best.yaml` is of."""
-        import yaml
-
-        path = self._run.folder / BEST
-        content = yaml.safe_load(path.read_text()) if path.exists() else {}
+        content = read_best(self._run.folder / BEST)
         confirmed = content.get("confirmed") or {}
         return _Named(trial=confirmed.get("search_best", content.get("trial")), confirmed=bool(confirmed))
 
@@ -113,11 +110,11 @@ class _Named:
     confirmed: bool
 
 
-def told(path: Path) -> dict[str, Any]:
-    """What a `best.yaml` says beside its configuration: which search, trial and figures it is of. Empty where it is somebody's own."""
+def read_best(path: Path) -> dict[str, Any]:
+    """A `best.yaml` as plain values: which search, trial and figures it is of. Empty where there is none, or no mapping."""
     import yaml
 
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
     return content if isinstance(content, dict) else {}
 
 

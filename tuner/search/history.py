@@ -21,7 +21,6 @@ from tuner.training.loop import COLLAPSED_AFTER
 from tuner.training.pretraining import may_be_known
 from tuner.training.trial import planned_epochs
 
-from .proposals import worst
 from .scores import TrialScore, values_of
 from .seeds import configuration_of
 
@@ -114,7 +113,7 @@ class _Trial:
         scores = {i: score.after(i) for i in range(1, len(score.values) + 1)}
         last = len(self.clustering)
         if last and self.end is not None and STATES[self.end["state"]].worst:
-            scores[last] = worst(self._spec.metric)
+            scores[last] = self._spec.metric.worst
         elif last and self.end is None and self._was_over():
             scores.pop(last, None)
         return scores

@@ -18,7 +18,6 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from tuner.draws import seed_of
-from tuner.space.metric import Metric
 from tuner.space.ranges import Range
 from tuner.space.request import beside_of
 from tuner.space.spec import Spec
@@ -32,11 +31,6 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def trial_seed(seed: int, trial: int) -> int:
     """A trial's own seed; 32 bits, so that it survives JSON in other programs and may be typed in as `--seed`."""
     return seed_of(seed, "trial", trial) % 2**32
-
-
-def worst(metric: Metric) -> float:
-    """What is told of a trial that collapsed or diverged."""
-    return metric.worst
 
 
 def distribution(found: Range) -> BaseDistribution:

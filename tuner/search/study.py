@@ -28,7 +28,6 @@ from tuner.space.request import GIVEN, config_of
 from tuner.space.spec import Spec
 
 from .history import Scores
-from .proposals import worst
 from .scores import values_of
 
 logger = logging.getLogger("tuner")
@@ -113,7 +112,7 @@ def optuna_end(state: str, score: float | None, metric: Metric) -> tuple[TrialSt
     `state`: one of STATES. `score`: of the trial, where it is complete.
     """
     known = STATES[state]
-    value = None if known.optuna != "COMPLETE" else worst(metric) if known.worst else score
+    value = None if known.optuna != "COMPLETE" else metric.worst if known.worst else score
     return TrialState[known.optuna], value
 
 

@@ -72,7 +72,6 @@ class Trainer:
     data_root: Path
     device: str
     threads: int
-    worst: float  # the score of a trial that collapsed or diverged
     checkpoint_every: float = CHECKPOINT_EVERY_S
     identity: Fingerprint | None = None  # of the data that the search began with
     distant: RunFolder | None = None  # the way to the folder from other machines; None: they all see it
@@ -147,7 +146,7 @@ class Reports:
         from .budget import Budget
         from .scores import TrialScore
 
-        self._spec, self._worst, self._trial, self._hand_in = trainer.spec, trainer.worst, trial, hand_in
+        self._spec, self._trial, self._hand_in = trainer.spec, trial, hand_in
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
@@ -183,7 +182,7 @@ class Reports:
             line["ended"] = epoch.ended
         score = None
         if epoch.ended is not None and STATES[epoch.ended].worst:
-            score = self._worst
+            score = spec.metric.worst
         elif epoch.cluster_epoch is not None:
             for name in spec.objectives:
                 if name not in metrics:

@@ -8,7 +8,6 @@ from tuner.data.fingerprint import Fingerprint
 from tuner.data.raw import data_root
 from tuner.machines.cluster import Share
 from tuner.search import trainer
-from tuner.search.proposals import worst
 from tuner.search.trainer import Trainer
 from tuner.space.spec import Spec
 
@@ -22,7 +21,6 @@ def new_trainer(spec: Spec, share: Share, root: Path | None, identity: Fingerpri
         data_root=data_root(root),
         device="cuda" if share.gpu else "cpu",
         threads=share.threads,
-        worst=worst(spec.metric),
         checkpoint_every=trainer.CHECKPOINT_EVERY_S,
         identity=identity,
     )

@@ -18,11 +18,7 @@ def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
 
 def fronts(ranks: Mapping[Key, Sequence[float]]) -> dict[Key, int]:
     """The non-dominated rank of each: 0 for those that none dominates, 1 for those that only such dominate, and so on."""
-    left, front = dict(ranks), 0
     found: dict[Key, int] = {}
-    while left:
-        first = [one for one, own in left.items() if not any(dominates(other, own) for other in left.values())]
-        found |= dict.fromkeys(first, front)
-        left = {one: own for one, own in left.items() if one not in found}
-        front += 1
+    for one in sorted(ranks, key=lambda one: tuple(ranks[one])):  # whatever dominates it comes before it
+        found[one] = 1 + max((front for other, front in found.items() if dominates(ranks[other], ranks[one])), default=-1)
     return found

@@ -50,11 +50,7 @@ class Seeds:
     @staticmethod
     def of(plain: Mapping[str, Any] | None) -> Seeds:
         """From spec.json."""
-        return (
-            Seeds()
-            if not plain
-            else Seeds(**{name: int(value) for name, value in plain.items() if name in ("repeat", "race", "reduction")})
-        )
+        return Seeds(**{name: int(value) for name, value in (plain or {}).items() if name in ("repeat", "race", "reduction")})
 
 
 def read_seed(reading: Reading, key: str) -> int:

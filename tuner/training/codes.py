@@ -9,8 +9,7 @@ import torch
 from tuner.nn import by_rows, slice_of
 
 from .checkpoint import Snapshot
-from .engine import Settings, terms_on
-from .solo import Solo
+from .restored import restored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +21,10 @@ if TYPE_CHECKING:
 
 def codes_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> NDArray[np.float32]:
     """(N, Z), on the CPU. `snapshot`: of a trial with this configuration; what it says of optimisers is left aside."""
-    engine = Solo(model, h, data.spec, data.x_ND, seed=snapshot.seed)
+    trained = restored(model, h, data.spec, snapshot, data.x_ND)
+    net, rows_N = trained.evaluating(), torch.arange(data.n_samples, device=data.x_ND.device)
     with torch.no_grad():
-        for name, t in engine.state().items():
-            t.copy_(snapshot.tensors[name])
-    values = Settings(model, h, terms_on(model, h), {}).values(data.x_ND)
-    rows_N = torch.arange(data.n_samples, device=data.x_ND.device)
-    with engine.view() as net:
-        z_NZ = by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), values), rows_N, model.eval_rows or slice_of(data.x_ND))
+        size = model.eval_rows or slice_of(data.x_ND)
+        z_NZ = by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), trained.values), rows_N, size)
     codes: NDArray[np.float32] = z_NZ.flatten(1).float().cpu().numpy()
     return codes

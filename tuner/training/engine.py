@@ -127,6 +127,11 @@ def trained(name: str, networks: Mapping[str, nn.Module], tensors: Mapping[str, 
 PRECISIONS = ("fp32", "tf32")
 
 
+def best_device() -> str:
+    """The GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def set_precision(precision: str, device: str) -> None:
     """What matrix products are computed in, by the whole process from now on; a CPU has no TF32."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" and device == "cuda" else "highest")
