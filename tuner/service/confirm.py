@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,10 +192,13 @@ def confirming(spec: Spec, plan: Plan) -> Spec:
 
 
 def _width(found: Prepared, trainer: Trainer, share: Share) -> int:
-    """As wide as before where it goes on on the same kind of device, else what pays for these shapes."""
-    about: Mapping[str, Any] = read_run(found.folder).spec_json if (found.folder / SPEC).exists() else {}
-    if isinstance(about.get("pack"), int) and about.get("share", {}).get("gpu") == share.gpu:
-        return max(1, int(about["pack"]))
+    """As wide as before, else what the space says, else as wide as the search, on the same kind of device: what pays was measured then,
+    and a few trainings of several shapes fill no wider pack. On another device: what pays there."""
+    ours = read_run(found.folder).spec_json if (found.folder / SPEC).exists() else {}
+    chosen = found.run.info if found.run.spec.resources.pack == "auto" else {}
+    for about in (ours, chosen):
+        if isinstance(about.get("pack"), int) and about.get("share", {}).get("gpu") == share.gpu:
+            return max(1, int(about["pack"]))
     spec, plan = replace(found.run.spec, trials=found.left, seeds=Seeds()), found.plan
     kinds = len({shape(spec, plan.configurations[place].config) for place in plan.chosen})
     return max(1, chosen_width(spec, replace(trainer, spec=spec), share, kinds))
