@@ -20,7 +20,7 @@ from tuner.evidence.baselines import CODE, PCA, RAW
 from tuner.evidence.plan import default_config, read_plan
 from tuner.evidence.report import Confirmation, confirmation_of, in_sentences
 from tuner.inference.export import export
-from tuner.inference.load import load_trained
+from tuner.inference.load import load_trained, training_data
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import LOCK
 from tuner.runs.results import read_run
@@ -202,6 +202,20 @@ def test_an_exported_winners_card_has_the_search_and_the_confirmed_figures(throu
     assert found.winner is not None and found.winner.summary is not None
     assert f"| {found.winner.name} (this one) | 3 | {found.winner.summary.mean:.4f} ± " in card
     assert card.count(" | 3 | ") == len(found.ranked) and all(f"- {sentence}" in card for sentence in in_sentences(found))
+
+
+def test_a_winner_whose_weights_the_search_could_not_keep_gets_those_of_its_best_training(through: Path, tmp_path: Path) -> None:
+    folder = copied(through, tmp_path)
+    winner, best = read(folder).winner, yaml.safe_load((folder / "best.yaml").read_text())
+    assert winner is not None
+    del best["confirmed"]  # as the search left it, had this been its best
+    (folder / "best.yaml").write_text(yaml.safe_dump({**best, "trial": winner.configuration.trial, "weights": None}))
+    (folder / "best.safetensors").unlink()
+    assert not confirm(folder).ran
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert best["weights"] == "best.safetensors" and best["confirmed"]["training"] in range(9)
+    trained = load_trained(folder, device="cpu")
+    assert (trained.snapshot.seed, len(trained.assigner.assign(training_data(trained).x_ND.numpy()))) == (best["seed"], 200)
 
 
 def test_a_resumed_search_keeps_the_confirmed_winner(through: Path, tmp_path: Path) -> None:

@@ -61,21 +61,22 @@ class KeptWeights:
 def write_winner(run: Run, found: Confirmation) -> None:
     """Names the confirmed winner in the run's `best.yaml`, and puts its weights beside it.
 
-    Where it is the search's best, that trial and its weights stay, and what was confirmed is added. Else the weights are those of the
-    best of its trainings, and so are the seed, the score and the metrics. A default that no trial had has no number.
+    Where it is the search's best, that trial and its weights stay, and what was confirmed is added. Else, and where the search could not
+    keep those weights, they are those of the best of its trainings, and so are the seed, the score and the metrics. A default that no
+    trial had has no number.
     """
     winner = found.winner
     assert winner is not None
     assert winner.summary is not None
-    before = read_best(run.folder / BEST)
+    before, own = read_best(run.folder / BEST), _own_best(winner, found)
     stays = before.get("trial") == winner.configuration.trial is not None and not _training_of(before)
+    stays = stays and ((run.folder / BEST_WEIGHTS).exists() or own is None or not weights_file(run.folder / CONFIRM, own.trial).exists())
     search = _search_best(run, before)
     confirmed = {**_figures(winner, found), "search_best": search, "trial": winner.configuration.trial}
     if stays:
         best = next(one for one in read_run(run.folder).configurations() if one.end.trial == winner.configuration.trial)
         text = best_yaml(run, best, weights=(run.folder / BEST_WEIGHTS).exists(), confirmed=confirmed)
     else:
-        own = _own_best(winner, found)
         if own is None:  # all collapsed or diverged, everywhere
             return
         weights = weights_file(run.folder / CONFIRM, own.trial)
