@@ -155,7 +155,7 @@ def _sources(given: str | Path | type | Source) -> list[Source]:
     if isinstance(given, Source):
         return [given]
     if isinstance(given, type):
-        return [_of_class(given)]
+        return [of_class(given)]
     path = Path(given).expanduser()
     if not path.is_dir():
         return [read_source(path)]
@@ -167,12 +167,15 @@ def _sources(given: str | Path | type | Source) -> list[Source]:
     return found
 
 
-def _of_class(kind: type) -> Source:
+def of_class(kind: type) -> Source:
     """A class that was handed over in Python: it is its file that is kept and shipped."""
     if is_own(kind.__module__):
         name, kept = kind.__module__.rpartition(".")[2], texts_of(kind.__module__)
         return Source(name=name, files=kept.files, folder=kept.folder, attribute=kind.__qualname__)
-    file = None if kind.__module__ == "__main__" else inspect.getsourcefile(kind)
+    try:
+        file = None if kind.__module__ == "__main__" else inspect.getsourcefile(kind)
+    except TypeError:  # of a built-in class
+        file = None
     if file is None or not Path(file).is_file():
         raise UserError(
             f"The class {kind.__qualname__} stands in no file of its own, which the run could keep and its workers be sent. Write it to a "

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import UserError, did_you_mean
+from tuner.own_given import Models, brought, name_of, with_itself
+from tuner.own_models import Source
 from tuner.space.ranges import show
 from tuner.space.reader import Options, read_content, read_space
 from tuner.space.spec import Spec
 
-from .known import brought
-
 Place = str | os.PathLike[str]
+Named = Place | type | Source  # a model's name, or a model of one's own itself
 Space = Place | Mapping[str, Any]
 Settings = Mapping[str, Any] | Sequence[str]
 
@@ -69,11 +70,18 @@ def path_or_none(place: Place | None) -> Path | None:
 
 
 def plain(value: Any) -> Any:
-    """As YAML holds it: numbers of numpy's as Python's, tuples as lists, paths as texts."""
+    """As YAML holds it: numbers of numpy's as Python's, tuples as lists, paths as texts, a model of one's own as its name."""
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value.item() if hasattr(value, "item") and not isinstance(value, type) else value
+    if isinstance(value, type | Source):
+        return name_of(value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def of_space(space: Space, models: Models) -> list[str | Path | type | Source]:
+    """What was brought, and the model that a space of plain values holds itself."""
+    return with_itself(space.get("model") if isinstance(space, Mapping) else None, models)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.dense import dense
+from tuner.own_given import Models
 
 from .arguments import Place, path_or_none
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 
 class Winner:
-    """What has a trained model. `_trained_in`: a run's folder, or a best.yaml. Shapes: N samples, D features."""
+    """What has a trained model. `_trained_in`: a run's folder, or a best.yaml; `_models`: of the user's own. Shapes: N samples, D
+    features."""
 
     _trained_in: Path
+    _models: Models = ()
 
     def assign(self, data: Any = None, *, code: bool = False, any_range: bool = False, data_root: Place | None = None) -> Assignment:
         """A cluster for every sample, old or new: `cluster_N`, `confidence_N` and more.
@@ -36,7 +39,7 @@ class Winner:
         from tuner.inference.load import load_trained, training_data
 
         root = path_or_none(data_root)
-        trained = load_trained(self._trained_in, data_root=root)
+        trained = load_trained(self._trained_in, data_root=root, models=self._models)
         assigner = trained.assigner
         if data is None:
             return joined(assigner.known(training_data(trained, root), code=code), assigner, code=code)
@@ -68,7 +71,8 @@ class Winner:
         check_output(Path(output), overwrite=overwrite)
         root = path_or_none(data_root)
         request = Request(source=input, names=id, code=code, check_range=not any_range, data_root=root)
-        return assign_to_file(load_trained(self._trained_in, data_root=root), request, Path(output), overwrite=overwrite)
+        trained = load_trained(self._trained_in, data_root=root, models=self._models)
+        return assign_to_file(trained, request, Path(output), overwrite=overwrite)
 
     def export(self, to: Place, *, onnx: bool = False, data_root: Place | None = None) -> Contents:
         """Writes the model into the new folder `to`, for places where tuner is not installed: a `torch.export` program with a dynamic batch
@@ -79,14 +83,15 @@ class Winner:
         """
         from tuner.inference.export import export
 
-        return export(self._trained_in, Path(to), onnx=onnx, data_root=path_or_none(data_root))
+        return export(self._trained_in, Path(to), onnx=onnx, data_root=path_or_none(data_root), models=self._models)
 
 
 class Best(Winner):
     """A configuration with its weights: a best.yaml."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, models: Models = ()) -> None:
         self.path = self._trained_in = path
+        self._models = models
 
     def __repr__(self) -> str:
         return f"Best({str(self.path)!r})"

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner import layout, shipped
 from tuner.errors import UserError
-
-if TYPE_CHECKING:
-    from tuner.own_models import Source
-
-OwnModel = str | os.PathLike[str] | type
-Models = OwnModel | Sequence[OwnModel]
+from tuner.own_given import Models, brought
+from tuner.own_models import Source, is_shipped, named_like_a_model, read_own
 
 
 def models(models: Models = ()) -> dict[str, str]:
@@ -23,8 +17,6 @@ def models(models: Models = ()) -> dict[str, str]:
     Raises:
         UserError: there is no such file, or two models have one name.
     """
-    from tuner.own_models import read_own
-
     own = read_own(brought(models))
     return {**shipped.models(), **{name: title_of_own(source) for name, source in own.sources.items()}}
 
@@ -35,8 +27,6 @@ def new_model(file: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: it is no model's name, is there already, or cannot be written.
     """
-    from tuner.own_models import is_shipped, named_like_a_model
-
     path = Path(file)
     named_like_a_model(path)
     if is_shipped(path.stem):
@@ -56,12 +46,3 @@ def new_model(file: str | os.PathLike[str]) -> Path:
 def title_of_own(source: Source) -> str:
     """What its file says of itself, and where it comes from."""
     return f"{shipped.title(source.files.get(f'{source.name}.py', ''))} ({source.shown})".strip()
-
-
-def brought(models: Models) -> list[str | Path | type]:
-    """What was given, or else what TUNER_MODELS names, as for the command line."""
-    if isinstance(models, str | os.PathLike | type):
-        models = [models]
-    if not models:
-        models = [path for path in os.environ.get("TUNER_MODELS", "").split(os.pathsep) if path]
-    return [one if isinstance(one, type) else Path(one) for one in models]

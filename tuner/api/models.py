@@ -8,14 +8,15 @@ from typing import Any
 
 from tuner import shipped
 from tuner.model import DataSpec, Descend, Hyper, Parameter, Phase, Term, load_model
+from tuner.own_given import Models, name_of, with_itself
 from tuner.own_models import read_own
 from tuner.space.parameters import set_values
 from tuner.space.spec import Spec
 from tuner.text import setting
 from tuner.training.dryrun import owned_terms
 
-from .arguments import Settings, Space, options, read_spec, settings
-from .known import Models, brought, title_of_own
+from .arguments import Named, Settings, Space, of_space, options, read_spec, settings
+from .known import title_of_own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,15 @@ class Description:
     __repr__ = __str__
 
 
-def describe(model: str, *, models: Models = (), set: Settings = ()) -> Description:  # noqa: A002 - the flag's name
-    """What a model is made of; spaces use these names. `models`: of your own, as for `search`. `set`: choices that change
-    its steps, such as `{"updates": "separate"}`.
+def describe(model: Named, *, models: Models = (), set: Settings = ()) -> Description:  # noqa: A002 - the flag's name
+    """What a model is made of; spaces use these names. `model`: its name, or one of your own, a class, itself. `models`: of your own, as
+    for `search`. `set`: choices that change its steps, such as `{"updates": "separate"}`.
 
     Raises:
         UserError: no such model, name or value.
     """
-    own = read_own(brought(models))
-    found = load_model(model, own)
-    source = own.get(model)
+    own, name = read_own(with_itself(model, models)), name_of(model)
+    found, source = load_model(name, own), own.get(name)
     h = found.hyper(set_values(found, settings(set)))
     return Description(
         name=found.name,
@@ -75,4 +75,5 @@ def check(space: Space, **given: Any) -> Spec:
     Raises:
         UserError: everything that is wrong with it, in one message.
     """
+    given["models"] = of_space(space, given.get("models") or ())
     return read_spec(space, options(**given))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import UserError
+from tuner.own_given import Models, brought
 from tuner.runs import orders
 from tuner.runs.events import Listener, TrialEnd
 from tuner.runs.journal import read_lines
@@ -20,7 +21,6 @@ from tuner.stores.lookup import RUNS, folder_and_uri, run_folder
 from .arguments import Place, Settings, path_or_none, settings
 from .best import Best, Winner
 from .display import heard_by, shown
-from .known import Models, brought
 from .one_at_a_time import one_search
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 class Run(Winner):
     """A search that runs or has run, read from its folder whenever it is asked. `reason`: why it was given up, where it was here."""
 
-    def __init__(self, folder: Place, *, reason: str | None = None) -> None:
+    def __init__(self, folder: Place, *, reason: str | None = None, models: Models = ()) -> None:
         self.folder = self._trained_in = Path(folder).expanduser().absolute()
-        self.reason = reason
+        self.reason, self._models = reason, models
         if not (self.folder / SPEC).is_file():
             raise no_such_run(self.folder)
 
@@ -238,9 +238,10 @@ class Run(Winner):
         return f"Run({results.name!r}: {results.status}, {len(results.trials)} trials{score})"
 
 
-def load(run: Place, *, out: Place | None = None) -> Run | Best:
+def load(run: Place, *, out: Place | None = None, models: Models = ()) -> Run | Best:
     """A run by its name, folder or URI, as commands take it; or the configuration in a best.yaml. `out`: where runs are kept; `runs` by
-    default. A run in a store is brought here, with all that going on with it needs.
+    default. `models`: of your own, as for `search`, for a best.yaml away from its run, which has a copy. A run in a store is brought here,
+    with all that going on with it needs.
 
     Raises:
         UserError: there is none.
@@ -249,8 +250,8 @@ def load(run: Place, *, out: Place | None = None) -> Run | Best:
     if text.endswith((".yaml", ".yml")):
         if not Path(text).is_file():
             raise UserError(f"There is no file {text}.")
-        return Best(Path(text))
-    return Run(run_folder(text, None if out is None else os.fspath(out), whole=True))
+        return Best(Path(text), models)
+    return Run(run_folder(text, None if out is None else os.fspath(out), whole=True), models=models)
 
 
 def runs(out: Place = RUNS) -> list[Run]:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from tuner.own_given import Models
 from tuner.runs.events import Listener
 from tuner.runs.new_run import check_place
 from tuner.stores.lookup import RUNS, folder_and_uri
 from tuner.trackers.modes import wandb_mode
 
-from .arguments import Place, Settings, Space, options, path_or_none, read_spec
+from .arguments import Place, Settings, Space, of_space, options, path_or_none, read_spec
 from .display import heard_by, shown
-from .known import Models
 from .one_at_a_time import one_search
 from .run import Run
 from .samples import dataset_name
@@ -46,9 +46,9 @@ def search(
     `space`: a file's path, the name of a space that comes with tuner (every model has one of its name), or a dict with a space's keys.
     `data`: samples (N, D) as a numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix, which are written once below
     `out`, where trials and a resumed search read them; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in
-    memory, or the column of `data` that holds them. `models`: files or folders with models of your own, or subclasses of `Model`
-    that stand in a file. `listeners`: hear of every event (`tuner/runs/events.py`). `display`: show how it goes.
-    Everything else is the flag of its name.
+    memory, or the column of `data` that holds them. `models`: files or folders with models of your own, or subclasses of `Model` that
+    stand in a file; a dict may hold such a class under `model`. `listeners`: hear of every event (`tuner/runs/events.py`). `display`:
+    show how it goes. Everything else is the flag of its name.
 
     In the main thread Ctrl-C, or a notebook's interrupt, ends the search with everything finished kept; the run's `status` is then
     "stopped". A Ray that runs in this process already is used, and left running.
@@ -61,7 +61,7 @@ def search(
     mode, root = wandb_mode(wandb), path_or_none(data_root)
     chosen = dataset_name(data, labels, dataset, folder)
     sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm}
-    given = options(dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=models, set=set, **sizes)
+    given = options(dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes)
     spec = read_spec(space, given)
     for note in spec.notes if display else ():
         print(f"Note: {note}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from tuner.data.datasets import load as load_data
 from tuner.data.dense import dense
 from tuner.inference.assign import Assigner, Assignment
 from tuner.model import Hyper, Model
+from tuner.own_given import Models, name_of, with_itself
 from tuner.own_models import read_own
 from tuner.space.configuration import Recipe, read_recipe
 from tuner.space.parameters import set_values
@@ -28,9 +28,8 @@ from tuner.training.engine import best_device, set_precision
 from tuner.training.loop import Epoch
 from tuner.training.trial import check_fits
 
-from .arguments import Place, Settings, options
-from .known import Models
-from .samples import dataset_name
+from .arguments import Named, Place, Settings, options
+from .samples import dataset_name, named
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,8 +47,8 @@ class Prepared:
         return loop.train(recipe.model, self.hyper, self.data, seed=recipe.seed, pretrain_seed=recipe.pretrain_seed, device=device)
 
 
-def prepare(what: str, given: Options) -> Prepared:
-    """`what`: a model's name, or a configuration's file; `given` overrides it.
+def prepare(what: str, given: Options, shown: str | None = None) -> Prepared:
+    """`what`: a model's name, or a configuration's file; `given` overrides it. `shown`: what messages call the data.
 
     Raises:
         UserError: what cannot be, all in one message.
@@ -61,6 +60,7 @@ def prepare(what: str, given: Options) -> Prepared:
     chosen = recipe.dataset if given.dataset is None else DatasetSpec(name=given.dataset)
     chosen = replace(chosen, scale=given.scale or chosen.scale, limit=chosen.limit if given.limit is None else given.limit)
     loaded = load_data(chosen, given.data_root)
+    loaded = loaded if shown is None else replace(loaded, name=shown)
     if given.dataset is None and given.limit is None and given.scale is None:
         recipe.check(loaded)
     check_fits(model, h, loaded)
@@ -99,7 +99,7 @@ class Training:
 
 
 def train(
-    what: Place,
+    what: Named,
     *,
     data: Any = None,
     labels: Any = None,
@@ -115,18 +115,20 @@ def train(
 ) -> Training:  # its length is that of its arguments, which are the command's
     """Trains one configuration in this process: what `tuner train` does, with the same numbers.
 
-    `what`: a model's name, or a configuration such as a search's best.yaml. `data`: samples (N, D) as a numpy array, a pandas or pyarrow
-    table, a torch tensor or a sparse matrix; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in memory, or the
-    column of `data` that holds them: they are scored against, and learned from by semi-supervised models alone. `models`: of your own, as
-    for `search`. `display`: print a line for each epoch. Everything else is the flag of its name.
+    `what`: a model's name, one of your own, a class, itself, or a configuration such as a search's best.yaml. `data`: samples (N, D) as a
+    numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix; or a file's path, or a data set's name, as `dataset`.
+    `labels`: (N,) of data in memory, or the column of `data` that holds them: they are scored against, and learned from by semi-supervised
+    models alone. `models`: of your own, as for `search`. `display`: print a line for each epoch. Everything else is the flag of its name.
 
     Raises:
         UserError: what cannot be, all in one message.
     """
     with tempfile.TemporaryDirectory(prefix="tuner-train-") as folder:
         name = dataset_name(data, labels, dataset, Path(folder))
-        given = options(dataset=name, scale=scale, limit=limit, epochs=epochs, seed=seed, data_root=data_root, models=models, set=set)
-        prepared = prepare(os.fspath(what), given)
+        shown = "data" if data is not None and named(data) is None else None
+        sizes = {"limit": limit, "epochs": epochs, "seed": seed}
+        given = options(dataset=name, scale=scale, data_root=data_root, models=with_itself(what, models), set=set, **sizes)
+        prepared = prepare(name_of(what), given, shown)
     return _trained(prepared, display=display)
 
 

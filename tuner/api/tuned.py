@@ -17,6 +17,8 @@ from tuner.errors import UserError, did_you_mean
 from tuner.inference.estimator import DeepClustering
 from tuner.inference.load import load_trained, training_data
 from tuner.metrics import METRICS
+from tuner.own_given import Models, source_of
+from tuner.own_import import is_own
 from tuner.space.reader import space_path
 
 from .arguments import Place, Settings, Space
@@ -32,7 +34,8 @@ class TunedDeepClustering(DeepClustering):
     Parameters
     ----------
     space : str, path or dict
-        What is searched: the name of a space (every model has one of its name), a file, or a dict with a space's keys.
+        What is searched: the name of a space (every model has one of its name), a file, or a dict with a space's keys, which may hold a
+        model of your own, a class, under `model`.
     n_clusters : int or None
         K; None: as the space says.
     metric : str
@@ -51,6 +54,8 @@ class TunedDeepClustering(DeepClustering):
         Of the winner; trials take a GPU where there is one.
     display : bool
         Show how the search goes.
+    models : path, type or list of them
+        Models of your own, as for `tuner.search`.
 
     Attributes
     ----------
@@ -62,7 +67,7 @@ class TunedDeepClustering(DeepClustering):
         A row for each trial, as `Run.trials`.
     run_ : Run or None
         The run, where `out` keeps it.
-    labels_, hyper_, state_, n_features_in_, feature_names_in_
+    labels_, hyper_, state_, source_, n_features_in_, feature_names_in_
         As of `DeepClustering`.
     """
 
@@ -80,6 +85,7 @@ class TunedDeepClustering(DeepClustering):
         out: Place | None = None,
         device: str = "auto",
         display: bool = False,
+        models: Models = (),
     ) -> None:
         self.space = space
         self.n_clusters = n_clusters  # type: ignore[assignment]  # here the space may say it
@@ -92,6 +98,7 @@ class TunedDeepClustering(DeepClustering):
         self.out = out
         self.device = device
         self.display = display
+        self.models = models
         self.hyper = None  # a search has none of its own: `set` pins them
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -132,6 +139,7 @@ class TunedDeepClustering(DeepClustering):
                 out=folder if self.out is None else self.out,
                 wandb="disabled",
                 display=self.display,
+                models=self.models,
             )
             self._keep_run(run)
         self.run_ = None if self.out is None else run
@@ -155,6 +163,8 @@ class TunedDeepClustering(DeepClustering):
             raise UserError(f"No trial was complete: {'; '.join(reasons) or run.reason or run.status}.")
         trained = load_trained(run.folder, device=self._device())
         data = training_data(trained)
+        kind = type(trained.recipe.model)
+        self.source_ = source_of(kind) if is_own(kind.__module__) else None
         self.scaling_ = trained.assigner.intake.scaling
         self.best_params_, self.best_score_, self.trials_ = dict(best.config), best.score, run.trials
         self.n_iter_ = best.epochs

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .options import DataRoot, Out, Trained, complete_dataset, examples, interruptible, new_console, say, trained_model
+from .options import (
+    DataRoot,
+    Models,
+    Out,
+    Trained,
+    complete_dataset,
+    examples,
+    interruptible,
+    new_console,
+    print_warnings,
+    say,
+    trained_model,
+)
 
 commands = typer.Typer()
 
@@ -42,6 +54,7 @@ def assign(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, if it is there.")] = False,
     any_range: Annotated[bool, typer.Option("--any-range", help="Take samples of another range than training's.")] = False,
     data_root: DataRoot = None,
+    models: Models = None,
     out: Out = None,
 ) -> None:
     """Assign samples to the clusters of a run's best model: cluster, confidence, and what it is ahead of the next.
@@ -52,6 +65,7 @@ def assign(
 
     check_output(output, overwrite=overwrite)
     console, progress = new_console(lasting=True), new_console(stderr=True)
+    print_warnings(progress)
     what = trained_model(run, out)
     with interruptible("Interrupted. Nothing was written."):
         with progress.status("Reading the model") as status:
@@ -59,7 +73,7 @@ def assign(
             from tuner.inference.load import load_trained
             from tuner.text import counted, near
 
-            trained = load_trained(what, data_root=data_root)
+            trained = load_trained(what, data_root=data_root, models=models or ())
             request = Request(source=source, names=names, code=code, check_range=not any_range, data_root=data_root)
 
             def written(n: int) -> None:

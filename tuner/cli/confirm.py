@@ -14,6 +14,7 @@ from .options import (
     examples,
     interruptible,
     new_console,
+    print_warnings,
     run_folder,
 )  # fmt: skip
 
@@ -49,7 +50,7 @@ def confirm(
     from tuner.runs.results import read_run
 
     from .confirm_view import end_of_confirmation, print_confirmed
-    from .search import print_uploads, print_warnings
+    from .search import print_uploads
 
     console = new_console(lasting=True)
     print_warnings(new_console(stderr=True))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from .options import DataRoot, Out, Trained, examples, interruptible, new_console, say, trained_model
+from .options import DataRoot, Models, Out, Trained, examples, interruptible, new_console, print_warnings, say, trained_model
 
 commands = typer.Typer()
 
@@ -24,6 +24,7 @@ def export(
     to: Annotated[Path, typer.Option("--to", help="The folder to write; it must be new or empty.", metavar="FOLDER")],
     onnx: Annotated[bool, typer.Option("--onnx", help="Write the program as ONNX, too.")] = False,
     data_root: DataRoot = None,
+    models: Models = None,
     out: Out = None,
 ) -> None:
     """Write a run's best model as a program that needs torch alone, with its weights and a model card.
@@ -34,9 +35,10 @@ def export(
     from tuner.text import near, size
 
     console = new_console(lasting=True)
+    print_warnings(new_console(stderr=True))
     what = trained_model(run, out)
     with interruptible("Interrupted. Nothing was written."):
-        done = write(what, to, onnx=onnx, data_root=data_root)
+        done = write(what, to, onnx=onnx, data_root=data_root, models=models or ())
     shape = ", ".join(map(str, done.shape))
     say(console, Text.assemble((near(done.folder.absolute()), "bold"), f": samples ({shape}) to {done.n_clusters} clusters"))
     for name in done.files:

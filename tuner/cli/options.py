@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,6 +64,19 @@ class Wandb(StrEnum):
     online = "online"
     offline = "offline"
     disabled = "disabled"
+
+
+def print_warnings(console: Console) -> None:
+    """Prints our own warnings, one line each; a live display stays intact."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with suppress(OSError):  # the terminal was closed; the search goes on
+                say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
+
+    logger = logging.getLogger("tuner")
+    logger.handlers[:] = [Lines(logging.WARNING)]
+    logger.propagate = False
 
 
 # --- names that the shell completes ------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,6 +38,7 @@ from .options import (
     given_options,
     interruptible,
     new_console,
+    print_warnings,
     run_folder,
     say,
 )  # fmt: skip
@@ -218,19 +217,6 @@ def _mirror(mode: str, console: Console) -> Listener:
     from tuner.trackers.wandb import WandbRuns
 
     return WandbRuns(mode, say=lambda text: console.print(text, markup=False, soft_wrap=True))
-
-
-def print_warnings(console: Console) -> None:
-    """Prints our own warnings, one line each; a live display stays intact."""
-
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            with contextlib.suppress(OSError):  # the terminal was closed; the search goes on
-                say(console, Text.assemble(("Warning: ", "yellow"), record.getMessage()))
-
-    logger = logging.getLogger("tuner")
-    logger.handlers[:] = [Lines(logging.WARNING)]
-    logger.propagate = False
 
 
 # --- the end of a search -----------------------------------------------------------------------------------------------

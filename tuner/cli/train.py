@@ -24,6 +24,7 @@ from .options import (
     given_options,
     interruptible,
     new_console,
+    print_warnings,
     say,
 )
 
@@ -60,6 +61,7 @@ def train(
     given = given_options(
         dataset=dataset, scale=scale, limit=limit, epochs=epochs, seed=seed, data_root=data_root, models=models, set=set_
     )  # fmt: skip
+    print_warnings(new_console(stderr=True))
     training = prepare(what, given)
     recipe, loaded = training.recipe, training.data
     console = new_console()

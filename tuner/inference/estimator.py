@@ -21,6 +21,8 @@ from tuner.data.scaling import SCALES, Intake, Scaling
 from tuner.errors import UserError, did_you_mean
 from tuner.metrics import evaluate
 from tuner.model import DataSpec, Hyper, Model, load_model
+from tuner.own_given import Models, name_of, portable, with_itself
+from tuner.own_models import Source, read_own
 from tuner.training.checkpoint import Snapshot
 from tuner.training.engine import best_device
 from tuner.training.loop import Epoch, train
@@ -38,8 +40,9 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     Parameters
     ----------
-    model : str
-        Its name; `tuner.models()` lists them, and `tuner.describe(model)` its hyper-parameters.
+    model : str or type
+        Its name; `tuner.models()` lists them, and `tuner.describe(model)` its hyper-parameters. Or one of your own: a subclass of
+        `tuner.model.Model` that stands in a file.
     n_clusters : int
         K. For a model that learns from some labels: the number of classes.
     epochs : int or None
@@ -55,6 +58,8 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         One sample's natural shape, such as (28, 28), whose product is D, for `network="conv"`.
     hyper : dict or None
         The model's own hyper-parameters and weights of loss terms, by name: `{"latent_dim": 5, "weights.recon": 0.1}`.
+    models : path, type or list of them
+        Files and folders with models of your own, by whose names `model` may then call them, as for `tuner.search`.
     **kwargs
         The same, as arguments: `latent_dim=5`. They stand in `hyper` afterwards; `set_params`, and so `GridSearchCV`, take them too.
 
@@ -74,6 +79,8 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         Of a model that learns from some labels: cluster k is class `classes_[k]`.
     state_ : dict of ndarray
         The weights. A pickle holds these and plain values, none of the model's code.
+    source_ : Source or None
+        The text of a model of your own, which a pickle holds, too: it is unpickled where its file is not.
 
     Raises
     ------
@@ -92,7 +99,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def __init__(  # scikit-learn reads the parameters from here
         self,
-        model: str = "idec",
+        model: str | type | Source = "idec",
         n_clusters: int = 10,
         *,
         epochs: int | None = None,
@@ -101,6 +108,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         device: str = "auto",
         shape: tuple[int, ...] | None = None,
         hyper: Mapping[str, Any] | None = None,
+        models: Models = (),
         **kwargs: Any,
     ) -> None:
         self.model = model
@@ -110,6 +118,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         self.random_state = random_state
         self.device = device
         self.shape = shape
+        self.models = models
         self.hyper = hyper  # as it was given, or `clone` refuses
         if kwargs and isinstance(hyper, Mapping | None):
             self.hyper = {**(hyper or {}), **kwargs}
@@ -137,6 +146,11 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         tags.transformer_tags.preserves_dtype = ["float32"]  # what networks compute in
         return tags
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the text of a file in place of a class of your own, which may be unknown where it is unpickled."""
+        state = dict(super().__getstate__())
+        return state | {name: portable(state[name]) for name in ("model", "models") if name in state}
+
     @property
     def _n_features_out(self) -> int:
         return int(self.code_width_)
@@ -153,7 +167,8 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         y : (N,) or None
             The class of each row. A model that learns from some labels takes `n_labels` of them; every other model ignores it.
         """
-        model = load_model(self.model)
+        own, name = read_own(with_itself(self.model, self.models)), name_of(self.model)
+        model, self.source_ = load_model(name, own), own.get(name)
         x_ND = validate_data(self, dense(X), dtype=np.float32, ensure_min_samples=2, order="C")
         data = self._data(model, x_ND, y)
         h = self._checked(model, data)
@@ -271,7 +286,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     def _fitted(self) -> Fitted:
         tensors = {name: torch.from_numpy(t) for name, t in self.state_.items()}
         snapshot = Snapshot(**self.place_, config=self.hyper_, tensors=tensors)
-        return Fitted.of(snapshot, Intake(spec=DataSpec(**self.spec_), scaling=self.scaling_), self._device())
+        return Fitted.of(snapshot, Intake(spec=DataSpec(**self.spec_), scaling=self.scaling_), self._device(), self.source_)
 
     def _device(self) -> str:
         return best_device() if self.device == "auto" else self.device

@@ -16,6 +16,7 @@ import torch
 
 from tuner.atomic import whole
 from tuner.errors import UserError, first_line
+from tuner.own_given import Models
 from tuner.training import checkpoint
 
 from .assign import Assigner
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 _ONNX_NEEDS = ("onnx", "onnxscript", "onnxruntime")
 
 
-def export(trained_or_path: Trained | Path | str, folder: Path | str, *, onnx: bool = False, data_root: Path | None = None) -> Contents:
+def export(
+    trained_or_path: Trained | Path | str,
+    folder: Path | str,
+    *,
+    onnx: bool = False,
+    data_root: Path | None = None,
+    models: Models = (),
+) -> Contents:
     """Writes a trained model into a new folder, for places where tuner is not installed.
 
     - `model.pt2`: a `torch.export` program. In: (B, *shape) float32, B from 1 on, on the scale that the training data had before they were
@@ -41,7 +49,7 @@ def export(trained_or_path: Trained | Path | str, folder: Path | str, *, onnx: b
     Each program is compared with the model before the folder appears; it appears whole or not at all.
 
     `trained_or_path`: a run's folder, a `best.yaml` with its weights beside it, or what `load_trained` gave. `folder`: is made; one that is
-    there must be empty. `data_root`: where data files lie, for a run of an older tuner.
+    there must be empty. `data_root`: where data files lie, for a run of an older tuner. `models`: of your own, as for `load_trained`.
 
     Raises:
         UserError: there is no such model, it cannot be exported (a transductive one, or one whose `assign` is no program), the folder is
@@ -52,7 +60,7 @@ def export(trained_or_path: Trained | Path | str, folder: Path | str, *, onnx: b
     if onnx:
         _check_onnx()
     given = trained_or_path
-    trained = given if isinstance(given, Trained) else load_trained(Path(given), data_root=data_root, device="cpu")
+    trained = given if isinstance(given, Trained) else load_trained(Path(given), data_root=data_root, device="cpu", models=models)
     name = trained.assigner.model.name
     if trained.assigner.model.transductive:
         raise UserError(

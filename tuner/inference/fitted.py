@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tuner.data.scaling import Intake
-from tuner.model import Model, Net, Values, load_model
+from tuner.model import Model, Net, Values, load_model, load_source
 from tuner.nn import by_slices, slice_of
+from tuner.own_models import Source
 from tuner.training.checkpoint import Snapshot
 from tuner.training.restored import restored
 
@@ -25,8 +26,9 @@ class Fitted:
     device: str
 
     @staticmethod
-    def of(snapshot: Snapshot, intake: Intake, device: str) -> Fitted:
-        model = load_model(snapshot.model)
+    def of(snapshot: Snapshot, intake: Intake, device: str, source: Source | None = None) -> Fitted:
+        """`source`: of a model of the user's own."""
+        model = load_model(snapshot.model) if source is None else load_source(source)
         parts = restored(model, model.hyper(snapshot.config), intake.spec, snapshot, torch.empty((), device=device))
         return Fitted(model=model, net=parts.evaluating(), values=parts.values, device=device)
 

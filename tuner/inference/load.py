@@ -11,6 +11,8 @@ from tuner.data.datasets import load as load_data
 from tuner.data.fingerprint import Fingerprint
 from tuner.data.scaling import Intake
 from tuner.errors import UserError
+from tuner.own_given import Models, brought
+from tuner.own_models import read_own
 from tuner.runs.paths import BEST_WEIGHTS, SPEC
 from tuner.runs.results import no_such_run
 from tuner.runs.winner import BEST
@@ -40,14 +42,15 @@ class Trained:
         return self.file.parent
 
 
-def load_trained(what: Path, *, data_root: Path | None = None, device: str | None = None) -> Trained:
-    """`what`: a run's folder, or a `best.yaml` with its weights beside it. `device`: None is the GPU where there is one.
+def load_trained(what: Path, *, data_root: Path | None = None, device: str | None = None, models: Models = ()) -> Trained:
+    """`what`: a run's folder, or a `best.yaml` with its weights beside it. `device`: None is the GPU where there is one. `models`: of your
+    own; a run has a copy of its model.
 
     Raises:
         UserError: there is none, it has no weights, or nobody knows how its data were scaled.
     """
     file = _best_file(what)
-    recipe = read_recipe(str(file))
+    recipe = read_recipe(str(file), own=read_own(brought(models)))
     path = file.parent / BEST_WEIGHTS
     if not path.is_file():
         raise _no_weights(file, path)
