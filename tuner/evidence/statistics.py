@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 LEVEL = 0.95
 BCA_FROM = 20  # values
@@ -91,6 +91,8 @@ def bca(values: Sequence[float] | np.ndarray) -> Interval | None:
     if x.size < 2 or not np.ptp(x):
         return None
     how = {"confidence_level": LEVEL, "n_resamples": RESAMPLES, "method": "BCa", "random_state": np.random.default_rng(0)}
+    from scipy import stats  # half a second to import, for this alone
+
     found = stats.bootstrap((x,), np.mean, **how).confidence_interval
     return Interval(low=float(found.low), high=float(found.high), method="BCa") if np.isfinite([found.low, found.high]).all() else None
 
