@@ -40,6 +40,7 @@ from tuner.training import checkpoint
 from tuner.training.loop import train
 from tuner.tune.asha import Halving
 from tuner.tune.callback import Receivers, TuneCallback
+from tuner.tune.mailbox import MailboxReader
 from tuner.tune.quarantine import Quarantine
 from tuner.tune.result import TuneResult
 from tuner.tune.searcher import StudySearch
@@ -223,7 +224,7 @@ def new_callback(spec: Spec, heard: Heard, ended: Callable[[TrialEnd], None], pa
     run = Run(name="s", folder=Path(), spec=spec, info={}, past=past)
     receivers = Receivers(listeners=Listeners(heard, ()), logs=TrialLogs(run, RunFiles.of(run)), trial_ended=ended)
     control = SearchControl(requests=StopRequests(), quarantine=Quarantine(Share(cpu=1, gpu=0, slots=1)))
-    return TuneCallback(run, receivers, control, "mailbox")
+    return TuneCallback(run, receivers, control, MailboxReader("mailbox"))
 
 
 def test_what_the_mailbox_lost_comes_with_the_next_report() -> None:

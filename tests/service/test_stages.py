@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from kit.interrupted import a_killed_run
 
+from tuner.clock import SYSTEM, Clock
 from tuner.errors import UserError
 from tuner.machines.cluster import Share
 from tuner.runs import orders
-from tuner.runs.events import Run
+from tuner.runs.events import Listener, Run
+from tuner.runs.files import RunFiles
 from tuner.runs.journal import read_lines
 from tuner.runs.results import Results, read_run
 from tuner.search.saved import spec_of
 from tuner.service import driver, stages
-from tuner.tune.mailbox import MailboxReader
-from tuner.tune.run import Hosted, Packing, Parts
+from tuner.tune.executor import Letters, NoLetters, Parts
 
 SHARE = Share(cpu=1, gpu=0, slots=1)
 
@@ -36,21 +36,30 @@ def run(tmp_path: Path) -> Run:
     return Run(name="run", folder=folder, spec=spec_of(folder, None, None), info=about)
 
 
-def driven(run: Run, monkeypatch: pytest.MonkeyPatch, fit: Callable[[Parts], None]) -> tuple[stages.Ended, Results]:
-    """Drives the run with `fit` in Tune's place."""
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """An executor that does what a test says."""
+
+    fit: Callable[[Parts], None]
+    clock: Clock = SYSTEM
+    share: Share = SHARE
+    letters: Letters = field(default_factory=NoLetters)
+
+    def listeners(self) -> Sequence[Listener]:
+        return ()
 
     @contextlib.contextmanager
-    def here(trainer: Any, *_: object) -> Iterator[Hosted]:
-        yield Hosted(share=SHARE, trainer=trainer)
+    def session(self, run: Run, files: RunFiles) -> Iterator[Here]:
+        yield self
 
-    monkeypatch.setattr(MailboxReader, "open", lambda self: None)  # an actor: no trial pre-trains here
-    monkeypatch.setattr(stages, "training", here)
-    monkeypatch.setattr(stages, "RayMetrics", lambda: SimpleNamespace())  # fails at once and is left out
-    monkeypatch.setattr(stages, "fit", lambda job, run, share, parts: fit(parts))
-    trainer = replace(driver.new_trainer(run.spec, SHARE, None), folder=run.folder)
-    packing = Packing(share=SHARE, width=1)
+    def run(self, run: Run, parts: Parts) -> None:
+        self.fit(parts)
+
+
+def driven(run: Run, fit: Callable[[Parts], None]) -> tuple[stages.Ended, Results]:
+    """Drives the run with `fit` in Tune's place."""
     with driver.opened_files(run) as files:
-        opened = stages.Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=None, listeners=())  # type: ignore[arg-type]
+        opened = stages.Opened(run=run, files=files, executor=Here(fit=fit), scheduler=None, listeners=())  # type: ignore[arg-type]
         ended = stages.drive(opened)
     return ended, read_run(run.folder)
 
@@ -62,27 +71,27 @@ def begin(parts: Parts) -> int:
     return int(asked["trial"])
 
 
-def test_what_is_open_at_the_end_is_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended, results = driven(run, monkeypatch, lambda parts: None if begin(parts) == 1 else pytest.fail("trial 1 goes on"))
+def test_what_is_open_at_the_end_is_stopped(run: Run) -> None:
+    ended, results = driven(run, lambda parts: None if begin(parts) == 1 else pytest.fail("trial 1 goes on"))
     assert ended == stages.Ended(status="done") and results.status == "done"
     last = [line for line in read_lines(run.folder / "results.jsonl") if "state" in line][-1]
     assert (last["trial"], last["state"], last["reason"]) == (1, "stopped", "the search ended before it did")
 
 
-def test_an_order_between_two_steps_ends_the_search(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_order_between_two_steps_ends_the_search(run: Run) -> None:
     def fit(parts: Parts) -> None:
         begin(parts)
         orders.keep(run.folder, orders.Order(do="enqueue", set=("lr=0.02",), kept=True))
         parts.callbacks[1].on_step_begin(0, [])
         parts.control.requests.search.set()
 
-    ended, results = driven(run, monkeypatch, fit)
+    ended, results = driven(run, fit)
     assert ended == stages.Ended(status="stopped") and results.status == "stopped"
     assert orders.waiting(run.folder) == []
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_an_error_of_ours_is_raised_itself_and_the_run_has_failed(run: Run, monkeypatch: pytest.MonkeyPatch, ours: bool) -> None:
+def test_an_error_of_ours_is_raised_itself_and_the_run_has_failed(run: Run, ours: bool) -> None:
     def fit(parts: Parts) -> None:
         begin(parts)
         if ours:
@@ -90,5 +99,5 @@ def test_an_error_of_ours_is_raised_itself_and_the_run_has_failed(run: Run, monk
         raise RuntimeError("what Tune makes of it")
 
     with pytest.raises(UserError if ours else RuntimeError, match="the orders" if ours else "what Tune makes"):
-        driven(run, monkeypatch, fit)
+        driven(run, fit)
     assert read_run(run.folder).status == "failed"

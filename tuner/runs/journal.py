@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from tuner.clock import SYSTEM, Clock
 from tuner.errors import UserError
 from tuner.plain_json import load_json
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Journal:
     """Appends to `results.jsonl` and flushes every line; `status.json` says whether the search goes on, and where."""
 
-    def __init__(self, files: RunFiles) -> None:
-        self._files = files
+    def __init__(self, files: RunFiles, clock: Clock = SYSTEM) -> None:
+        self._files, self._clock = files, clock
         self._started, self._before, self._since = 0.0, 0.0, 0.0  # its first driver; seconds of earlier ones; this one
 
     def search_started(self, run: Run) -> None:
@@ -44,7 +44,7 @@ class Journal:
         if path.exists():
             cut_torn_line(path)
         self._files.open(JOURNAL)
-        self._since = time.time()
+        self._since = self._clock.time()
         self._started = read_status(self._files.folder).get("started", self._since)
         self._before = 0.0 if run.past is None else run.past.seconds
         clock: Status = {"started": self._started, "since": self._since, "before": self._before}
@@ -57,10 +57,10 @@ class Journal:
         self._append(line)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        self._append(end.line(time.time()), sync=True)  # an epoch may be lost to a power cut, a finished trial not
+        self._append(end.line(self._clock.time()), sync=True)  # an epoch may be lost to a power cut, a finished trial not
 
     def search_ended(self, status: str) -> None:
-        now = time.time()
+        now = self._clock.time()
         seconds = self._before + now - self._since
         self._write_status({"status": status, "started": self._started, "ended": now, "seconds": seconds})
 

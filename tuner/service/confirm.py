@@ -45,7 +45,7 @@ from tuner.stores.uploads import Sent, uploading
 from tuner.tune.asha import scheduler
 from tuner.tune.callback import TuneCallback
 from tuner.tune.pack_client import chosen_width, shape
-from tuner.tune.run import Packing, within_reach
+from tuner.tune.run import OnRay, Packing, within_reach
 
 from .known_data import same_data
 from .stages import Ended, Opened, OrdersTo, drive
@@ -174,8 +174,7 @@ def run_confirmation(found: Prepared, cluster: Cluster, listeners: Sequence[List
             Opened(
                 run=run,
                 files=files,
-                trainer=trainer,
-                packing=Packing(share=share, width=width),
+                executor=OnRay(trainer=trainer, packing=Packing(share=share, width=width)),
                 scheduler=scheduler(spec),
                 listeners=listeners,
                 keeper=lambda run, files: KeptWeights(run, files, found.plan),

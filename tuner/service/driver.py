@@ -31,7 +31,7 @@ from tuner.space.spec import Spec
 from tuner.stores.uploads import Sent, place_of_runs, uploading
 from tuner.tune.asha import scheduler
 from tuner.tune.pack_client import chosen_width
-from tuner.tune.run import Packing, within_reach
+from tuner.tune.run import OnRay, Packing, within_reach
 
 from .confirm import ConfirmOptions, ConfirmOutcome, confirm_at_end
 from .stages import Ended, Opened, drive
@@ -111,7 +111,9 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         with RunLock(run.folder), uploading(run.folder, run.info["uri"]) as uploads, within_reach(trainer, run) as trainer:
             with opened_files(run) as files:
                 asha, heard = scheduler(spec), options.listeners
-                ended = drive(Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=asha, listeners=heard))
+                ended = drive(
+                    Opened(run=run, files=files, executor=OnRay(trainer=trainer, packing=packing), scheduler=asha, listeners=heard)
+                )
             outcome = outcome_of(run, files, ended)
             if outcome.status == "done" and outcome.folder == run.folder:
                 more = ConfirmOptions(data_root=options.data_root, listeners=options.confirm_listeners)

@@ -38,7 +38,7 @@ from tuner.search.trainer import Trainer
 from tuner.stores.uploads import uploading
 from tuner.tune.asha import Halving, scheduler
 from tuner.tune.pack_client import chosen_width
-from tuner.tune.run import Packing, within_reach
+from tuner.tune.run import OnRay, Packing, within_reach
 
 from .confirm import ConfirmOptions, confirm_at_end, confirm_held
 from .driver import Outcome, opened_files, outcome_of
@@ -164,7 +164,9 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
             Winner(run, files).catch_up(found.past.ends)
             packing = Packing(share=share, width=width)
             rungs, listeners = found.scheduler, options.listeners
-            ended = drive(Opened(run=run, files=files, trainer=trainer, packing=packing, scheduler=rungs, listeners=listeners))
+            ended = drive(
+                Opened(run=run, files=files, executor=OnRay(trainer=trainer, packing=packing), scheduler=rungs, listeners=listeners)
+            )
         outcome = outcome_of(run, files, ended)
         if outcome.status == "done" and outcome.folder == run.folder:
             outcome = outcome.confirmed_by(lambda: confirm_at_end(run, cluster, options.for_confirmation()))

@@ -1,4 +1,4 @@
-"""A run from the moment its folder is open to its end: wire the parts, run Tune, close.
+"""A run from the moment its folder is open to its end: wire the parts, run the executor, close.
 
 The searcher picks the next configuration. Only the scheduler stops trials early. The training decides how a trial ends by itself.
 """
@@ -6,19 +6,15 @@ The searcher picks the next configuration. Only the scheduler stops trials early
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ray import cloudpickle
 from ray.tune.schedulers import TrialScheduler
 
-from tuner.machines import probe
 from tuner.runs.events import Listener, Listeners, Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal
@@ -26,12 +22,9 @@ from tuner.runs.orders import Inbox, Order
 from tuner.runs.paths import CHECKPOINTS, remove_torn
 from tuner.runs.trial_logs import TrialLogs
 from tuner.runs.winner import Winner
-from tuner.search.trainer import Trainer
-from tuner.trackers.prometheus import RayMetrics
-from tuner.tune.actor import SearchContext
 from tuner.tune.callback import Orders, Receivers, TuneCallback
+from tuner.tune.executor import Executor, Letters, Parts
 from tuner.tune.quarantine import Quarantine
-from tuner.tune.run import Packing, Parts, fit, training
 from tuner.tune.searcher import StudySearch
 from tuner.tune.stopper import SearchControl, StopRequests
 
@@ -48,8 +41,7 @@ class Opened:
 
     run: Run
     files: RunFiles
-    trainer: Trainer
-    packing: Packing
+    executor: Executor
     scheduler: TrialScheduler
     listeners: Sequence[Listener]
     keeper: Callable[[Run, RunFiles], Keeper] = Winner
@@ -82,14 +74,14 @@ class Ended:
 
 
 def drive(opened: Opened) -> Ended:
-    """Runs Tune from start to end, and tells all listeners how it ended.
+    """Runs a search from start to end, and tells all listeners how it ended.
 
     Raises:
         UserError: the run's files cannot be written any more.
     """
     run, files = opened.run, opened.files
     logs, keeper, requests = TrialLogs(run, files), opened.keeper(run, files), StopRequests()
-    listeners = Listeners(Journal(files), [logs, RayMetrics(), *opened.listeners])
+    listeners = Listeners(Journal(files, opened.executor.clock), [logs, *opened.executor.listeners(), *opened.listeners])
     receivers = Receivers(listeners=listeners, logs=logs, trial_ended=keeper.trial_ended)
     ended = Ended(status="failed")
     listeners.search_started(run)
@@ -118,46 +110,37 @@ def _end_pruned(run: Run, receivers: Receivers) -> None:
 
 
 def _search(opened: Opened, receivers: Receivers, requests: StopRequests) -> str | None:
-    """Runs Tune, and ends what is open then. Gives why the search was given up; None where it was not."""
+    """Runs the executor, and ends what is open then. Gives why the search was given up; None where it was not."""
     run, files = opened.run, opened.files
-    trainer = replace(opened.trainer, fallback=files.fallback)
-    with _signals(requests.search), training(trainer, files, opened.packing, run.name) as hosted:
-        context = SearchContext(
-            name=run.name,
-            cpu=hosted.share.cpu,
-            gpu=hosted.share.gpu,
-            mailbox=f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}",
-            trainer=cloudpickle.dumps(hosted.trainer),
-            code=probe.versions(),
-        )
-        tune = _wired(opened, receivers, SearchControl(requests=requests, quarantine=Quarantine(hosted.share)), context)
+    with _signals(requests.search), opened.executor.session(run, files) as session:
+        wired = _wired(opened, receivers, SearchControl(requests=requests, quarantine=Quarantine(session.share)), session.letters)
         try:
-            fit(context, run, hosted.share.slots, tune.parts)
+            session.run(run, wired.parts)
         except BaseException as error:
-            ours = tune.callback.error or files.error
+            ours = wired.callback.error or files.error
             if ours is not None:
                 raise ours from error
             raise
         finally:
             reason = None if requests.search.is_set() else "the search ended before it did"
-            tune.callback.close(tune.parts.searcher.open_trials(), "stopped", reason)
-            tune.parts.searcher.stop("stopped")
+            wired.callback.close(wired.parts.searcher.open_trials(), "stopped", reason)
+            wired.parts.searcher.stop("stopped")
     return requests.hopeless
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Wired:
-    """What Tune calls, and of it what ends with the search."""
+    """What the executor calls, and of it what ends with the search."""
 
     parts: Parts
     callback: TuneCallback
 
 
-def _wired(opened: Opened, receivers: Receivers, control: SearchControl, context: SearchContext) -> _Wired:
+def _wired(opened: Opened, receivers: Receivers, control: SearchControl, letters: Letters) -> _Wired:
     """Each part is made of those before it."""
     run = opened.run
     searcher = StudySearch(run.spec, run.folder, run.name, opened.files, control)
-    callback = TuneCallback(run, receivers, control, context.mailbox)
+    callback = TuneCallback(run, receivers, control, letters, opened.executor.clock)
     to = opened.orders
     steering = Steering(run, searcher, callback).take
     inbox = Inbox(run.folder, steering) if to is None else Inbox(to.folder, lambda order: to.take(order, callback))

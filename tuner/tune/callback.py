@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,13 +14,14 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
+from tuner.clock import SYSTEM, Clock
 from tuner.runs.events import Listeners, OpenTrial, Run, TrialEnd
 from tuner.runs.records import EpochLine
 from tuner.runs.trial_logs import TrialLogs
 from tuner.training.trial import planned_epochs
 
+from .executor import Letters
 from .failures import failure_of
-from .mailbox import MailboxReader
 from .result import TuneResult
 from .stopper import SearchControl
 
@@ -37,7 +37,7 @@ class _Running:
     config: dict[str, Any]
     asked_for: bool = False  # by a person
     configuration: int | None = None  # where each has several seeds
-    started: float = field(default_factory=time.monotonic)
+    started: float
     epochs: int = 0
     score: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the epoch that the score is of
@@ -73,11 +73,11 @@ class Orders(tune.Callback):
 class TuneCallback(tune.Callback):
     """Tells the receivers of every trial's start, epochs and end."""
 
-    def __init__(self, run: Run, receivers: Receivers, control: SearchControl, mailbox: str) -> None:
-        """`mailbox`: the name of the actor that takes pre-training epochs."""
+    def __init__(self, run: Run, receivers: Receivers, control: SearchControl, letters: Letters, clock: Clock = SYSTEM) -> None:
+        """`letters`: bring pre-training epochs."""
         self._spec, self._control, self._requests = run.spec, control, control.requests
         self._listeners, self._logs, self._ended = receivers.listeners, receivers.logs, receivers.trial_ended
-        self._mailbox = MailboxReader(mailbox)
+        self._mailbox, self._clock = letters, clock
         self._model = run.spec.loaded()
         self._running: dict[int, _Running] = {}
         self._open: dict[int, OpenTrial] = {} if run.past is None else dict(run.past.open)
@@ -171,7 +171,10 @@ class TuneCallback(tune.Callback):
         number, config = trial["trial"], trial["config"]
         if number not in self._running:
             running = self._running[number] = _Running(
-                config=config, asked_for=trial.get("asked_for", False), configuration=trial.get("configuration")
+                config=config,
+                started=self._clock.monotonic(),
+                asked_for=trial.get("asked_for", False),
+                configuration=trial.get("configuration"),
             )
             before = self._open.pop(number, None)
             if before is not None:
@@ -228,7 +231,7 @@ class TuneCallback(tune.Callback):
             running.epochs, running.known = line["epoch"], ()
             if running.score is None:
                 running.metrics = line["metrics"]
-            self._listeners.epoch_ended(line["trial"], line | {"time": round(time.time(), 3)})
+            self._listeners.epoch_ended(line["trial"], line | {"time": round(self._clock.time(), 3)})
 
     def _compare(self, running: _Running, line: Mapping[str, Any]) -> None:
         """An epoch that is journalled already was trained again: the same seed should give the same numbers."""
@@ -253,7 +256,7 @@ class TuneCallback(tune.Callback):
             score=None if state in ("collapsed", "diverged") else running.score,
             metrics=running.metrics,
             epochs=running.epochs,
-            seconds=running.before + time.monotonic() - running.started,
+            seconds=running.before + self._clock.monotonic() - running.started,
             reason="stopped by `tuner stop --trial`" if for_good else running.reason,
             traceback=running.traceback,
             asked_for=running.asked_for,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -12,23 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from tuner.clock import SYSTEM, Clock
+from tuner.machines import probe
 from tuner.machines.cluster import Share
-from tuner.runs.events import Run
+from tuner.runs.events import Listener, Run
 from tuner.runs.paths import PACKS
 
 from .remote_folder import Distant, Keeper
 
 if TYPE_CHECKING:
-    from ray import tune
-    from ray.tune.schedulers import TrialScheduler
-
     from tuner.runs.files import RunFiles
     from tuner.search.trainer import Trainer
 
     from .actor import SearchContext
+    from .executor import Letters, Parts
     from .pack_client import PackedTrainer
-    from .searcher import StudySearch
-    from .stopper import SearchControl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +44,6 @@ class Hosted:
 
     share: Share
     trainer: Trainer | PackedTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What Tune calls in the course of a search."""
-
-    searcher: StudySearch
-    scheduler: TrialScheduler
-    callbacks: Sequence[tune.Callback]
-    control: SearchControl
 
 
 @contextlib.contextmanager
@@ -90,6 +79,49 @@ def training(trainer: Trainer, files: RunFiles, packing: Packing, name: str) -> 
         files.write(PACKS, json.dumps(hosts.occupancy(), indent=1) + "\n")
     finally:
         hosts.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnRay:
+    """The executor that trains on the cluster which was joined."""
+
+    trainer: Trainer
+    packing: Packing
+    clock: Clock = SYSTEM
+
+    def listeners(self) -> Sequence[Listener]:
+        from tuner.trackers.prometheus import RayMetrics
+
+        return [RayMetrics()]
+
+    @contextlib.contextmanager
+    def session(self, run: Run, files: RunFiles) -> Iterator[RaySession]:
+        from .actor import SearchContext
+        from .mailbox import MailboxReader
+
+        trainer = replace(self.trainer, fallback=files.fallback)
+        with training(trainer, files, self.packing, run.name) as hosted:
+            context = SearchContext(
+                name=run.name,
+                cpu=hosted.share.cpu,
+                gpu=hosted.share.gpu,
+                mailbox=f"mailbox of {run.name} {os.getpid()}.{time.time_ns()}",
+                trainer=ray.cloudpickle.dumps(hosted.trainer),
+                code=probe.versions(),
+            )
+            yield RaySession(context=context, share=hosted.share, letters=MailboxReader(context.mailbox))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaySession:
+    """A search in Ray Tune, which can begin."""
+
+    context: SearchContext
+    share: Share
+    letters: Letters
+
+    def run(self, run: Run, parts: Parts) -> None:
+        fit(self.context, run, self.share.slots, parts)
 
 
 def fit(context: SearchContext, run: Run, slots: int, parts: Parts) -> None:
