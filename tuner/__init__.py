@@ -18,6 +18,7 @@ _LATER = {
     "describe": "tuner.api.models",
     "load": "tuner.api.run",
     "new_model": "tuner.api.known",
+    "simulate": "tuner.api.simulate",
     "spaces": "tuner.shipped",
     "train": "tuner.api.train",
 }

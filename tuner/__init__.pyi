@@ -8,6 +8,7 @@ from tuner.api.run import Run as Run
 from tuner.api.run import load as load
 from tuner.api.run import runs as runs
 from tuner.api.search import search as search
+from tuner.api.simulate import simulate as simulate
 from tuner.api.train import train as train
 from tuner.api.tuned import TunedDeepClustering as TunedDeepClustering
 from tuner.errors import UserError as UserError

@@ -142,8 +142,14 @@ class Run(Winner):
         from tuner.service.resume import ResumeOptions
         from tuner.service.resume import resume as go_on
 
+        to_be = None if trials is None else str(trials)
+        if self.results.spec_json.get("simulated"):
+            from tuner.service.simulate import resume_simulated
+
+            self.reason = resume_simulated(self.folder, to_be, listeners).reason
+            return self
         given = ResumeOptions(
-            trials=None if trials is None else str(trials),
+            trials=to_be,
             address=address,
             data_root=path_or_none(data_root),
             dataset=dataset,

@@ -111,6 +111,12 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
     looks = in_words(results.labels)
     if looks is not None:
         yield Text(looks, style="dim")
+    simulated = results.spec_json.get("simulated")
+    if simulated:
+        lanes = counted(simulated["lanes"], "trial")
+        yield Text(
+            f"Simulated: nothing was trained. The epochs are those of {near(Path(simulated['table']))}, {lanes} at once.", style="yellow"
+        )
     yield Text()
     ends = {state: n for state, n in results.counts().items() if n}
     others = [trial.state for trial in results.trials if trial.state not in ends]

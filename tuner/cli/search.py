@@ -168,6 +168,12 @@ def resume(  # its length is that of its options
 
     folder = run_folder(run, out, whole=True)
     before = read_run(folder)
+    if before.spec_json.get("simulated"):
+        from .simulate import resume_and_print
+
+        foreign = {"--address": address, "--wandb": wandb, "--data-root": data_root, "--dataset": dataset, "--models": models}
+        resume_and_print(folder, trials, [flag for flag, given in foreign.items() if given], console)
+        return
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
     with interruptible("Interrupted before a trial continued."):
         if before.status in ("stopped", "failed") or (before.status == "done" and trials is not None):

@@ -40,10 +40,11 @@ class RunFiles:
 
     @staticmethod
     def of(run: Run) -> RunFiles:
-        return RunFiles(run.folder, str(run.info.get("id", run.name)))
+        return RunFiles(run.folder, str(run.info.get("id", run.name)), durable="simulated" not in run.info)
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self.folder, self.fallback = folder, _fallback_of(folder, run_id)
+    def __init__(self, folder: Path, run_id: str, *, durable: bool = True) -> None:
+        """`durable`: what is to outlive a power cut does. A simulation is made again in less time than waiting for the disk takes."""
+        self.folder, self.fallback, self._durable = folder, _fallback_of(folder, run_id), durable
         self.away = False
         self.error: UserError | None = None  # nothing can be written anywhere
         self._open: dict[str, int] = {}
@@ -69,7 +70,7 @@ class RunFiles:
         def append() -> None:
             if not _is(self._open[name], self.now / name):
                 raise FileNotFoundError(errno.ENOENT, "it was moved or removed")
-            _append(self._open[name], lines, sync=sync)
+            _append(self._open[name], lines, sync=sync and self._durable)
 
         self._look()
         self._or_in_the_fallback(append)

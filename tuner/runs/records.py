@@ -116,6 +116,7 @@ class About(TypedDict, total=False):
     versions: Annotated[dict[str, Any], MAPPING]
     resumed: Annotated[list[dict[str, Any]], LIST_OF_MAPPINGS]
     confirms: Annotated[str, TEXT]
+    simulated: Annotated[dict[str, Any], MAPPING]
     commit: str | None
     pack: int
     select: Annotated[dict[str, Any], MAPPING]
