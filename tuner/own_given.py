@@ -15,17 +15,18 @@ Models = OwnModel | Sequence[OwnModel]
 _KINDS = (str, os.PathLike, type, Source)
 
 
-def brought(models: Models) -> list[str | Path | type | Source]:
-    """What was given in Python, or else what TUNER_MODELS names, as for the command line.
+def brought(models: Models | None) -> list[str | Path | type | Source]:
+    """What was given in Python, or else what TUNER_MODELS names, as for the command line. None is nothing.
 
     Raises:
         UserError: it is neither a path nor a class.
     """
     given: list[Any] = list(models) if isinstance(models, Iterable) and not isinstance(models, _KINDS) else [models]
-    wrong = next((one for one in given if not isinstance(one, _KINDS)), None)
-    if wrong is not None:
+    given = [one for one in given if one is not None]
+    wrong = [one for one in given if not isinstance(one, _KINDS)]
+    if wrong:
         raise UserError(
-            f"'models' must be files, folders, or subclasses of Model, but is {wrong!r}. A class is handed over itself: models=MyModel."
+            f"'models' must be files, folders, or subclasses of Model, but is {wrong[0]!r}. A class is handed over itself: models=MyModel."
         )
     if not given:
         given = [path for path in os.environ.get("TUNER_MODELS", "").split(os.pathsep) if path]

@@ -14,9 +14,11 @@ import nbformat
 import numpy as np
 import optuna
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from kit.one_ray import OneRay
+from kit.trained import winner
 from nbclient import NotebookClient
 from ray import cloudpickle
 from scipy import sparse
@@ -163,6 +165,21 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(tuner.UserError, match="There is no run"):
         tuner.load("nothing", out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(tuner.UserError, match="'acc' needs labels, and data has none"):
+        tuner.search(SPACE, data=easy()[0], out=tmp_path, **QUIET)
+    with pytest.raises(tuner.UserError, match="'batch_size' is 256, but data has 150 samples"):
+        tuner.train("idec", data=easy()[0])
+    (tmp_path / "best.yaml").write_text("model: kmeans\n")
+    with pytest.raises(tuner.UserError, match=r"must be samples, but is 'digits'. .* assign_to\('clusters.csv', input='digits'\)"):
+        tuner.load(tmp_path / "best.yaml").assign("digits")
+
+
+def test_every_kind_of_table_is_assigned_alike(tmp_path: Path) -> None:
+    found, X = tuner.load(winner(tmp_path / "run")), load_digits().data / 16
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(64)])
+    kinds = [frame, pa.Table.from_pandas(frame), torch.from_numpy(X), sparse.csr_array(X), X.tolist(), X.reshape(-1, 8, 8)]
+    expected = found.assign(X).cluster_N
+    assert all(np.array_equal(found.assign(kind).cluster_N, expected) for kind in kinds)
 
 
 # --- with Ray ----------------------------------------------------------------------------------------------------------

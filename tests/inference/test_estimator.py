@@ -223,6 +223,7 @@ def test_a_model_that_learns_from_some_labels_takes_them_from_y() -> None:
         ({"scale": "minimax"}, "'scale' must be one of minmax | standard | none, but is 'minimax'. Did you mean 'minmax'?"),
         ({"n_clusters": 200}, "'n_clusters' is 200, but X has 150 samples"),
         ({"hyper": {"epochs": 3}}, "'epochs' is an argument of its own"),
+        ({"device": "gpu"}, "'device' must be auto, cpu or a device that torch has here, such as cuda, but is 'gpu'."),
         ({"hyper": 3}, "'hyper' must be a dict of names to values, but is 3."),
         ({"model": "vade", "recon_loss": "bce", "scale": "standard"}, "rebuilds pixels in"),
         ({"lr": 1.0, "lr_pretrain": 1.0, "epochs": 50, "scale": "none", "hidden": 200}, None),

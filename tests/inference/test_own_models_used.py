@@ -168,6 +168,7 @@ def test_a_pickle_needs_neither_the_file_nor_the_class(kind: Any, mine: Path) ->
         ({"model": 3}, "A model is said by its name, or is a subclass of Model itself, but this is 3."),
         ({"model": int}, "The class int stands in no file of its own"),
         ({"models": 3}, "'models' must be files, folders, or subclasses of Model, but is 3."),
+        ({"models": ["my_model.py", None, 3.5]}, "but is 3.5."),
         ({"models": "gone.py"}, "--models gone.py cannot be read: No such file or directory."),
         ({"models": layout.folder("models") / "idec.py"}, "'idec' is a model that comes with tuner, and "),
         ({"model": "my_modle", "models": "my_model.py"}, "There is no model 'my_modle'. Did you mean 'my_model'?"),

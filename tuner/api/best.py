@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.dense import dense
+from tuner.errors import UserError
 from tuner.own_given import Models
 
 from .arguments import Place, path_or_none
@@ -35,6 +37,8 @@ class Winner:
         """
         import numpy as np
 
+        if isinstance(data, str | os.PathLike):
+            raise UserError(f"'data' must be samples, but is {data!r}. A file or a data set: assign_to('clusters.csv', input={data!r}).")
         from tuner.inference.assign import joined
         from tuner.inference.load import load_trained, training_data
 

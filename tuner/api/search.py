@@ -6,9 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from tuner.errors import UserError
 from tuner.own_given import Models
 from tuner.runs.events import Listener
 from tuner.runs.new_run import check_place
+from tuner.space.reader import Options
+from tuner.space.spec import Spec
 from tuner.stores.lookup import RUNS, folder_and_uri
 from tuner.trackers.modes import wandb_mode
 
@@ -16,7 +19,7 @@ from .arguments import Place, Settings, Space, of_space, options, path_or_none, 
 from .display import heard_by, shown
 from .one_at_a_time import one_search
 from .run import Run
-from .samples import dataset_name
+from .samples import dataset_name, named
 
 
 def search(
@@ -62,7 +65,7 @@ def search(
     chosen = dataset_name(data, labels, dataset, folder)
     sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm}
     given = options(dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes)
-    spec = read_spec(space, given)
+    spec = _read(space, given, chosen if data is not None and named(data) is None else None)
     for note in spec.notes if display else ():
         print(f"Note: {note}")
     from tuner.service.driver import SearchOptions
@@ -77,3 +80,11 @@ def search(
             ),
         )
     return Run(outcome.folder, reason=outcome.reason)
+
+
+def _read(space: Space, given: Options, written: str | None) -> Spec:
+    """`written`: the file of what was in memory, which a message calls `data`."""
+    try:
+        return read_spec(space, given)
+    except UserError as error:
+        raise (UserError(str(error).replace(written, "data")) if written else error) from None

@@ -80,7 +80,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
     state_ : dict of ndarray
         The weights. A pickle holds these and plain values, none of the model's code.
     source_ : Source or None
-        The text of a model of your own, which a pickle holds, too: it is unpickled where its file is not.
+        The text of a model of your own, which a pickle holds, too: its file need not be where it is unpickled.
 
     Raises
     ------
@@ -148,7 +148,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def __getstate__(self) -> dict[str, Any]:
         """With the text of a file in place of a class of your own, which may be unknown where it is unpickled."""
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = super().__getstate__()
         return state | {name: portable(state[name]) for name in ("model", "models") if name in state}
 
     @property
@@ -209,10 +209,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         """The last epoch."""
         self.history_: list[dict[str, Any]] = []
         seed = self.random_state
-        if isinstance(seed, int | np.integer):
-            seed = int(seed)
-        else:
-            seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
+        seed = int(seed) if isinstance(seed, int | np.integer) else int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         last: Epoch | None = None
         for last in train(model, h, data, seed=seed, device=self._device()):
             line = {"epoch": last.epoch, "phase": last.phase, "cluster_epoch": last.cluster_epoch, "metrics": last.metrics}
@@ -289,6 +286,10 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         return Fitted.of(snapshot, Intake(spec=DataSpec(**self.spec_), scaling=self.scaling_), self._device(), self.source_)
 
     def _device(self) -> str:
+        try:
+            torch.empty((), device=best_device() if self.device == "auto" else self.device)
+        except (RuntimeError, AssertionError) as error:  # a word that torch does not know, or a device that is not here
+            raise UserError(f"'device' must be auto, cpu or a device that torch has here, such as cuda, but is {self.device!r}.") from error
         return best_device() if self.device == "auto" else self.device
 
 

@@ -13,7 +13,7 @@ from tuner.model import Model
 
 # How far from the training data's values is another scale, not another sample. `_BEYOND`: in widths of training's range on either side.
 _BEYOND, _NARROWER, _ENOUGH = 1.0, 10.0, 32
-_WAY_OUT = "Bring them to the scale of the training data, or switch the check off (--any-range, check_range=False)."
+_WAY_OUT = "Bring them to the scale of the training data, or switch the check off (--any-range, any_range=True)."
 
 
 def flat(x: NDArray[Any], intake: Intake, model: str, at: int) -> NDArray[np.float32]:
