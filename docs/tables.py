@@ -13,6 +13,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))  # a plain checkout
 
+from tuner.evidence.selection import CRITERIA  # noqa: E402
 from tuner.metrics import METRICS  # noqa: E402
 from tuner.space.keys import KEYS, METHODS  # noqa: E402
 from tuner.space.scores import SCORES  # noqa: E402
@@ -43,7 +44,12 @@ def metrics() -> str:
     return _table(("metric", "goal", "uses labels", "what it measures", "cost of an epoch"), rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"keys": keys, "scores": scores, "methods": methods, "metrics": metrics}
+def criteria() -> str:
+    rows = ((f"`{name}`", str(found.seeds), found.doc, found.cost) for name, found in CRITERIA.items())
+    return _table(("criterion", "seeds", "what it measures; more is better", "cost"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"keys": keys, "scores": scores, "methods": methods, "metrics": metrics, "criteria": criteria}
 
 
 def renewed(text: str) -> str:

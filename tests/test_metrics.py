@@ -216,7 +216,7 @@ def test_balance_of_one_cluster_is_the_worst() -> None:
 
 
 def test_the_metrics_without_labels_are_named_in_the_tables_order() -> None:
-    free = ("n_used", "largest_share", "balance", "confidence", "silhouette", "davies_bouldin", "calinski_harabasz")
+    free = ("n_used", "largest_share", "balance", "confidence", "silhouette", "davies_bouldin", "calinski_harabasz", "description_length")
     assert metrics.label_free() == free
     assert set(evaluate(torch.eye(3), None)) <= set(free)
 

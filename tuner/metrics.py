@@ -137,6 +137,10 @@ METRICS: dict[str, Measure] = {
         goal="maximize", worst=0.0, of_codes=True, cost=_PASS,
         doc="variance of the codes between clusters over that within them; after the last epoch",
     ),
+    "description_length": Measure(
+        goal="minimize", worst=1e9, of_codes=True, cost=_PASS,
+        doc="nats that each number of the code takes with a Gaussian per cluster, above those with a single one; after the last epoch",
+    ),
     "knn_error_3": _knn(3),
     "knn_error_5": _knn(5, shown=True),
     "knn_error_10": _knn(10),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from .errors import UserError
 
@@ -14,3 +15,11 @@ def check_name(name: str) -> None:
     """Raises UserError where the command line gives a run a name that cannot be."""
     if not NAME.fullmatch(name):
         raise UserError(f"--name cannot be '{name}': {NAME_RULE}.")
+
+
+HELD_OUT = "_holdout"  # at the end of a metric's name: measured on the part of the data that no trial sees
+
+
+def held_out(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those of them that were measured there: of a trial as its score is, though in the line of its last epoch."""
+    return {name: value for name, value in metrics.items() if name.endswith(HELD_OUT)}

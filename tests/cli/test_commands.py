@@ -35,6 +35,7 @@ from tuner.machines import cluster
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.journal import Journal
+from tuner.runs.partitions import partition_file, write_partition
 from tuner.runs.paths import STUDY
 from tuner.runs.progress import Progress
 from tuner.runs.results import Results, read_run
@@ -661,6 +662,26 @@ def test_show_json_prints_one_object_and_nothing_else(tuner: Any, which: str) ->
     assert (shown["name"], shown["status"], shown["metric"], shown["epochs"]) == ("my", "done", "acc", 6)
     assert shown["best"] == {"trial": 1, "metrics": dict(ENDS[1].metrics), "config": dict(ENDS[1].config)}
     assert shown["trials"] == {"complete": 2, "pruned": 0, "stopped": 0, "failed": 1, "diverged": 0, "collapsed": 0}
+
+
+def test_show_by_a_criterion_ranks_without_labels_and_reports_them_beside_it(tuner: Any) -> None:
+    folder = a_run(a_spec()).folder
+    assert tuner("show", "my", "--by", "acc")[2].startswith(
+        "error: 'acc' looks at labels, and --by chooses without them. It may be one of ace,"
+    )
+    assert "my has kept no codes of trial 0, which 'ace' needs" in tuner("show", "my", "--by", "ace")[2]
+    y_S = np.arange(40) % 2
+    z_SZ = np.stack([10.0 * y_S, np.arange(40.0) % 5], axis=1).astype(np.float32)
+    write_partition(partition_file(folder, 0), y_S, z_SZ)
+    write_partition(partition_file(folder, 1), np.roll(y_S, 1) * (np.arange(40) < 20), z_SZ)
+    code, out, err = tuner("show", "my", "--by", "ace")
+    assert (code, err) == (DONE, "") and out.startswith("2 complete trials of my by ace, without labels\n")
+    assert [words.split()[0] for words in out.splitlines()[3:5]] == ["0", "1"], "though trial 1 has the higher acc"
+    assert "acc, nmi, ari: reported beside it, and no part of the choice." in out
+    found = json.loads(tuner("show", "my", "--by", "ace", "--json")[1])
+    assert found["by"] == ["ace"] and [(one["configuration"], one["rank"]) for one in found["configurations"]] == [(0, 1.0), (1, 2.0)]
+    assert found["configurations"][0]["reported"]["acc"] == 0.7 and "ace" not in found["configurations"][0]["reported"]
+    assert tuner("show", "my", "--by", "stability")[0] == THEIRS
 
 
 def test_show_tells_how_a_run_stands(tuner: Any) -> None:

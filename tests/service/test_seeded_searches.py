@@ -11,7 +11,9 @@ from kit.killed import killed
 from kit.one_ray import OneRay
 from kit.resumed import same
 
+from tuner.errors import UserError
 from tuner.evidence.plan import read_plan, used_seeds
+from tuner.evidence.selection import judged
 from tuner.runs.journal import read_lines
 from tuner.runs.results import Results, read_run
 from tuner.search.proposals import trial_seed
@@ -29,6 +31,7 @@ score: max
 trials: 6
 epochs: 9
 seed: SEEDS
+holdout: 0.2
 early_terminate: {type: asha, grace: 2, reduction: 2}
 resources: {cpu: CPU, gpu: 0, pack: off}
 parameters:
@@ -89,6 +92,29 @@ def test_a_search_that_was_killed_three_times_and_resumed_is_the_one_that_ran_th
         assert read_run(folder).status == "failed"
     assert resume(folder).status == "done"
     same(folder, through.folder)
+
+
+def test_its_configurations_are_judged_without_labels_by_what_it_kept(through: Outcome) -> None:
+    found = judged(through.results, ["ace", "balance"])
+    kept = {int(path.stem) for path in (through.folder / "codes").iterdir()}
+    for trial in through.results.trials:
+        assert ("acc_holdout" in trial.metrics) == (trial.state == "complete"), "whatever epoch its score is of"
+    assert kept == {trial.trial for trial in through.results.trials if trial.state == "complete"}
+    assert {one.configuration.number for one in found} == {one.number for one in through.results.configurations()}
+    assert [one.rank for one in found] == sorted(one.rank for one in found) and all(-1 <= one.values["ace"] <= 1 for one in found)
+    if any(one.n < 2 for one in through.results.configurations()):
+        with pytest.raises(UserError, match=r"'stability' compares the seeds .* has 1\. Search with `seed: \{repeat: 3\}`"):
+            judged(through.results, ["stability"])
+    else:
+        assert judged(through.results, ["stability"])[0].values["stability"] <= 1
+    for name, words in (
+        ("acc", "looks at labels"),
+        ("silhouette", "in the epoch that its score is of"),
+        ("silhuette", "Did you mean 'silhouette'"),
+        ("loss/recon", "There is no criterion"),
+    ):
+        with pytest.raises(UserError, match=words):
+            judged(through.results, [name])
 
 
 def test_a_search_that_is_done_gets_more_configurations_with_their_seeds(tmp_path: Path, through: Outcome) -> None:

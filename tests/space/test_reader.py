@@ -78,6 +78,7 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_lines_and_options_las
     assert lines == [
         "space.yaml:3: 'acc' is better the higher: its goal is maximize.",
         "space.yaml:4: a search space has no key 'trails'. Did you mean 'trials'? Known are name, model, dataset, metric, metrics, select, "
+        "holdout, "
         "score, method, "
         "trials, epochs, seed, pretrain_seed, precision, early_terminate, resources, retries, checkpoint_gb, confirm, parameters.",
         "space.yaml:5: 'seed' must be a whole number from 0 to 4294967295, but got -1.",
@@ -208,7 +209,7 @@ def test_a_wrong_metric_is_refused_with_its_line_and_rule(folder, metric, messag
 def test_an_unknown_metric_is_named_with_the_nearest_right_name(folder):
     assert folder.refusal(metric="{name: loss/recn, goal: minimize}", model="kmeans") == [
         "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, nmi, ari, ami, n_used, largest_share, balance, "
-        "confidence, silhouette, davies_bouldin, calinski_harabasz, knn_error_3, knn_error_5, knn_error_10."
+        "confidence, silhouette, davies_bouldin, calinski_harabasz, description_length, knn_error_3, knn_error_5, knn_error_10."
     ]
     (line,) = folder.refusal(metric="{name: loss/recn, goal: minimize}")
     assert line.startswith("space.yaml:3: there is no metric 'loss/recn'. Did you mean 'loss/recon'? Known are acc, ")
@@ -235,7 +236,7 @@ def test_a_metric_that_needs_labels_is_refused_where_the_data_have_none(folder):
     data = f"npz:{folder.path / 'x.npz'}"
     assert folder.refusal(dataset=data, **KMEANS) == [
         f"space.yaml:3: 'acc' needs labels, and {data} has none. Without labels there are n_used, largest_share, balance, confidence, "
-        "silhouette, davies_bouldin, calinski_harabasz."
+        "silhouette, davies_bouldin, calinski_harabasz, description_length."
     ]
     assert folder.refusal(dataset=data, metric="{name: knn_error_5, goal: minimize}", **KMEANS)[0].startswith(
         "space.yaml:3: 'knn_error_5' needs"

@@ -31,11 +31,13 @@ def test_a_metric_that_looks_at_labels_is_refused_and_those_that_do_not_are_name
         read(tmp_path, metric)
     assert str(refused.value).splitlines()[1:] == [
         f"  space.yaml:3: '{metric}' looks at the labels, and select: {{labels: never}} forbids that it decides. Use one of n_used, "
-        "largest_share, balance, confidence, silhouette, davies_bouldin, calinski_harabasz."
+        "largest_share, balance, confidence, silhouette, davies_bouldin, calinski_harabasz, description_length."
     ]
 
 
-@pytest.mark.parametrize("metric", ["silhouette", "davies_bouldin", "calinski_harabasz", "confidence", "balance", "n_used"])
+@pytest.mark.parametrize(
+    "metric", ["silhouette", "davies_bouldin", "calinski_harabasz", "description_length", "confidence", "balance", "n_used"]
+)
 def test_metrics_without_labels_decide(metric: str, tmp_path: Path) -> None:
     spec = read(tmp_path, metric)
     assert spec.metric.name == metric and spec.key("select").labels == "never"
@@ -43,7 +45,7 @@ def test_metrics_without_labels_decide(metric: str, tmp_path: Path) -> None:
 
 
 def test_losses_are_named_where_the_model_has_some(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="calinski_harabasz, loss/recon, "):
+    with pytest.raises(UserError, match="description_length, loss/recon, "):
         read(tmp_path, "acc", model="aae_unsup", searched="hidden: {values: [8, 16]}")
     assert read(tmp_path, "loss/recon", model="aae_unsup", searched="hidden: {values: [8, 16]}").metric.goal == "minimize"
 

@@ -136,7 +136,7 @@ def test_they_are_measured_in_the_last_epoch_of_the_trials_own_codes_and_cluster
     assert last.metrics["knn_error_5"] == 1 - KNeighborsClassifier(5).fit(z_NZ[known], DATA.y_N[known]).score(z_NZ[asked], DATA.y_N[asked])
 
 
-@pytest.mark.parametrize("metric", ["silhouette", "davies_bouldin", "calinski_harabasz", "knn_error_3"])
+@pytest.mark.parametrize("metric", ["silhouette", "davies_bouldin", "calinski_harabasz", "description_length", "knn_error_3"])
 def test_what_a_search_goes_by_is_measured_in_every_clustering_epoch(metric: str) -> None:
     lines = run(load_model("dec"), metric=metric, pretrain_epochs=2, epochs=3)
     assert [set(NEIGHBOURHOODS) & set(m) for m in lines] == [set(), set(), {metric}, {metric}, set(NEIGHBOURHOODS)]
@@ -144,7 +144,7 @@ def test_what_a_search_goes_by_is_measured_in_every_clustering_epoch(metric: str
 
 def test_without_labels_there_is_what_looks_at_none() -> None:
     found = set(NEIGHBOURHOODS) & set(run(data=dataclasses.replace(DATA, y_N=None))[-1])
-    assert found == {"silhouette", "davies_bouldin", "calinski_harabasz"}
+    assert found == {"silhouette", "davies_bouldin", "calinski_harabasz", "description_length"}
 
 
 def test_measuring_changes_nothing_of_the_training() -> None:

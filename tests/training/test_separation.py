@@ -1,4 +1,4 @@
-"""Davies-Bouldin and Calinski-Harabasz: against scikit-learn, at the edges, and of which samples."""
+"""Davies-Bouldin and Calinski-Harabasz against scikit-learn, the description length written out; at the edges, and of which samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score
 from tuner.metrics import METRICS
 from tuner.training import neighbours
 from tuner.training.neighbours import SEPARATION, neighbourhoods
-from tuner.training.separation import calinski_harabasz, davies_bouldin
+from tuner.training.separation import EXACT, calinski_harabasz, davies_bouldin, description_length
 
 
 def codes(seed: int, n: int = 300, n_clusters: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,3 +78,37 @@ def test_clusters_that_lie_further_apart_are_better(name: str) -> None:
     centers_KZ = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     near, far = (SEPARATION[name](noise_NZ + scale * centers_KZ[c_N], c_N) for scale in (1.0, 10.0))
     assert (far > near) == (METRICS[name].goal == "maximize")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_description_length_is_that_of_two_codes_written_out(seed: int) -> None:
+    """One sample at a time, in the numbers' own scale: -log p of the cluster and of each number, to 0.01 of its spread, and 0.5 log S for
+    each parameter."""
+    z_NZ, c_N = codes(seed)
+    x, c = z_NZ.double().numpy() * [1.0, 100.0, 0.01], c_N.numpy()
+    n, exact = len(c), EXACT * x.std(axis=0)
+
+    def nats(rows: np.ndarray) -> float:
+        """Of a group of samples by a Gaussian with its own mean and variance, without what both descriptions share."""
+        return float(sum(0.5 * np.log(2 * np.pi * np.e * (rows[:, j].var() + exact[j] ** 2)) for j in range(3) for _ in rows))
+
+    clusters = [x[c == k] for k in np.unique(c)]
+    several = sum(nats(rows) - len(rows) * np.log(len(rows) / n) for rows in clusters) + 0.5 * np.log(n) * (
+        len(clusters) * 6 + len(clusters) - 1
+    )
+    single = nats(x) + 0.5 * np.log(n) * 6
+    assert description_length(torch.from_numpy(x), c_N) == pytest.approx((several - single) / n / 3, rel=1e-9)
+
+
+def test_clusters_that_are_chance_do_not_pay_and_neither_do_more_than_there_are() -> None:
+    g = torch.Generator().manual_seed(0)
+    y_N = torch.arange(400) % 4
+    z_NZ = 8 * torch.eye(4)[y_N] + torch.randn(400, 4, generator=g)
+    by_chance_N = torch.randint(4, (400,), generator=g)
+    halves_N = y_N + 4 * torch.randint(2, (400,), generator=g)
+    right = description_length(z_NZ, y_N)
+    assert right < 0 < description_length(z_NZ, by_chance_N)
+    assert right < description_length(z_NZ, halves_N) and right < description_length(z_NZ, y_N // 2), "K too large, and too small"
+    points_NZ = torch.eye(4)[y_N]
+    assert -10 < description_length(points_NZ, y_N) < right, "clusters that are points cost something"
+    assert description_length(torch.ones(400, 3), y_N) == METRICS["description_length"].worst

@@ -143,12 +143,16 @@ def list_runs(out: Out = None) -> None:
 @commands.command(
     epilog=examples(
         "tuner show aae_unsup --json | jq .best",
+        "tuner show aae_unsup --by ace,silhouette   which trial to choose without labels: by the mean of its ranks",
         "tuner show aae_unsup --trial 12   its log: what happened to it, and what its process printed",
     )
 )
 def show(
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     trial: Annotated[int | None, typer.Option(help="This trial's log.", metavar="N", min=0)] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Rank by what needs no labels: ace, stability, a metric, several.", metavar="NAMES")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else; of a log, one per line.")] = False,
     out: Out = None,
 ) -> None:
@@ -163,6 +167,9 @@ def show(
 
         log = read_log(results.folder, trial)
         write("".join(f"{line}\n" for line in (map(json.dumps, log) if as_json else in_words(log))))
+        return
+    if by is not None:
+        _show_by(results, [name.strip() for name in by.split(",")], as_json=as_json)
         return
     from tuner.evidence.report import confirmation_of
 
@@ -181,6 +188,20 @@ def show(
             console.print(part)
     console.print()
     for part in written(results.folder):
+        console.print(part)
+
+
+def _show_by(results: Results, names: list[str], *, as_json: bool) -> None:
+    from tuner.evidence.selection import judged
+
+    from .criteria_view import criteria_view
+
+    found = judged(results, list(dict.fromkeys(names)))
+    if as_json:
+        write(json.dumps({"by": names, "configurations": [one.summary() for one in found]}, indent=2) + "\n")
+        return
+    console = new_console()
+    for part in criteria_view(results, found):
         console.print(part)
 
 

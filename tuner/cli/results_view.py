@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tuner.data.names import NEAR
 from tuner.errors import readable
+from tuner.names import HELD_OUT
 from tuner.runs.configurations import grouped
 from tuner.runs.ledger import in_words
 from tuner.runs.paths import CONFIRM, SPEC
@@ -71,6 +72,8 @@ def best_table(results: Results, n: int = BEST) -> Table:
     for name in (name for name, measure in METRICS.items() if measure.shown):
         if name not in names and any(name in trial.metrics for trial in best):
             table.add_row(name, *(spread(one, name) for one in found))
+    for name in held_out(results):
+        table.add_row(f"{name}, held out", *(spread(one, name + HELD_OUT) for one in found))
     if not single:
         table.add_row("seeds", *(str(one.n) for one in found))
         table.add_row("trials", *(_numbers(one.trials) for one in found))
@@ -78,6 +81,15 @@ def best_table(results: Results, n: int = BEST) -> Table:
     for name in searched_names(results.spec_json):
         table.add_row(name, *(setting(trial.config.get(name)) for trial in best))
     return table
+
+
+def held_out(results: Results) -> list[str]:
+    """The metrics of which tables show what they are on the held-out part: those that decide, and those that are shown."""
+    from tuner.metrics import METRICS
+
+    best = results.best()
+    names = [metric.name for metric in results.metrics] + [name for name, measure in METRICS.items() if measure.shown]
+    return [] if best is None else [name for name in dict.fromkeys(names) if name + HELD_OUT in best.metrics]
 
 
 def spread(one: Configuration, name: str, *, score: bool = False) -> str:
@@ -105,6 +117,8 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
         for metric in results.metrics:
             if uses_labels(metric.name):
                 yield Text(f"{metric.name} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
+        if held_out(results):
+            yield Text(f"{results.metric} chose, on the samples that were not held out; no trial has seen those that were.", style="dim")
         data = results.spec_json.get("dataset", {}).get("name")
         if data in NEAR:
             yield Text(f"{data} is {NEAR[data]}.", style="dim")
@@ -161,6 +175,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
         ("best.yaml, best.safetensors", "the best trial's configuration and weights"),
         ("results.jsonl", "every epoch of every trial"),
         ("confirm", "the best trained again on fresh seeds: its journal, its logs, and the weights of the best"),
+        ("codes", "what trials made of one subsample: tuner show RUN --by ace"),
         ("space.yaml, spec.json", "the space as given, and all it came to"),
         ("study.journal", "Optuna's study"),
         ("logs", "what happened to each trial, and what was said: tuner show RUN --trial N"),

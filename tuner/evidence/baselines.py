@@ -76,6 +76,9 @@ def compute(folder: Path, spec: Spec, winner: tuple[str, Sequence[Mapping[str, A
 
     What was computed for another winner is kept where it is the same: on raw data and on PCA only K and the seeds matter.
     """
+    from tuner.data.holdout import parts
+
+    data = parts(data, spec.key("holdout")).kept  # what the winner was trained on, and compares by
     name, configs = winner
     n_clusters = int(configs[0].get("n_clusters") or data.spec.n_classes or 0)
     if not n_clusters:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from tuner.names import HELD_OUT
 from tuner.runs.events import TrialEnd
 from tuner.runs.paths import CONFIRM, SPEC
 from tuner.runs.results import Results, read_run
@@ -239,10 +240,24 @@ def in_sentences(found: Confirmation) -> Iterator[str]:
         verdicts = {True: "Tuning beat the model's default", False: "Tuning did not beat the model's default"}
         verdict = "It is open whether tuning beat the model's default" if found.beats_default is None else verdicts[found.beats_default]
         yield f"{verdict}: {found.tuned.name} against it {_difference(found.against_default)}."
+    yield from _held_out(found, winner)
     yield from _beside_k_means(found, winner)
     if found.overtuning is not None and found.overtuning.lost > 0:
         part = "" if found.overtuning.relative is None else f", {found.overtuning.relative:.0%} of what there was to gain over the default"
         yield f"Overtuning: to trust the search's figure would have cost {found.overtuning.lost:.3f}{part}."
+
+
+def _held_out(found: Confirmation, winner: Confirmed) -> Iterator[str]:
+    """What the winner and the default are worth on the samples that no training saw."""
+    name, default = found.metric.name, found.default
+    said = []
+    for one in [winner, *([default] if default is not None and default is not winner else [])]:
+        if values := list(one.reported(name + HELD_OUT).values()):
+            figures = summary(values)
+            spread = "" if figures.sd is None else f" ± {figures.sd:.3f}"
+            said.append(f"{name} {figures.mean:.3f}{spread} of {_called(one)}")
+    if said:
+        yield f"On the held-out samples, which no training saw and nothing was chosen by: {', '.join(said)}."
 
 
 def _beside_k_means(found: Confirmation, winner: Confirmed) -> Iterator[str]:

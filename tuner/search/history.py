@@ -9,6 +9,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from tuner.errors import UserError
+from tuner.names import held_out
 from tuner.runs.events import OpenTrial, Past, TrialEnd
 from tuner.runs.journal import read_lines
 from tuner.runs.paths import JOURNAL
@@ -140,6 +141,7 @@ class _Trial:
         """The trial as it goes on, with the metrics of the epoch that its score is of."""
         score = self._score()
         shown = self.clustering[score.epoch - 1] if score.values else self.metrics[-1] if self.metrics else {}
+        shown = {**shown, **held_out(self.metrics[-1] if self.metrics else {})}
         seconds = self._seconds + self._until - self._since
         return OpenTrial(config=self.config, metrics=self.metrics, score=score.value, shown=shown, seconds=seconds)
 

@@ -21,6 +21,7 @@ from tuner.runs.states import STATES
 if TYPE_CHECKING:
     from tuner.data.datasets import Data, DatasetSpec
     from tuner.data.fingerprint import Fingerprint
+    from tuner.data.holdout import Holdout, Parts
     from tuner.space.spec import Spec
     from tuner.training.checkpoint import Snapshot
     from tuner.training.loop import Epoch
@@ -107,12 +108,16 @@ class Trainer:
         return Reports(self, trial, config)
 
     def data(self) -> Data:
-        """On the device; read once per machine.
+        """What the trials train on, on the device; read once per machine.
 
         Raises:
             UserError: they are not the data that the search began with.
         """
-        return _data(self.dataset, self.data_root, self.device, self.identity)
+        return self.parts().kept
+
+    def parts(self) -> Parts:
+        """That, and the part that is held out. Raises what `data` does."""
+        return _parts(self.dataset, self.data_root, self.device, self.identity, self.spec.key("holdout"))
 
     def reset_process(self, seed: int) -> None:
         """A trial must not feel who had its process before."""
@@ -135,8 +140,8 @@ class Trainer:
 
 class Reports:
     """Makes reports of a trial's epochs, and keeps its state: at most once a minute while it runs, to go on from; when it is
-    complete, the weights that its score is of. `start`: where it goes on; None at its beginning. `hand_in` is told of every file that
-    was written."""
+    complete, the weights that its score is of, and what they make of a fixed subsample. `start`: where it goes on; None at its
+    beginning. `hand_in` is told of every file that was written."""
 
     def __init__(
         self, trainer: Trainer, trial: int, config: Mapping[str, Any], hand_in: Callable[[Path], None] = lambda path: None
@@ -144,9 +149,11 @@ class Reports:
         from tuner.training.pretraining import PretrainingCache
 
         from .budget import Budget
+        from .completed import Place
         from .scores import TrialScore
 
         self._spec, self._trial, self._hand_in = trainer.spec, trial, hand_in
+        self._place = Place(folder=trainer.folder, fallback=trainer.fallback, trial=trial, hand_in=hand_in)
         self._weights, self._checkpoint = weights_file(trainer.folder, trial), checkpoint_file(trainer.folder, trial)
         self._written, self._every = time.monotonic(), trainer.checkpoint_every
         self.start = _stored(self._checkpoint)
@@ -155,8 +162,9 @@ class Reports:
         # One that is newer than the checkpoint comes again.
         self._best = best if best and self.start and best.epoch <= self.start.epoch else None
         spec, cache = trainer.spec, PretrainingCache(folder=pretrained_folder(trainer.folder), precision=trainer.spec.precision)
-        about = spec.loaded(), spec.hyper(config), trainer.data()
-        self._pretraining = cache.entry(*about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
+        self._parts = trainer.parts()
+        self._about = spec.loaded(), spec.hyper(config), self._parts.kept
+        self._pretraining = cache.entry(*self._about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
         self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
         self._trouble: str | None = None
@@ -170,6 +178,8 @@ class Reports:
 
     def of(self, epoch: Epoch) -> Report:
         """To be called for every epoch, before the next one is trained."""
+        from tuner.training.held import held_metrics
+
         spec, metrics = self._spec, {name: float(value) for name, value in epoch.metrics.items()}
         line: EpochLine = {
             "trial": self._trial,
@@ -191,6 +201,8 @@ class Reports:
             score = self._score.value
             if spec.score == "max" and newest:
                 self._best = epoch.snapshot()
+        if epoch.ended == "complete" and self._parts.held is not None:
+            metrics |= held_metrics(*self._about[:2], self._parts, self._best if self._best is not None else epoch.snapshot())
         self._keep(epoch)
         report = Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason, trouble=self._trouble)
         if score is not None:  # the others go into the mailbox, which takes lines only
@@ -198,6 +210,8 @@ class Reports:
         return report
 
     def _keep(self, epoch: Epoch) -> None:
+        from .completed import keep_partition
+
         if self._pretraining is not None and epoch.ended is None and self._pretraining.takes(epoch):
             entry, state = self._pretraining, epoch.snapshot()
             self._wrote(lambda: entry.keep(epoch.phase, state))
@@ -205,6 +219,7 @@ class Reports:
             final = self._best if self._best is not None else epoch.snapshot()
             weights = replace(final, tensors=final.weights())
             self._wrote(lambda: self._store_somewhere(weights))
+            self._wrote(lambda: keep_partition(self._place, self._about, final))
         elif epoch.ended is None and time.monotonic() - self._written >= self._every:
             self._unsettled = replace(epoch.snapshot(), values=list(self._score.values)), self._best
             self._written = time.monotonic()
@@ -268,11 +283,12 @@ def _stored(path: Path) -> Snapshot | None:
 
 
 @lru_cache(maxsize=1)
-def _data(dataset: DatasetSpec, root: Path, device: str, identity: Fingerprint | None) -> Data:
+def _parts(dataset: DatasetSpec, root: Path, device: str, identity: Fingerprint | None, holdout: Holdout | None) -> Parts:
     from tuner.data.cache import load_once
+    from tuner.data.holdout import parts
 
     data = load_once(dataset, root)
     differences = identity.differences(data.identity) if identity else []
     if differences:
         raise UserError(f"{dataset.name} is not what the search began with: it has {' and '.join(differences)}.")
-    return data.to(device)
+    return parts(data.to(device), holdout)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.data.datasets import describe
+from tuner.data.holdout import size_of
 from tuner.errors import UserError
 from tuner.model import DataSpec
 
 from .checked import Checked
+from .holding import check_holdout
 from .located import Located
 
 
@@ -31,6 +33,11 @@ def check_data(search: Checked, root: Path | None) -> DataSpec | None:
         search.problems.at(said.get("scale", said["name"]), f"{why}: say 'scale: minmax'.")
     partial, n_samples = search.model.labels == "partial", data.n_samples
     samples = f"{n_samples} samples"
+    holdout = search.spec.key("holdout")
+    if holdout is not None:
+        check_holdout(search.keys["holdout"], holdout, search.model, data, search.problems)
+        n_samples -= size_of(holdout, n_samples, data.n_test)
+        samples = f"{n_samples} samples that are not held out"
     if partial:  # the test split is kept for the error on it
         n_samples -= data.n_test
         samples = f"{n_samples} samples before its test split" if data.n_test else samples

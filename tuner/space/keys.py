@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tuner.data.holdout import TEST, size_of
 from tuner.data.names import NEAR
 from tuner.metrics import uses_labels
 from tuner.model import DataSpec
@@ -17,6 +18,7 @@ from tuner.training.engine import PRECISIONS
 
 from . import reading
 from .confirming import Confirm, read_confirm
+from .holding import read_holdout
 from .objectives import read_metrics
 from .reading import Asha, Read, Reading, whole, word
 from .scores import SCORES
@@ -120,6 +122,13 @@ def _show_select(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
         yield Row("labels", "never choose, stop or rank: metrics that use them are only reported")
 
 
+def _show_holdout(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
+    holdout = values["holdout"]
+    if holdout is not None:
+        size = size_of(holdout, data.n_samples, data.n_test)
+        yield Row("held out", f"{size:,} samples{', the published test split' if holdout == TEST else ''}: no trial sees them")
+
+
 def _show_score(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     yield Row("score", f"{values['metric'].name} {SCORES[values['score']].words}", ("score",))
 
@@ -187,6 +196,12 @@ _TABLE = (
         name="select", kind="a mapping", default="`{labels: allowed}`", example="{labels: never}",
         doc="`{labels: never}`: nothing that looks at labels may choose, stop or rank; see [search.md](search.md).",
         read=read_select, plain=asdict, show=_show_select,
+    ),
+    Key(
+        name="holdout", kind="a number, `test` or none", default="`none`", example="0.2",
+        doc="A part of the data that no trial sees, a share of the samples or the published test split: the search selects on the rest, and"
+        " reports on it; see [search.md](search.md).",
+        read=read_holdout, show=_show_holdout,
     ),
     Key(
         name="score", kind=" | ".join(SCORES), default="`last`", example="last", doc="Which epochs count for a trial; see below.",

@@ -1,4 +1,4 @@
-"""The codes of a whole data set as a snapshot's networks give them."""
+"""The codes of a data set as a snapshot's networks give them: of the whole, or with the clusters of one fixed subsample."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tuner.draws import Draws
 from tuner.nn import by_rows, slice_of
 
 from .checkpoint import Snapshot
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tuner.model import Hyper, Model
 
 
+SUBSAMPLE = 1000  # samples at most
+
+
 def codes_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> NDArray[np.float32]:
     """(N, Z), on the CPU. `snapshot`: of a trial with this configuration; what it says of optimisers is left aside."""
     trained = restored(model, h, data.spec, snapshot, data.x_ND)
@@ -28,3 +32,18 @@ def codes_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> NDArray[
         z_NZ = by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), trained.values), rows_N, size)
     codes: NDArray[np.float32] = z_NZ.flatten(1).float().cpu().numpy()
     return codes
+
+
+def subsample_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(S,) clusters and (S, Z) codes of at most `SUBSAMPLE` samples, the same ones for all trials on the data; on the CPU. `snapshot`: as
+    in `codes_of`."""
+    trained = restored(model, h, data.spec, snapshot, data.x_ND)
+    net, rows_S = trained.evaluating(), Draws("subsample", like=torch.empty(())).permutation(data.n_samples)[:SUBSAMPLE]
+    rows_S = rows_S.sort().values.to(data.x_ND.device)
+    with torch.no_grad():
+        size = model.eval_rows or slice_of(data.x_ND)
+        p_SK = by_rows(lambda rows_B: model.assign_rows(net, data.batch(rows_B), rows_B, trained.values), rows_S, size)
+        z_SZ = by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), trained.values), rows_S, size)
+    c_S: NDArray[np.int64] = p_SK.argmax(dim=1).cpu().numpy()
+    codes: NDArray[np.float32] = z_SZ.flatten(1).float().cpu().numpy()
+    return c_S, codes

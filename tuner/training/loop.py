@@ -35,9 +35,9 @@ class Epoch:
     `epoch` counts from 1 through all phases, `cluster_epoch` from 1 through the clustering ones (None in pre-training).
     `metrics` are finite: acc, acc_vote, nmi, ari, ami where there are labels, error and error_test of models that are given some
     labels, n_used, largest_share, balance, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s; in the last epoch
-    silhouette, davies_bouldin and calinski_harabasz, and knn_error_<k> where there are labels. `ended` is None while the trial goes
-    on, else `complete`, `collapsed` or `diverged`, with the `reason` of the latter two. `ends_phase`: the next epoch, if there
-    is one, is of another phase.
+    silhouette, davies_bouldin, calinski_harabasz and description_length, and knn_error_<k> where there are labels. `ended` is None while
+    the trial goes on, else `complete`, `collapsed` or `diverged`, with the `reason` of the latter two. `ends_phase`: the next epoch, if
+    there is one, is of another phase.
     """
 
     epoch: int

@@ -18,11 +18,15 @@ from tuner.data.datasets import Data
 from tuner.draws import Draws
 from tuner.metrics import METRICS
 
-from .separation import calinski_harabasz, davies_bouldin
+from .separation import calinski_harabasz, davies_bouldin, description_length
 
 NEIGHBOURHOODS = tuple(name for name, measure in METRICS.items() if measure.of_codes)
 SILHOUETTE = "silhouette"
-SEPARATION: dict[str, Callable[[Tensor, Tensor], float]] = {"davies_bouldin": davies_bouldin, "calinski_harabasz": calinski_harabasz}
+SEPARATION: dict[str, Callable[[Tensor, Tensor], float]] = {
+    "davies_bouldin": davies_bouldin,
+    "calinski_harabasz": calinski_harabasz,
+    "description_length": description_length,
+}
 KNN_ERRORS = {name: measure.k for name, measure in METRICS.items() if measure.k is not None}  # by their numbers of neighbours
 SAMPLES = 2000  # of the silhouette, whose cost is quadratic in them; the mean of so many is off by less than 0.01
 SEPARATED = (

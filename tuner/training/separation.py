@@ -6,12 +6,15 @@ Shapes: S samples, Z code, K clusters that have a sample.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tuner.metrics import METRICS
+
+EXACT = 0.01  # of a number's standard deviation: how exactly a description gives it, or clusters that are points would cost nothing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,3 +63,30 @@ def calinski_harabasz(z_SZ: Tensor, c_S: Tensor) -> float:
     if within == 0:
         return 1.0
     return float(between * (n_samples - n_clusters) / (within * (n_clusters - 1)))
+
+
+def description_length(z_SZ: Tensor, c_S: Tensor) -> float:
+    """How much longer, in nats for each number of the code, a description of the codes by one Gaussian per cluster is than by a single
+    one: negative where clusters pay. Gaussians have variances and no covariances.
+
+    A description in two parts (Rissanen 1978): -log p of each sample's cluster and numbers, and 0.5 log S for each parameter. The numbers
+    are given to `EXACT` of their spread. As the single Gaussian is subtracted, the scale of each number does not matter. The worst value
+    where there is nothing to compare, or no number varies.
+    """
+    found = _grouped(z_SZ, c_S)
+    if found is None:
+        return METRICS["description_length"].worst
+    n_samples, n_clusters = len(found.k_S), len(found.n_K)
+    whole_Z = found.z_SZ.var(dim=0, correction=0)
+    varies_Z = whole_Z > 0
+    if not varies_Z.any():
+        return METRICS["description_length"].worst
+    square_KZ = torch.zeros_like(found.center_KZ).index_add(0, found.k_S, (found.z_SZ - found.center_KZ[found.k_S]).square())
+    share_K = found.n_K.double() / n_samples
+    relative_KZ = (square_KZ / found.n_K[:, None])[:, varies_Z] / whole_Z[varies_Z]
+    n_numbers = relative_KZ.shape[1]
+    # Of a Gaussian with the variance of its samples: 0.5 log(2 pi e var), of which all but the variance's logarithm is the same for both.
+    numbers = 0.5 * (share_K[:, None] * ((relative_KZ + EXACT**2).log() - math.log1p(EXACT**2))).sum()
+    clusters = -(share_K * share_K.log()).sum()
+    parameters = 0.5 * math.log(n_samples) * ((n_clusters - 1) * (2 * n_numbers + 1)) / n_samples
+    return float(numbers + clusters + parameters) / n_numbers

@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from tuner.clock import SYSTEM, Clock
+from tuner.names import held_out
 from tuner.runs.events import Listeners, OpenTrial, Run, TrialEnd
 from tuner.runs.records import EpochLine
 from tuner.runs.trial_logs import TrialLogs
@@ -213,6 +214,7 @@ class TuneCallback(tune.Callback):
                 running.score = result.score
             if self._spec.score != "max" or bad or line["metrics"].get(self._spec.metric.name) == running.score:
                 running.metrics = line["metrics"]
+            running.metrics = {**running.metrics, **held_out(line["metrics"])}
         self._journal([line])
 
     def _take_mail(self, *, now: bool = False) -> None:
