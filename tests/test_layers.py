@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stores", "trackers", "search"),
     ("evidence",),
     ("inference",),
+    ("report",),
     ("machines",),
     ("tune",),
     ("simulation",),
@@ -35,7 +36,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LIBRARIES: Mapping[str, set[str]] = {
     "torch": {"", "data", "training", "testing", "search", "evidence/baselines", "inference", "api/train"},
     "torchvision": {"data/published"},
-    "optuna": {"search", "space/request", "tune", "service", "api/run"},
+    "optuna": {"search", "space/request", "tune", "service", "api/run", "report/importance"},
+    "plotly": {"report/page", "api/figures", "api/run"},
     "ray": {"machines", "tune", "simulation/virtual", "trackers/prometheus", "service"},
     "wandb": {"trackers/wandb", "trackers/wandb_login"},
     "pyarrow": {"stores", "inference"},

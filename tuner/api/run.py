@@ -26,6 +26,7 @@ from .one_at_a_time import one_search
 if TYPE_CHECKING:
     import optuna
     import pandas
+    import plotly.graph_objects
 
     from tuner.evidence.report import Confirmation
 
@@ -109,6 +110,24 @@ class Run(Winner):
     def progress(self) -> Progress:
         """How far it is, and who drives it: as `tuner status RUN`."""
         return progress_of(self.folder)
+
+    def report(self, *others: Run, output: Place | None = None) -> Path:
+        """Writes one page about the run, or about several side by side, and the same text as Markdown beside it: as `tuner report`.
+        Gives the page's file.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        from tuner.report.write import write_report
+
+        return write_report([run.folder for run in (self, *others)], path_or_none(output)).page
+
+    @property
+    def figures(self) -> dict[str, plotly.graph_objects.Figure]:
+        """The figures of its report by name, as plotly's, so that a notebook shows them."""
+        from .figures import figures
+
+        return figures(self.folder)
 
     def log(self, trial: int) -> list[Any]:
         """What happened to a trial, and what its process printed: as `tuner show RUN --trial N --json`.

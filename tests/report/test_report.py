@@ -1,0 +1,185 @@
+"""The page about a search: what it holds, for runs of every kind, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kit.browser import CHROMIUM, Tab, in_browser
+from kit.journals import write_run
+
+import tuner as api
+from tuner.report.importance import importances_of
+from tuner.report.material import read_material
+from tuner.report.scores import best_of_n
+from tuner.report.write import write_report
+from tuner.service.driver import Outcome
+
+RANDOM = {"method": "random", "early_terminate": "none"}
+ACC_AND_K = {"metrics": [{"name": "acc", "goal": "maximize"}, {"name": "n_used", "goal": "minimize"}]}
+
+
+class Page(HTMLParser):
+    """A page's text, its figures, and what opens and closes."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.text, self.figures, self.open, self.within = "", list[dict[str, Any]](), list[str](), ""
+        self.outside: list[str] = []
+        self.feed(file.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.outside += [value for key in ("src", "href") if (value := given.get(key)) and not value.startswith("data:")]
+        self.within = given.get("id") or tag
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        self.within = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.within == "figures":
+            self.figures = json.loads(data)
+        elif self.open and self.open[-1] not in ("script", "style"):
+            self.text += f"{data} "
+
+    def figure(self, name: str) -> dict[str, Any]:
+        return next(one for one in self.figures if one["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("trials", "epochs", "about", "says"),
+    [
+        (40, 8, {}, "acc compares clusters with the labels"),
+        (1, 3, {}, "It is one training on one seed"),
+        (0, 3, {}, "there is no best one"),
+        (24, 4, {"metric": {"name": "silhouette", "goal": "maximize"}}, "No labels were looked at"),
+        (24, 4, ACC_AND_K, "The front"),
+        (24, 4, {"seeds": {"race": 4, "reduction": 2}}, "each configuration on up to 4 seeds"),
+        (24, 4, RANDOM, "The best of n trials"),
+        (12, 2, {"parameters": {"n_clusters": {"value": 10}}}, "Top configurations"),
+    ],
+    ids=["usual", "a single trial", "none", "without labels", "several metrics", "seeds", "random", "nothing searched"],
+)
+def test_a_run_of_every_kind_has_a_whole_page(tmp_path: Path, trials: int, epochs: int, about: dict[str, Any], says: str) -> None:
+    written = write_report([write_run(tmp_path / "run", trials, epochs, **about)])
+    page = Page(written.page)
+    assert page.open == [] and page.outside == []
+    assert says in page.text
+    if trials:
+        assert page.text.count(f"{trials} of {trials} trials drawn") >= 1
+    if trials > 4:  # one of them failed, for a reason that would end a script
+        assert "<b>no</b> </script>" in page.text and "\\<b>no\\</b>" in written.text.read_text()
+    if trials and "parameters" not in about:
+        parallel = page.figure("parallel-coordinates")
+        assert all(len(axis["values"]) == trials for axis in parallel["traces"][0]["dimensions"])
+        assert len(parallel["rows"]) == trials
+        markers = [trace for trace in page.figure("learning-curves")["traces"] if trace["mode"] == "markers"]
+        assert sum(len(trace["x"]) for trace in markers) == trials
+    assert says.partition(":")[0].replace("_", "\\_") in written.text.read_text().replace("\n", " ")
+
+
+def test_a_searchs_page_comes_from_its_folder(tmp_path: Path, through: Outcome, tuner: Any) -> None:
+    results = through.results
+    code, said, _ = tuner("report", str(results.folder), "--output", str(tmp_path / "page.html"))
+    assert code == 0 and said.startswith("Report: ") and "page.md" in said
+    page = Page(tmp_path / "page.html")
+    n = len(results.trials)
+    assert f"{n} of {n} trials drawn" in page.text
+    ends = [row[1] for row in page.figure("parallel-coordinates")["rows"]]
+    assert {state: ends.count(state) for state in set(ends)} == {state: k for state, k in results.counts().items() if k}
+    run = api.Run(results.folder)
+    assert set(run.figures) == {one["name"] for one in page.figures}
+    assert run.figures["learning-curves"].data[0].type == "scatter"
+    assert run.report(output=tmp_path / "two.html").is_file()
+
+
+def test_several_runs_are_compared_and_each_has_its_own_part(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, 16, 4, model=name) for name in ("dec", "idec", "vade")]
+    page = Page(write_report(runs, tmp_path / "models.html").page)
+    assert page.text.count("3 of 3 runs drawn") == 1 and page.text.count("Learning curves") == 3
+    assert "Not confirmed on fresh seeds: dec, idec, vade." in page.text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["report", "RUN", "--output", "page.pdf"], "does not end in .html. Say, for example, page.html"),
+        (["report", "RUN", "--output", "FOLDER.html"], "is a folder"),
+        (["report", "nothing"], "There is no run"),
+        (["report"], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_error(tmp_path: Path, tuner: Any, words: list[str], says: str) -> None:
+    (tmp_path / "FOLDER.html").mkdir()
+    places = {"RUN": str(write_run(tmp_path / "run", 2, 2)), "FOLDER.html": str(tmp_path / "FOLDER.html")}
+    code, _, error = tuner(*(places.get(word, word) for word in words))
+    assert code == 2 and says in error
+
+
+def test_the_parameter_that_decides_is_the_most_important_one(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", 80, 2)
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line.get("state") == "complete":
+            line["score"] = -abs(np.log10(line["config"]["lr"]) + 2)
+    ends = "".join(f"{json.dumps(line)}\n" for line in lines if line.get("state") == "complete")
+    (folder / "results.jsonl").write_text(ends)
+    found = importances_of(read_material(folder))
+    assert found[0].name == "lr" and found[0].value > 0.5
+    assert sum(one.value for one in found) == pytest.approx(1)
+    assert [one.conditional for one in found if one.name == "weights.kl"] == [True]
+    assert all(0 <= one.low <= one.high for one in found)
+
+
+def test_the_best_of_n_is_that_of_all_draws_of_n(tmp_path: Path) -> None:
+    material = read_material(write_run(tmp_path / "run", 9, 2, **RANDOM))
+    figure = best_of_n(material)
+    assert figure is not None and figure.rows is not None
+    scores = np.array(
+        [0.0 if end.score is None else end.score for end in material.trials if end.state in ("complete", "collapsed", "diverged")]
+    )
+    pairs = np.maximum(scores[:, None], scores[None, :])  # every draw of two, with replacement
+    assert figure.rows[0][1] == pytest.approx(scores.mean())
+    assert figure.rows[1][1] == pytest.approx(pairs.mean())
+    assert best_of_n(read_material(write_run(tmp_path / "tpe", 9, 2))) is None
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.slow
+def test_a_browser_draws_it_without_an_error_or_a_request_and_saves_its_figures(tmp_path: Path) -> None:
+    page = write_report([write_run(tmp_path / "run", 40, 8)], tmp_path / "page.html").page
+
+    async def use(tab: Tab) -> None:
+        for width, dark in ((1280, False), (390, True)):
+            await tab.open(page, width, dark=dark)
+            assert await tab.run("document.documentElement.scrollWidth") == width  # nothing hangs over
+            paper = await tab.run("getComputedStyle(document.body).backgroundColor")
+            assert paper == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
+            assert await tab.run("document.querySelectorAll('.plot .main-svg').length > document.querySelectorAll('.plot').length")
+            assert await tab.run("document.querySelectorAll('.plot .parcoords-line-layers canvas').length > 0")
+        n = await tab.run(
+            "[...document.querySelectorAll('.plot')].find(p => p.data[0].type === 'parcoords').data[0].dimensions[0].values.length"
+        )
+        assert n == 40
+        for kind in ("png", "svg", "csv"):
+            await tab.run(f"document.querySelector('button[data-as={kind}]').click()")
+            for _ in range(100):
+                if any(tmp_path.glob(f"*.{kind}")):
+                    break
+                await tab.run("new Promise(done => setTimeout(done, 100))")
+            (file,) = tmp_path.glob(f"*.{kind}")
+            assert file.stat().st_size > 100
+        (file,) = tmp_path.glob("*.csv")
+        assert file.read_text().splitlines()[0] == "trial,state,cluster_epoch,acc"
+        assert tab.errors == []
+        assert {re.sub(":.*", "", url) for url in tab.asked} <= {"file", "data", "blob"}
+
+    in_browser(tmp_path, use)

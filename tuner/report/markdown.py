@@ -1,0 +1,67 @@
+"""The page as Markdown, for where no browser is: the same sentences and tables; figures are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from . import words
+from .compare import comparison
+from .figure import Section, Table
+from .material import Material
+from .sections import sections
+
+
+def markdown(runs: Sequence[Material]) -> str:
+    """The text of one run, or of several side by side."""
+    return "\n".join(_lines(runs)) + "\n"
+
+
+def _lines(runs: Sequence[Material]) -> Iterator[str]:
+    if len(runs) > 1:
+        yield f"# {', '.join(_plain(run.results.name) for run in runs)}"
+        yield from _section(comparison(runs), "##")
+    for run in runs:
+        if len(runs) > 1:
+            yield ""
+        level = "#" * (1 + (len(runs) > 1))
+        yield f"{level} {_plain(run.results.name)}"
+        yield from ("", f"{level}# What was asked", "")
+        yield from (f"- {name}: {_plain(value)}" for name, value in words.asked(run))
+        yield from ("", f"{level}# Verdict", "", " ".join(map(_plain, words.verdict(run))))
+        for section in sections(run):
+            if section:
+                yield from _section(section, f"{level}#")
+    yield from ("", words.made())
+
+
+def _section(section: Section, level: str) -> Iterator[str]:
+    yield from ("", f"{level} {section.title}")
+    for line in section.text:
+        yield from ("", _plain(line))
+    for table in section.tables:
+        yield from _table(table)
+    if section.figures:
+        yield ""
+        yield from (
+            f"- In report.html: {_plain(figure.title)} ({figure.count}).{' ' * bool(figure.note)}{_plain(figure.note)}"
+            for figure in section.figures
+        )
+
+
+def _table(table: Table) -> Iterator[str]:
+    if table.caption:
+        yield from ("", _plain(table.caption))
+    yield from ("", f"| {' | '.join(map(_cell, table.head))} |", f"|{' --- |' + ' ---: |' * (len(table.head) - 1)}")
+    yield from (f"| {' | '.join(map(_cell, row))} |" for row in table.rows)
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """One line, in which nothing is markup."""
+    line = " ".join(str(text).split())
+    for sign in ("\\", "`", "*", "_", "<", "["):
+        line = line.replace(sign, f"\\{sign}")
+    return line

@@ -1,0 +1,125 @@
+"""The page in HTML: one file that opens without a network, with plotly's script inside."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import words
+from .compare import comparison
+from .figure import COLOURS, Figure, Section, Table
+from .material import Material
+from .sections import sections
+
+HERE = Path(__file__).parent
+# Nothing is fetched, whatever a journal's texts hold. plotly compiles what draws parallel coordinates, which is 'unsafe-eval'.
+POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def page(runs: Sequence[Material], *, refresh: int | None = None) -> str:
+    """The page of one run, or of several side by side. `refresh`: seconds after which a browser asks for it again."""
+    title = runs[0].results.name if len(runs) == 1 else ", ".join(run.results.name for run in runs)
+    figures: list[dict[str, Any]] = []
+    if len(runs) == 1:
+        body = _one(runs[0], figures, top=True)
+    else:
+        body = f"<h1>{_text(title)}</h1>{_section(comparison(runs), figures)}"
+        for run in runs:
+            line = f"{run.results.name}: {' '.join(words.headline(run))}"
+            body += f"<details><summary>{_text(line)}</summary>{_one(run, figures, top=False)}</details>"
+    return "".join(
+        (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><meta name="color-scheme" content="light dark">',
+            f'<title>{_text(title)}</title><link rel="icon" href="data:,"><style>{_own("page.css")}</style></head><body><main>',
+            body,
+            f"<footer>{_text(words.made())} Figures can be saved as PNG, SVG and CSV.</footer></main>",
+            f"<script>{_plotly()}</script>",
+            f'<script type="application/json" id="figures">{_json(figures)}</script>',
+            f'<script type="application/json" id="colours">{_json(COLOURS)}</script>',
+            f"<script>{_own('page.js')}</script>",
+            "" if refresh is None else f"<script>setTimeout(() => location.reload(), {1000 * refresh})</script>",
+            "</body></html>\n",
+        )
+    )
+
+
+def _one(run: Material, figures: list[dict[str, Any]], *, top: bool) -> str:
+    """A run: its heading, the verdict, what was asked, and its sections."""
+    figure, what = words.headline(run)
+    data = run.about.get("dataset", {}).get("name", "")
+    head = f"<h1>{_text(run.results.name)}</h1><p class=lead>{_text(run.about.get('model', ''))} on {_text(data)}</p>" if top else ""
+    asked = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in words.asked(run))
+    # What was asked comes first, as a reader needs it; the long list of versions and the like is folded.
+    first, rest = asked.split("<dt>run</dt>")
+    said = " ".join(f"<span>{_text(line)}</span>" for line in words.verdict(run)[1:])
+    return (
+        f"{head}<section class=asked><h2>What was asked</h2><dl>{first}</dl><details class=more><summary>Machine and versions</summary>"
+        f"<dl><dt>run</dt>{rest}</dl></details></section>"
+        f"<section class=verdict><h2>Verdict</h2><p class=figure>{_text(figure)}</p><p class=what>{_text(what)}</p><p>{said}</p></section>"
+        + "".join(_section(section, figures) for section in sections(run) if section)
+    )
+
+
+def _section(section: Section, figures: list[dict[str, Any]]) -> str:
+    text = "".join(f"<p>{_text(line)}</p>" for line in section.text)
+    tables = "".join(_table(table) for table in section.tables)
+    small = any(figure.small for figure in section.figures)
+    drawn = "".join(_figure(figure, figures) for figure in section.figures)
+    return f"<section><h2>{_text(section.title)}</h2>{text}{tables}{f'<div class=grid>{drawn}</div>' if small else drawn}</section>"
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th scope=col>{_text(name)}</th>" for name in table.head)
+    rows = "".join(f"<tr>{''.join(f'<td>{_text(value)}</td>' for value in row)}</tr>" for row in table.rows)
+    caption = f"<p class=caption>{_text(table.caption)}</p>" if table.caption else ""
+    return f"{caption}<div class=scroll tabindex=0><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+
+
+def _figure(figure: Figure, figures: list[dict[str, Any]]) -> str:
+    number = len(figures)
+    figures.append(figure.plain())
+    note = f"<p class=note>{_text(figure.note)}</p>" if figure.note else ""
+    wide = f' style="min-width:{figure.width}px;height:{figure.height}px"' if figure.width else f' style="height:{figure.height}px"'
+    buttons = "".join(
+        f"<button type=button data-figure={number} data-as={kind} "
+        f'aria-label="Save {_text(figure.title)} as {kind.upper()}">{kind.upper()}</button>'
+        for kind in ("png", "svg", "csv")
+    )
+    return (
+        f"<figure><h3>{_text(figure.title)}</h3><div class=scroll><div class=plot id=figure-{number}{wide}></div></div>"
+        f"<figcaption>{note}<div class=bar><span>{_text(figure.count)}</span><span>{buttons}</span></div></figcaption></figure>"
+    )
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _json(value: object) -> str:
+    """For a script's content: nothing in it ends the script, and no NaN, which is no JSON."""
+    text = json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c")  # ASCII otherwise
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _own(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    """plotly's script, as its package brings it."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).replace("</script", "<\\/script")

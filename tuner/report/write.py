@@ -1,0 +1,61 @@
+"""A report is made: read the runs, write the page and the text beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.atomic import write_whole
+from tuner.errors import UserError
+
+from .markdown import markdown
+from .material import read_material
+from .page import page
+from .sections import sections
+
+if TYPE_CHECKING:
+    from .figure import Figure
+
+REPORT = "report.html"  # in the run's folder; of several runs, in the current one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was written."""
+
+    page: Path
+    text: Path
+
+
+def write_report(folders: Sequence[Path], output: Path | None = None) -> Written:
+    """Writes the page about the runs in `folders`, and the text beside it. `output`: the page's file; by default report.html, of one run
+    in its folder, of several in the current one.
+
+    Raises:
+        UserError: a run is damaged or not there, or the file cannot be written.
+    """
+    target = output or (folders[0] / REPORT if len(folders) == 1 else Path(REPORT))
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"A report is an HTML file, but '{target}' does not end in .html. Say, for example, {target.with_suffix('.html')}.")
+    if target.is_dir():
+        raise UserError(f"'{target}' is a folder. Name the file that the report is to be.")
+    runs = [read_material(folder) for folder in folders]
+    text = target.with_suffix(".md")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, page(runs))
+        write_whole(text, markdown(runs))
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror or error}.") from error
+    return Written(page=target, text=text)
+
+
+def figures_of(folder: Path) -> Mapping[str, Figure]:
+    """The figures of a run's page by name.
+
+    Raises:
+        UserError: the run is damaged or not there.
+    """
+    return {figure.name: figure for section in sections(read_material(folder)) for figure in section.figures}
