@@ -23,7 +23,7 @@ def write_run(folder: Path, trials: int, epochs: int, **about: Any) -> Path:
         "metric": {"name": "acc", "goal": "maximize"},
         "score": "last",
         "method": "tpe",
-        "trials": trials,
+        "trials": max(1, trials),
         "epochs": epochs,
         "seed": 0,
         "early_terminate": {"type": "asha", "grace": max(1, epochs // 4), "reduction": 2},

@@ -164,7 +164,7 @@ def test_a_browser_draws_it_without_an_error_or_a_request_and_saves_its_figures(
             paper = await tab.run("getComputedStyle(document.body).backgroundColor")
             assert paper == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
             assert await tab.run("document.querySelectorAll('.plot .main-svg').length > document.querySelectorAll('.plot').length")
-            assert await tab.run("document.querySelectorAll('.plot .parcoords-line-layers canvas').length > 0")
+            assert await tab.run("document.querySelectorAll('.plot canvas.gl-canvas').length > 0")
         n = await tab.run(
             "[...document.querySelectorAll('.plot')].find(p => p.data[0].type === 'parcoords').data[0].dimensions[0].values.length"
         )

@@ -17,6 +17,8 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "purple": ("#B5578C", "#DD93BC"),
     "grey": ("#8C8C8C", "#8F8F8F"),
     "ink": ("#1C1C1C", "#EDEDED"),
+    "paper": ("#FFFFFF", "#14171C"),  # these two as in page.css
+    "faint": ("#CFD3D8", "#41464F"),
 }
 ORDER = ("blue", "orange", "green", "red", "purple", "sky", "grey")
 SCALE = "Cividis"  # made for the colour-blind; as bright as the value is large

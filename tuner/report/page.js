@@ -7,12 +7,12 @@
 
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // "@blue" is a colour of the page, light or dark; "@paper" and "@faint" are of its style.
+  // "@blue" is a colour of the page, light or dark.
   function coloured(value) {
     if (typeof value === "string" && value[0] === "@") {
       const name = value.slice(1);
       if (name in colours) return colours[name][dark.matches ? 1 : 0];
-      return name === "paper" || name === "faint" ? variable(`--${name}`) : value;
+      return value;
     }
     if (Array.isArray(value)) return typeof value[0] === "number" && typeof value[value.length - 1] === "number" ? value : value.map(coloured);
     if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, coloured(one)]));

@@ -81,7 +81,7 @@ def headline(material: Material) -> tuple[str, str]:
         who = "the model's default" if found.winner.configuration.is_default else found.winner.name
         return f"{metric} {figures.mean:.3f}", f"the mean of {who} on {counted(figures.n, 'fresh seed')}{interval}"
     if best is None:
-        return "no result", "no trial was completed"
+        return "no result", "no trial was completed, so there is no best one"
     return (
         f"{metric} {number(best.score, metric)}",
         f"of trial {best.trial}, the best of {counted(len(material.results.ranked()), 'complete trial')}",
