@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuner.runs.events import TrialEnd
 
 from .material import Material
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 FEWEST = 10  # trials; of fewer the best tenth is one
 RESAMPLES = 10
@@ -40,9 +43,11 @@ def importances_of(material: Material) -> list[Importance]:
     names = [name for name in material.searched if len({_plain(end.config.get(name)) for end in trials}) > 1]
     if len(trials) < FEWEST or not names:
         return []
-    whole = _shares(material, names, trials)
+    spaces = {name: _distribution(material, name, [end for end in trials if material.active(name, end.config)]) for name in names}
+    frozen = [_frozen(material, spaces, end) for end in trials]
+    whole = _shares(material, names, frozen)
     rng = np.random.default_rng(0)
-    drawn = [_shares(material, names, [trials[i] for i in rng.integers(len(trials), size=len(trials))]) for _ in range(RESAMPLES)]
+    drawn = [_shares(material, names, [frozen[i] for i in rng.integers(len(trials), size=len(trials))]) for _ in range(RESAMPLES)]
     found = []
     for name in names:
         low, high = (float(value) for value in np.quantile([one[name] for one in drawn], _LEVELS))
@@ -51,33 +56,33 @@ def importances_of(material: Material) -> list[Importance]:
     return sorted(found, key=lambda one: -one.value)
 
 
-def _shares(material: Material, names: Sequence[str], trials: Sequence[TrialEnd]) -> dict[str, float]:
-    raw = {name: _importance(material, name, [end for end in trials if material.active(name, end.config)]) for name in names}
-    total = sum(raw.values())
-    return {name: value / total if total > 0 else 0.0 for name, value in raw.items()}
+def _frozen(material: Material, spaces: Mapping[str, Any], end: TrialEnd) -> FrozenTrial:
+    """A trial as Optuna has it, with the parameters that had a say in it."""
+    import optuna
+
+    values = {name: _plain(end.config[name]) for name in spaces if material.active(name, end.config)}
+    return optuna.create_trial(params=values, distributions={name: spaces[name] for name in values}, value=material.score(end))
 
 
-def _importance(material: Material, name: str, trials: Sequence[TrialEnd]) -> float:
-    """Of one parameter, among the trials in which it had a say."""
+def _shares(material: Material, names: Sequence[str], trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """The importance of each parameter among the trials in which it had a say, as a share of the sum."""
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator
 
-    if len(trials) < FEWEST or len({_plain(end.config[name]) for end in trials}) < 2:
-        return 0.0
-    distribution = _distribution(material, name, trials)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         study = optuna.create_study(direction=material.results.goal)
-        study.add_trials(
-            [
-                optuna.create_trial(params={name: _plain(end.config[name])}, distributions={name: distribution}, value=material.score(end))
-                for end in trials
-            ]
-        )
-        return float(PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name])
+        study.add_trials(trials)
+        raw = dict.fromkeys(names, 0.0)
+        for name in names:
+            values = [trial.params[name] for trial in trials if name in trial.params]
+            if len(values) >= FEWEST and len(set(values)) > 1:
+                raw[name] = float(PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name])
     finally:
         optuna.logging.set_verbosity(verbosity)
+    total = sum(raw.values())
+    return {name: value / total if total > 0 else 0.0 for name, value in raw.items()}
 
 
 def _distribution(material: Material, name: str, trials: Sequence[TrialEnd]) -> Any:

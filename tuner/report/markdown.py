@@ -7,20 +7,21 @@ from collections.abc import Iterator, Sequence
 from . import words
 from .compare import comparison
 from .figure import Section, Table
-from .material import Material
-from .sections import sections
+from .sections import Part
 
 
-def markdown(runs: Sequence[Material]) -> str:
+def markdown(parts: Sequence[Part]) -> str:
     """The text of one run, or of several side by side."""
-    return "\n".join(_lines(runs)) + "\n"
+    return "\n".join(_lines(parts)) + "\n"
 
 
-def _lines(runs: Sequence[Material]) -> Iterator[str]:
+def _lines(parts: Sequence[Part]) -> Iterator[str]:
+    runs = [part.run for part in parts]
     if len(runs) > 1:
         yield f"# {', '.join(_plain(run.results.name) for run in runs)}"
         yield from _section(comparison(runs), "##")
-    for run in runs:
+    for part in parts:
+        run = part.run
         if len(runs) > 1:
             yield ""
         level = "#" * (1 + (len(runs) > 1))
@@ -28,9 +29,8 @@ def _lines(runs: Sequence[Material]) -> Iterator[str]:
         yield from ("", f"{level}# What was asked", "")
         yield from (f"- {name}: {_plain(value)}" for name, value in words.asked(run))
         yield from ("", f"{level}# Verdict", "", " ".join(map(_plain, words.verdict(run))))
-        for section in sections(run):
-            if section:
-                yield from _section(section, f"{level}#")
+        for section in part.sections:
+            yield from _section(section, f"{level}#")
     yield from ("", words.made())
 
 

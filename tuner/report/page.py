@@ -11,25 +11,26 @@ from typing import Any
 from . import words
 from .compare import comparison
 from .figure import COLOURS, Figure, Section, Table
-from .material import Material
-from .sections import sections
+from .sections import Part
 
 HERE = Path(__file__).parent
 # Nothing is fetched, whatever a journal's texts hold. plotly compiles what draws parallel coordinates, which is 'unsafe-eval'.
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:"
 
 
-def page(runs: Sequence[Material], *, refresh: int | None = None) -> str:
+def page(parts: Sequence[Part], *, refresh: int | None = None) -> str:
     """The page of one run, or of several side by side. `refresh`: seconds after which a browser asks for it again."""
+    runs = [part.run for part in parts]
     title = runs[0].results.name if len(runs) == 1 else ", ".join(run.results.name for run in runs)
     figures: list[dict[str, Any]] = []
     if len(runs) == 1:
-        body = _one(runs[0], figures, top=True)
+        body = _one(parts[0], figures, top=True)
     else:
         body = f"<h1>{_text(title)}</h1>{_section(comparison(runs), figures)}"
-        for run in runs:
+        for part in parts:
+            run = part.run
             line = f"{run.results.name}: {' '.join(words.headline(run))}"
-            body += f"<details><summary>{_text(line)}</summary>{_one(run, figures, top=False)}</details>"
+            body += f"<details><summary>{_text(line)}</summary>{_one(part, figures, top=False)}</details>"
     return "".join(
         (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
@@ -48,8 +49,9 @@ def page(runs: Sequence[Material], *, refresh: int | None = None) -> str:
     )
 
 
-def _one(run: Material, figures: list[dict[str, Any]], *, top: bool) -> str:
+def _one(part: Part, figures: list[dict[str, Any]], *, top: bool) -> str:
     """A run: its heading, the verdict, what was asked, and its sections."""
+    run = part.run
     figure, what = words.headline(run)
     data = run.about.get("dataset", {}).get("name", "")
     head = f"<h1>{_text(run.results.name)}</h1><p class=lead>{_text(run.about.get('model', ''))} on {_text(data)}</p>" if top else ""
@@ -61,7 +63,7 @@ def _one(run: Material, figures: list[dict[str, Any]], *, top: bool) -> str:
         f"{head}<section class=asked><h2>What was asked</h2><dl>{first}</dl><details class=more><summary>Machine and versions</summary>"
         f"<dl><dt>run</dt>{rest}</dl></details></section>"
         f"<section class=verdict><h2>Verdict</h2><p class=figure>{_text(figure)}</p><p class=what>{_text(what)}</p><p>{said}</p></section>"
-        + "".join(_section(section, figures) for section in sections(run) if section)
+        + "".join(_section(section, figures) for section in part.sections)
     )
 
 

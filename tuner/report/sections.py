@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from . import words
 from .curves import learning_curves, timeline
@@ -13,8 +14,19 @@ from .scores import against, best_of_n, confirmed_spread, dependent
 from .space import importances, interaction, parallel, slices
 
 
-def sections(run: Material) -> Iterator[Section]:
-    """Those of a run; without the verdict, which stands at the top."""
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A run's part of the page: computed once, for the page and the text. `sections`: those that have content, without the verdict."""
+
+    run: Material
+    sections: Sequence[Section]
+
+    @staticmethod
+    def of(run: Material) -> Part:
+        return Part(run=run, sections=[section for section in _sections(run) if section])
+
+
+def _sections(run: Material) -> Iterator[Section]:
     yield Section(title="Top configurations", tables=_there(words.top(run), words.from_default(run)))
     yield Section(
         title="On fresh seeds",

@@ -13,7 +13,7 @@ from tuner.errors import UserError
 from .markdown import markdown
 from .material import read_material
 from .page import page
-from .sections import sections
+from .sections import Part
 
 if TYPE_CHECKING:
     from .figure import Figure
@@ -41,12 +41,12 @@ def write_report(folders: Sequence[Path], output: Path | None = None) -> Written
         raise UserError(f"A report is an HTML file, but '{target}' does not end in .html. Say, for example, {target.with_suffix('.html')}.")
     if target.is_dir():
         raise UserError(f"'{target}' is a folder. Name the file that the report is to be.")
-    runs = [read_material(folder) for folder in folders]
+    parts = [Part.of(read_material(folder)) for folder in folders]
     text = target.with_suffix(".md")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, page(runs))
-        write_whole(text, markdown(runs))
+        write_whole(target, page(parts))
+        write_whole(text, markdown(parts))
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}.") from error
     return Written(page=target, text=text)
@@ -58,4 +58,4 @@ def figures_of(folder: Path) -> Mapping[str, Figure]:
     Raises:
         UserError: the run is damaged or not there.
     """
-    return {figure.name: figure for section in sections(read_material(folder)) for figure in section.figures}
+    return {figure.name: figure for section in Part.of(read_material(folder)).sections for figure in section.figures}
