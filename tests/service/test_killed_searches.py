@@ -39,6 +39,9 @@ KINDS = {
     "race": ONE_METRIC + "trials: 6\nseed: {race: 3}",
     "metrics": "metrics: [acc, loss/recon]\ntrials: 6",
 }
+# Who comes first of several at once is chance, so this race is one in which that does not matter: with five configurations one goes on, the
+# first of them to have three beside it, and it is far ahead of the others.
+RACE_IN_PACKS = ONE_METRIC + "trials: 5\nseed: {value: 11, race: 3}"
 CLOSE = 0.02  # in a pack: how many train together moves the last bits
 
 
@@ -51,16 +54,13 @@ class Case:
     space: Path
 
 
-# Who comes first in a race of several at once is chance, as it is without an interruption: it has no outcome to compare.
-@pytest.fixture(
-    params=[(kind, pack) for kind in KINDS for pack in ("off", "3") if (kind, pack) != ("race", "3")], ids=lambda one: "-".join(one)
-)
+@pytest.fixture(params=[(kind, pack) for kind in KINDS for pack in ("off", "3")], ids=lambda one: "-".join(one))
 def case(request: pytest.FixtureRequest, tmp_path: Path, ray_here: OneRay) -> Case:
     import ray
 
     ray_here.up()
     (kind, pack), path = request.param, tmp_path / "space.yaml"
-    text = SPACE.replace("KIND", KINDS[kind]).replace("PACK", pack)
+    text = SPACE.replace("KIND", RACE_IN_PACKS if (kind, pack) == ("race", "3") else KINDS[kind]).replace("PACK", pack)
     path.write_text(text.replace("CPU", str(int(ray.cluster_resources()["CPU"]))))  # one trial, or one pack, at a time
     return Case(kind=kind, packed=pack != "off", space=path)
 
