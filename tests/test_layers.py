@@ -35,12 +35,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # The packages, or files, that may import a library. What is not named here may be imported everywhere.
 LIBRARIES: Mapping[str, set[str]] = {
     "torch": {"", "data", "training", "testing", "search", "evidence/baselines", "inference", "api/train"},
-    "torchvision": {"data/published"},
+    "torchvision": {"data/published", "data/pictures"},
     "optuna": {"search", "space/request", "tune", "service", "api/run", "report/importance"},
     "plotly": {"report/page", "api/figures", "api/run"},
     "ray": {"machines", "tune", "simulation/virtual", "trackers/prometheus", "service"},
     "wandb": {"trackers/wandb", "trackers/wandb_login"},
-    "pyarrow": {"stores", "inference"},
+    "pyarrow": {"stores", "inference", "data/csv_files", "data/tables"},
+    "h5py": {"data/hdf5"},
     "typer": {"cli"},
     "rich": {"cli"},
     "yaml": {"api/tuned", "space", "runs/winner", "evidence/kept", "stores", "machines", "trackers"},

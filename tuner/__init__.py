@@ -22,9 +22,9 @@ _LATER = {
     "spaces": "tuner.shipped",
     "train": "tuner.api.train",
 }
-# Three functions have the names of packages, `tuner/search/`, `tuner/runs/` and `models/`. A package is an attribute of `tuner` from when
-# it is imported on, so these three can be called.
-_CALLED = {"models": "tuner.api.known", "runs": "tuner.api.run", "search": "tuner.api.search"}
+# Four functions have the names of packages, `tuner/data/`, `tuner/search/`, `tuner/runs/` and `models/`. A package is an attribute of
+# `tuner` from when it is imported on, so these four can be called.
+_CALLED = {"data": "tuner.api.models", "models": "tuner.api.known", "runs": "tuner.api.run", "search": "tuner.api.search"}
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@ from tuner.api.best import Best as Best
 from tuner.api.known import models as models
 from tuner.api.known import new_model as new_model
 from tuner.api.models import check as check
+from tuner.api.models import data as data
 from tuner.api.models import describe as describe
 from tuner.api.run import Run as Run
 from tuner.api.run import load as load

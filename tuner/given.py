@@ -13,13 +13,14 @@ from torch import Tensor
 @dataclass(frozen=True)
 class DataSpec:
     """What a model may know of a data set before it sees it. `shape` is one sample's; `unit_range`: all values in [0, 1];
-    `n_test`: samples in the published test split."""
+    `n_test`: samples in the published test split; `n_unknown`: those whose label is not known, where others have one."""
 
     n_samples: int
     shape: tuple[int, ...]
     n_classes: int | None = None
     unit_range: bool = True
     n_test: int = 0
+    n_unknown: int = 0
 
     @property
     def n_features(self) -> int:

@@ -159,6 +159,7 @@ def label_free() -> tuple[str, ...]:
 
 def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
     """Every metric of the assignment probabilities `p_NK`; those that need labels only where there are labels `y_N`.
+    A class of -1 is not known: such samples count in the sizes of the clusters, and in no comparison with labels.
 
     A sample belongs to its likeliest cluster, the first of several.
     """
@@ -170,8 +171,13 @@ def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
     if y_N is None:
         sizes_K = torch.bincount(c_N, minlength=n_clusters).cpu().numpy()
     else:
-        n_KC = contingency(c_N, y_N, n_clusters, int(y_N.max()) + 1).cpu().numpy()
-        sizes_K = n_KC.sum(axis=1)
+        known_N = y_N >= 0
+        if known_N.all():
+            n_KC = contingency(c_N, y_N, n_clusters, int(y_N.max()) + 1).cpu().numpy()
+            sizes_K = n_KC.sum(axis=1)
+        else:
+            sizes_K = torch.bincount(c_N, minlength=n_clusters).cpu().numpy()
+            n_KC = contingency(c_N[known_N.to(c_N.device)], y_N[known_N], n_clusters, int(y_N.max()) + 1).cpu().numpy()
     clusters = Clusters(n_KC=n_KC, sizes_K=sizes_K, confidence=float(confidence_N.mean(dtype=torch.float64)))
     return {
         name: measure.of(clusters)
@@ -193,7 +199,8 @@ def errors(p_NK: Tensor, y_N: Tensor, rows_M: Tensor, test: slice | None) -> dic
     """How often the likeliest cluster is not the sample's class, for a model whose cluster k is class k.
 
     `error`: of the rows that were trained on without their label, all but `rows_M` and the test split; `error_test`: of the
-    published test split, where there is one. A search that goes by `error` leaves the test split unseen.
+    published test split, where there is one; neither of rows whose class is not known, -1. A search that goes by `error` leaves the
+    test split unseen.
     """
     import torch
 
@@ -202,8 +209,11 @@ def errors(p_NK: Tensor, y_N: Tensor, rows_M: Tensor, test: slice | None) -> dic
     counts_N[rows_M.cpu()] = 0.0
     test = test or slice(0)
     counts_N[test] = 0.0
+    known_N = y_N.cpu() >= 0
+    counts_N[~known_N] = 0.0
+    wrong_T = wrong_N[test][known_N[test]]
     found = {"error": float((wrong_N * counts_N).sum() / counts_N.sum())}
-    return found | ({"error_test": float(wrong_N[test].mean())} if len(wrong_N[test]) else {})
+    return found | ({"error_test": float(wrong_T.mean())} if len(wrong_T) else {})
 
 
 def contingency(c_N: Tensor, y_N: Tensor, n_clusters: int, n_classes: int) -> Tensor:

@@ -55,11 +55,11 @@ def easy() -> tuple[Any, Any]:
 # --- without Ray -------------------------------------------------------------------------------------------------------
 
 
-def test_three_packages_are_functions_too() -> None:
+def test_four_packages_are_functions_too() -> None:
     import tuner.search.scores
 
     assert tuner.search.scores is sys.modules["tuner.search.scores"]
-    assert callable(tuner.search) and callable(tuner.models) and callable(tuner.runs)
+    assert callable(tuner.search) and callable(tuner.models) and callable(tuner.data) and callable(tuner.runs)
     assert tuner.runs("nowhere") == []
     assert cloudpickle.loads(cloudpickle.dumps(tuner)) is tuner
     assert cloudpickle.loads(cloudpickle.dumps(tuner.search)) is tuner.search

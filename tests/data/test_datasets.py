@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tuner.data.datasets import Data, DatasetSpec, describe, load
-from tuner.data.published import PUBLISHED, MissingData
+from tuner.data.published import KNOWN, PUBLISHED, MissingData
 from tuner.data.raw import data_root
 from tuner.errors import UserError
 from tuner.model import DataSpec
@@ -190,17 +190,22 @@ def test_the_data_root_is_the_argument_or_the_variable_or_the_cache(tmp_path: Pa
 
 
 def test_an_unknown_data_set_is_answered_with_the_nearest() -> None:
-    known = "Known are digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, npz:PATH and csv:PATH."
+    known = KNOWN
+    assert known.startswith("Known are digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, ")
+    assert "stl10, openml:NAME and the path of a file (npz:PATH, npy:PATH, " in known
     assert error_of("minst") == f"There is no data set 'minst'. Did you mean 'mnist'? {known}"
     assert error_of("imagenet21k") == f"There is no data set 'imagenet21k'. {known}"
-    assert error_of("mine/x.npz") == f"There is no data set 'mine/x.npz'. Did you mean 'npz:mine/x.npz'? {known}"
-    assert error_of("parquet:x") == f"There is no data set 'parquet:x'. {known}"
+    assert error_of("mine/x.npz").startswith("There is no file mine/x.npz (looked for ")
+    assert error_of("mine/x").startswith("There is no file mine/x (looked for ")
+    assert error_of("excel:x") == f"There is no data set 'excel:x'. {known}"
     assert error_of("npz:") == "'npz:' names no file. Write npz:PATH."
 
 
 def test_an_unknown_scale_is_answered_with_the_nearest() -> None:
     assert (
-        error_of("digits", scale="min_max") == "'scale' must be one of minmax | standard | none, but is 'min_max'. Did you mean 'minmax'?"
+        error_of("digits", scale="min_max")
+        == "'scale' must be one of minmax | minmax_all | standard | robust | log1p | lognorm | none, but is 'min_max'. "
+        "Did you mean 'minmax'?"
     )
 
 
@@ -251,11 +256,19 @@ def test_the_test_rows_of_a_subset_are_test_rows_of_the_whole() -> None:
     assert some.test.stop - some.test.start == pytest.approx(1000 * 2007 / 9298, abs=40)
 
 
-def test_minmax_moves_all_values_by_one_rule(tmp_path: Path) -> None:
-    name = npz(tmp_path, x=np.array([[0.0, -10.0], [5.0, 10.0]]))
+@pytest.mark.parametrize(("shape", "scale"), [((2, 2), "minmax_all"), ((2, 1, 2), "minmax_all"), ((2, 1, 2), "minmax")])
+def test_minmax_moves_all_values_of_images_by_one_rule_and_minmax_all_those_of_tables(shape: tuple, scale: str, tmp_path: Path) -> None:
+    name = npz(tmp_path, x=np.array([[0.0, -10.0], [5.0, 10.0]]).reshape(shape))
     assert load(spec(name)).spec.unit_range is False
-    scaled = load(spec(name, scale="minmax"))
+    scaled = load(spec(name, scale=scale))
     assert scaled.x_ND.tolist() == [[0.5, 0.0], [0.75, 1.0]]
+    assert scaled.spec.unit_range is True
+
+
+def test_minmax_moves_every_column_of_a_table_by_itself(tmp_path: Path) -> None:
+    name = npz(tmp_path, x=np.array([[0.0, -10.0], [5.0, 10.0], [1.0, 0.0]]))
+    scaled = load(spec(name, scale="minmax"))
+    assert scaled.x_ND.tolist() == [[0.0, 0.0], [1.0, 1.0], [pytest.approx(0.2), 0.5]]
     assert scaled.spec.unit_range is True
 
 
@@ -325,17 +338,20 @@ def test_labels_of_any_kind_become_0_to_c_minus_1(y: np.ndarray, classes: list[i
     ("arrays", "message"),
     [
         ({"x": X, "y": np.arange(5)}, "own.npz: y must hold one label for each of the 6 rows of x, but holds 5."),
-        ({"x": X, "y": np.eye(6)}, "own.npz: y must hold one label for each row, shape (N,), but has the shape (6, 6)."),
+        (
+            {"x": X, "y": np.eye(6) * 2},
+            "own.npz: y must hold one label for each row, shape (N,), or be one-hot, but has the shape (6, 6).",
+        ),
         (
             {"x": X, "y": np.linspace(0, 1, 6)},
             "own.npz: y must hold whole numbers or words, but holds 0.2. Leave y out where there are no labels.",
         ),
         (
-            {"x": X, "y": np.full(6, np.nan)},
-            "own.npz: y must hold whole numbers or words, but holds nan. Leave y out where there are no labels.",
+            {"x": X, "y": np.full(6, np.inf)},
+            "own.npz: y must hold whole numbers or words, but holds inf. Leave y out where there are no labels.",
         ),
         ({"x": X, "y": np.zeros(6, dtype="datetime64[s]")}, "own.npz: y must hold whole numbers or words, but its type is datetime64[s]."),
-        ({"X": X, "labels": np.arange(6)}, "own.npz: an array 'x' is needed, but the file holds 'X', 'labels'."),
+        ({"one": X, "two": X}, "own.npz: an array 'x' is needed, but the file holds 'one', 'two'. Say samples: one, or another."),
         ({}, "own.npz: an array 'x' is needed, but the file holds nothing."),
         ({"x": np.arange(6.0)}, "own.npz: x must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has (6,)."),
         (
@@ -356,7 +372,8 @@ def test_labels_of_any_kind_become_0_to_c_minus_1(y: np.ndarray, classes: list[i
         ({"x": np.zeros((0, 3))}, "own.npz: at least 2 samples are needed, but it holds 0."),
         (
             {"x": X, "y": np.array([{}] * 6)},
-            "own.npz: x and y must be plain arrays, but the file holds pickled objects, which are not opened.",
+            "own.npz: x and y must be plain arrays, but the file holds pickled objects, which are not opened. Write words with "
+            "y.astype(str), and a sparse matrix with scipy.sparse.save_npz or as x.toarray().",
         ),
     ],
 )
@@ -390,7 +407,7 @@ def test_an_npz_cut_off_or_with_flipped_bytes_is_said_to_be_damaged(save: object
 def test_a_single_array_is_told_how_to_become_an_npz(tmp_path: Path) -> None:
     np.save(tmp_path / "own.npy", X)
     message = error_of(f"npz:{tmp_path}/own.npy", tmp_path)
-    assert message == "own.npy holds a single array, not an npz archive. Write it with np.savez(path, x=..., y=...)."
+    assert message == "own.npy holds a single array, not an npz archive. Write it with np.savez(path, x=..., y=...), or say npy:own.npy."
 
 
 @pytest.mark.parametrize("kind", ["npz", "csv"])
@@ -456,16 +473,23 @@ def test_a_header_without_labels_is_features_only(tmp_path: Path) -> None:
     [
         (
             "a,b\n1,2\n3,x\n",
-            "own.csv:3: column 'b' must hold finite numbers, but holds 'x'. Labels belong in a column named 'label' or 'y'.",
+            "own.csv:3: column 'b' must hold finite numbers, but holds 'x'. Labels belong in a column named 'label' or 'y', "
+            "or say label: b; drop: [b] leaves the column out.",
         ),
         (
             "a,y,b\n1,0,2\n3,0,nan\n",
-            "own.csv:3: column 'b' must hold finite numbers, but holds 'nan'. Labels belong in a column named 'label' or 'y'.",
+            "own.csv:3: column 'b' must hold finite numbers, but holds 'nan', a missing value. Fill missing values in, or "
+            "leave such rows out, before; drop: [b] leaves the column out.",
         ),
-        ("1,2\n3,\n", "own.csv:2: column 2 must hold finite numbers, but holds ''. Labels belong in a column named 'label' or 'y'."),
+        (
+            "1,2\n3,\n",
+            "own.csv:2: column 2 must hold finite numbers, but holds '', a missing value. Fill missing values in, or "
+            "leave such rows out, before; drop: [2] leaves the column out.",
+        ),
         (
             "1,2\n3,1e300\n",
-            "own.csv:2: column 2 must hold finite numbers, but holds '1e300'. Labels belong in a column named 'label' or 'y'.",
+            "own.csv:2: column 2 must hold finite numbers, but holds '1e300'. Labels belong in a column named 'label' or 'y', "
+            "or say label: 2; drop: [2] leaves the column out.",
         ),
         ("1,2\n3\n", "own.csv:2: every row must have as many values as the first, 2, but this one has 1."),
         (",a\n0,1\n", "own.csv:1: a header must name every column, but column 1 has no name. (pandas: to_csv(path, index=False).)"),

@@ -15,7 +15,7 @@ from scipy.io import savemat
 from tuner.cli import options
 from tuner.data import rcv1 as rcv1_file
 from tuner.data.datasets import DATASETS, DatasetSpec, describe, load
-from tuner.data.names import NEAR
+from tuner.data.names import FORMATS, NEAR
 from tuner.data.published import MissingData
 from tuner.errors import UserError
 from tuner.model import load_model
@@ -157,7 +157,7 @@ def test_damaged_files_of_scikit_learn_are_named(tmp_path: Path) -> None:
 
 
 def test_the_shell_completes_every_data_set() -> None:
-    assert (*DATASETS, "npz:", "csv:") == options.DATASETS
+    assert (*DATASETS, *(f"{kind}:" for kind in FORMATS)) == options.DATASETS
 
 
 def test_every_table_says_that_rcv1_4_is_not_the_papers_set() -> None:

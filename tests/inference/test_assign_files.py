@@ -4,14 +4,18 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kit.trained import winner
+from scipy.io import savemat
 
 from tuner.data.datasets import DatasetSpec, load, read_raw
+from tuner.data.raw import Columns
 from tuner.inference import assign as core
 from tuner.inference.load import load_assigner
+from tuner.inference.sources import samples
 
 X = read_raw(DatasetSpec(name="digits")).values(slice(1200))
 NAMES = np.array([f"sample {i}, a" for i in range(len(X))])
@@ -67,6 +71,52 @@ def test_every_format_gives_the_clusters_of_its_samples(kind, best, tmp_path, tu
     assert found["cluster"] == expected.cluster_N.tolist()
     for name in ("confidence", "margin", "distance", "next_distance"):
         assert np.array(found[name], dtype=np.float32).tolist() == getattr(expected, f"{name}_N").tolist(), name
+
+
+@pytest.mark.parametrize("kind", ["semicolons", "words without a header", "pressed", "feather", "mat", "another name"])
+def test_what_training_reads_is_read_for_its_clusters_too(kind, best, tmp_path, tuner):
+    frame = pd.DataFrame(X[:300].astype(np.float64), columns=[f"f{i}" for i in range(64)])
+    if kind == "semicolons":
+        frame.to_csv(path := tmp_path / "in.csv", sep=";", decimal=",", index=False)
+    elif kind == "words without a header":
+        frame.assign(of="a").to_csv(path := tmp_path / "in.csv", header=False, index=False)
+    elif kind == "pressed":
+        frame.to_csv(path := tmp_path / "in.csv.gz", index=False)
+    elif kind == "feather":
+        frame.to_feather(path := tmp_path / "in.feather")
+    elif kind == "mat":
+        savemat(path := tmp_path / "in.mat", {"fea": X[:300].astype(np.float64)})
+    else:
+        np.savez(path := tmp_path / "in.npz", data=X[:300], labels=np.arange(300))
+    code, _, err = tuner("assign", str(best), "--input", str(path), "--output", str(tmp_path / "out.csv"))
+    assert (code, err) == (0, "")
+    assert read(tmp_path / "out.csv")["cluster"] == load_assigner(best, device="cpu").assign(X[:300]).cluster_N.tolist()
+
+
+def test_names_stand_beside_the_samples_of_every_kind_of_table(best, tmp_path, tuner, small_pieces):
+    frame = pd.DataFrame(X.astype(np.float64), columns=[f"f{i}" for i in range(64)]).assign(id=NAMES)
+    frame.to_csv(tmp_path / "semicolons.csv", sep=";", decimal=",", index=False)
+    frame.to_csv(tmp_path / "tabs.tsv", sep="\t", index=False, encoding="utf-16")
+    (tmp_path / "lines.csv").write_text("# a comment\r\n" + frame.to_csv(index=False, lineterminator="\r\n"), newline="")
+    for ending in ("gz", "bz2", "xz"):
+        frame.to_csv(tmp_path / f"pressed.csv.{ending}", index=False)
+    frame.to_feather(tmp_path / "table.feather", chunksize=350)
+    expected = load_assigner(best, device="cpu").assign(X).cluster_N.tolist()
+    for path in sorted(tmp_path.iterdir()):
+        code, _, err = tuner("assign", str(best), "--input", str(path), "--id", "id", "--output", str(tmp_path / "out.npz"), "--overwrite")
+        assert (code, err) == (0, ""), path
+        assert read(tmp_path / "out.npz") | {"cluster": expected, "id": NAMES.tolist()} == read(tmp_path / "out.npz"), path
+
+
+def test_columns_that_training_left_out_are_left_out_of_new_samples(tmp_path):
+    known = Columns(label="species", drop=("site",), id="nr")
+    frame = pd.DataFrame(X[:50, :3].astype(np.float64), columns=["a", "b", "c"]).assign(nr=range(50), site="north", species="elm")
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    frame.to_parquet(tmp_path / "in.parquet")
+    frame.drop(columns="species").to_csv(tmp_path / "in.tsv", sep="\t", index=False)
+    for kind in ("csv", "parquet", "tsv"):
+        (piece,) = samples(str(tmp_path / f"in.{kind}"), 50, columns=known)
+        assert piece.x_B.tolist() == X[:50, :3].tolist(), kind
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "npz"])
@@ -142,7 +192,7 @@ def test_training_data_that_have_changed_are_not_passed_off_as_training_s(tmp_pa
         (["--input", "LOUD.npy"], "kmeans's training data lie within [0, 1], but row"),
         (["--input", "none.npz"], "There is no file none.npz"),
         (["--input", "usp"], "There is no data set 'usp'. Did you mean 'usps'?"),
-        (["--input", "best.yaml"], "is of no known format. Known are npy, npz, csv, parquet"),
+        (["--input", "best.yaml"], "is of no known format. Known are npz, npy, csv, tsv, parquet, feather"),
         (["--input", "torn.npz"], "torn.npz cannot be read, or is damaged"),
         (["--input", "torn.npy"], "torn.npy cannot be read, or is damaged: it ends within row"),
         (["--input", "torn.parquet"], "torn.parquet cannot be read, or is damaged"),
@@ -153,7 +203,7 @@ def test_training_data_that_have_changed_are_not_passed_off_as_training_s(tmp_pa
         (["--input", "in.parquet"], "column 'id' must hold numbers, but its type is string. A column of names needs --id id."),
         (["--input", "in.parquet", "--id", "idd"], "in.parquet: there is no column 'idd'. Did you mean 'id'?"),
         (["--input", "holes.parquet", "--id", "id"], "holes.parquet: column 'id' must name every sample, but 1 of its values are missing."),
-        (["--input", "plain.csv", "--id", "id"], "there is no column 'id'. Its first row is numbers, so its columns have no names."),
+        (["--input", "plain.csv", "--id", "id"], "there is no column 'id'. Its first row is a sample, so its columns have no names."),
         (["--input", "ragged.csv"], "ragged.csv:2: every row must have as many values as the first, 64, but this one has 63."),
         (["--input", "index.csv"], "index.csv:1: a header must name every column, but column 1 has no name."),
         (["--input", "gap.csv"], "gap.csv:2: column 'b' must hold numbers, but holds ''."),

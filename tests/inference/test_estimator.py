@@ -24,6 +24,7 @@ from sklearn.utils import estimator_checks
 
 from tuner import DeepClustering, UserError
 from tuner.data.datasets import DatasetSpec, load
+from tuner.data.scaling import SCALES
 from tuner.model import load_model, model_names
 from tuner.testing import blobs
 from tuner.training.loop import train
@@ -102,7 +103,7 @@ def trained() -> DeepClustering:
     return estimator("idec").fit(easy()[0])
 
 
-@pytest.mark.parametrize("scale", ["none", "minmax", "standard"])
+@pytest.mark.parametrize("scale", ["none", "minmax", "minmax_all", "standard", "robust"])
 @pytest.mark.parametrize("model", ["kmeans", "idec"])
 def test_it_trains_as_tuner_train_does_and_labels_are_trainings_own(model: str, scale: str, tmp_path: Any) -> None:
     X, y = easy()
@@ -220,7 +221,10 @@ def test_a_model_that_learns_from_some_labels_takes_them_from_y() -> None:
         ({"model": "idek"}, "There is no model 'idek'. Did you mean 'idec'?"),
         ({"latent_dims": 4}, "idec has no 'latent_dims'. Did you mean 'latent_dim'?"),
         ({"latent_dim": 1000}, r"'latent_dim' must stay within \[1, 256\], but got 1000."),
-        ({"scale": "minimax"}, "'scale' must be one of minmax | standard | none, but is 'minimax'. Did you mean 'minmax'?"),
+        (
+            {"scale": "minimax"},
+            f"'scale' must be one of {' | '.join(SCALES)}, but is 'minimax'. Did you mean 'minmax'?",
+        ),
         ({"n_clusters": 200}, "'n_clusters' is 200, but X has 150 samples"),
         ({"hyper": {"epochs": 3}}, "'epochs' is an argument of its own"),
         ({"device": "gpu"}, "'device' must be auto, cpu or a device that torch has here, such as cuda, but is 'gpu'."),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tuner.data.datasets import DATASETS
 from tuner.data.published import KNOWN
+from tuner.data.scaling import SCALES
 from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.space.keys import METHODS
@@ -278,11 +279,13 @@ def test_a_loss_of_pre_training_cannot_decide(folder):
         ("", "'dataset' must be a name or {name: ..., limit: ..., scale: ...}, but got nothing."),
         ("[digits]", "'dataset' must be a name or {name: ..., limit: ..., scale: ...}, but got a list."),
         ("{limit: 100}", "'dataset' must be a name or {name: ..., limit: ..., scale: ...}, but got no name."),
-        ("{name: digits, limits: 100}", "'dataset' has no key 'limits'. Did you mean 'limit'? Known are name, limit, scale."),
+        ("{name: digits, limits: 100}",
+         "'dataset' has no key 'limits'. Did you mean 'limit'? "
+         "Known are name, limit, scale, label, drop, id, header, samples, size, colours."),
         ("{name: digits, limit: all}", "'limit' must be a whole number of 2 or more, but got 'all'."),
         ("{name: digits, limit: 0}", "'limit' must be a whole number of 2 or more, but got 0."),
         ("{name: digits, limit: 1798}", "'limit' must stay within [2, 1797], the samples that digits has, but is 1798."),
-        ("{name: digits, scale: min_max}", "'scale' must be one of minmax | standard | none, but got 'min_max'. Did you mean 'minmax'?"),
+        ("{name: digits, scale: min_max}", f"'scale' must be one of {' | '.join(SCALES)}, but got 'min_max'. Did you mean 'minmax'?"),
         ("{name: digits, limit: 50}", "'batch_size' is 100 by default, but a batch cannot be more than the data's 50 samples."),
         ("{name: digits, scale: standard}",
          "'scale: standard' puts values outside [0, 1], and aae_unsup rebuilds pixels: say 'scale: minmax'."),
@@ -754,7 +757,7 @@ def test_a_wrong_option_is_refused_by_its_name(folder):
         "--limit 5000: 'limit' must stay within [2, 1797], the samples that digits has, but is 5000."
     ]
     assert folder.refusal(options=Options(epochs=0)) == ["--epochs 0: 'epochs' must be a whole number from 1 to 100000, but got 0."]
-    assert folder.refusal(options=Options(scale="big")) == ["--scale big: 'scale' must be one of minmax | standard | none, but got 'big'."]
+    assert folder.refusal(options=Options(scale="big")) == [f"--scale big: 'scale' must be one of {' | '.join(SCALES)}, but got 'big'."]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from tuner.data.raw import Columns
 from tuner.errors import UserError, did_you_mean
 from tuner.own_given import Models, brought, name_of, with_itself
 from tuner.own_models import Source
@@ -19,6 +20,18 @@ Place = str | os.PathLike[str]
 Named = Place | type | Source  # a model's name, or a model of one's own itself
 Space = Place | Mapping[str, Any]
 Settings = Mapping[str, Any] | Sequence[str]
+
+
+class OfFile(TypedDict, total=False):
+    """What a file of data holds, as the keys of `dataset` in a space: its columns of labels and of names, those to leave out, and so on."""
+
+    label: str
+    drop: str | Sequence[str]
+    id: str
+    header: bool
+    samples: str
+    size: int | Sequence[int]
+    colours: str
 
 
 def settings(given: Settings | None) -> list[str]:
@@ -47,11 +60,19 @@ def options(**given: Any) -> Options:
     found = {name: plain(value) for name, value in given.items() if value is not None and name != "models"}
     found["confirm"] = False if found.pop("no_confirm", False) else None
     found["models"] = brought(given.get("models") or ())
+    if isinstance(found.get("drop"), str):
+        found["drop"] = [found["drop"]]
     if "set" in found:
         found["set"] = settings(given["set"])
     if "data_root" in found:
         found["data_root"] = path_or_none(given["data_root"])
     return Options(**found)
+
+
+def columns_of(given: Options, before: Columns) -> Columns:
+    """`before`, with what was said of a file's content. Raises UserError where that cannot be."""
+    said = {field.name: getattr(given, field.name) for field in fields(Columns)}
+    return Columns.of(before.written() | {key: value for key, value in said.items() if value is not None})
 
 
 def read_spec(space: Space, given: Options) -> Spec:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner import shipped
+from tuner.data.datasets import DatasetSpec
+from tuner.data.examine import Findings, examine
+from tuner.data.raw import WHATEVER
 from tuner.model import DataSpec, Descend, Hyper, Parameter, Phase, Term, load_model
 from tuner.own_given import Models, name_of, with_itself
 from tuner.own_models import read_own
@@ -15,7 +19,7 @@ from tuner.space.spec import Spec
 from tuner.text import setting
 from tuner.training.dryrun import owned_terms
 
-from .arguments import Named, Settings, Space, of_space, options, read_spec, settings
+from .arguments import Named, Place, Settings, Space, columns_of, of_space, options, read_spec, settings
 from .known import title_of_own
 
 
@@ -68,9 +72,21 @@ def describe(model: Named, *, models: Models = (), set: Settings = ()) -> Descri
     )
 
 
+def data(dataset: Place, *, data_root: Place | None = None, **of_file: Any) -> Findings:
+    """What a file, or a data set, holds, and what in it may be meant otherwise: as `tuner data`. `of_file`: scale, limit, label, drop, id,
+    header, samples, size and colours.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    given = options(data_root=data_root, **of_file)
+    columns = columns_of(given, WHATEVER)
+    return examine(DatasetSpec(name=os.fspath(dataset), scale=given.scale, limit=given.limit, columns=columns), given.data_root)
+
+
 def check(space: Space, **given: Any) -> Spec:
     """A search space, checked as a whole without starting anything. `given`: dataset, scale, limit, trials, epochs, seed, data_root,
-    no_confirm, models, set.
+    no_confirm, models, set, and label, drop, id, header, samples, size and colours of a file of data.
 
     Raises:
         UserError: everything that is wrong with it, in one message.

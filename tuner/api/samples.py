@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.atomic import whole
+from tuner.data.classes import from_array
 from tuner.data.dense import dense
-from tuner.data.files import READERS
+from tuner.data.files import full_name
 from tuner.errors import UserError, did_you_mean
 
 FOLDER = ".data"  # beside the runs' folders: what searches were given in memory, by content
@@ -24,7 +25,8 @@ FOLDER = ".data"  # beside the runs' folders: what searches were given in memory
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """`x_N`: (N, D) or (N, *shape), numbers; `y_N`: (N,) whole numbers or words; None without labels."""
+    """`x_N`: (N, D) or (N, *shape), numbers; `y_N`: (N,) whole numbers or words, or (N, C) one-hot; -1, NaN and empty words are not
+    known. None without labels."""
 
     x_N: NDArray[Any]
     y_N: NDArray[Any] | None
@@ -46,7 +48,8 @@ class Samples:
         """Of what a training sees of them, whichever type they came in."""
         words = "" if self.y_N is None else "\n".join(map(str, self.y_N))
         found = hashlib.sha256(f"{self.x_N.shape} {words}".encode())
-        found.update(self.x_N.astype("<f4").tobytes())
+        for i in range(0, len(self.x_N), 65536):  # a piece at a time: a copy of all of them may not fit
+            found.update(self.x_N[i : i + 65536].astype("<f8").tobytes())
         return found.hexdigest()
 
 
@@ -54,9 +57,7 @@ def named(data: Any) -> str | None:
     """The data set's name where `data` is one, or a path; None where it is the data themselves."""
     if not isinstance(data, str | os.PathLike):
         return None
-    text = os.fspath(data)
-    suffix = Path(text).suffix.removeprefix(".")
-    return f"{suffix}:{text}" if ":" not in text and suffix in READERS else text
+    return full_name(os.fspath(data))
 
 
 def samples(data: Any, labels: Any) -> Samples:
@@ -93,10 +94,9 @@ def _labels(labels: Any, n_samples: int) -> NDArray[Any]:
     y_N = np.asarray(dense(labels))
     if y_N.dtype.kind == "O":
         y_N = y_N.astype(str)
-    if y_N.shape != (n_samples,):
+    if y_N.ndim == 0 or len(y_N) != n_samples:
         raise UserError(f"labels must hold one label for each of the {n_samples} samples, but has the shape {y_N.shape}.")
-    if y_N.dtype.kind == "f" and not (y_N == np.round(y_N)).all():
-        raise UserError("labels must hold whole numbers or words. Leave them out where there are none.")
+    from_array("labels", y_N, n_samples)  # says what is wrong; a file is read so later
     return y_N
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from tuner.errors import UserError
 from tuner.own_given import Models
@@ -15,7 +15,7 @@ from tuner.space.spec import Spec
 from tuner.stores.lookup import RUNS, folder_and_uri
 from tuner.trackers.modes import wandb_mode
 
-from .arguments import Place, Settings, Space, of_space, options, path_or_none, read_spec
+from .arguments import OfFile, Place, Settings, Space, of_space, options, path_or_none, read_spec
 from .display import heard_by, shown
 from .one_at_a_time import one_search
 from .run import Run
@@ -43,15 +43,17 @@ def search(
     models: Models = (),
     listeners: Sequence[Listener] = (),
     display: bool = True,
+    **of_file: Unpack[OfFile],
 ) -> Run:  # its length is that of its arguments, which are the command's
     """Searches hyper-parameters, and returns at the end of the search: what `tuner search` does.
 
     `space`: a file's path, the name of a space that comes with tuner (every model has one of its name), or a dict with a space's keys.
     `data`: samples (N, D) as a numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix, which are written once below
     `out`, where trials and a resumed search read them; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in
-    memory, or the column of `data` that holds them. `models`: files or folders with models of your own, or subclasses of `Model` that
-    stand in a file; a dict may hold such a class under `model`. `listeners`: hear of every event (`tuner/runs/events.py`). `display`:
-    show how it goes. Everything else is the flag of its name.
+    memory, or the column of `data` that holds them. `of_file`: label, drop, id, header, samples, size and colours, of a file of data.
+    `models`: files or folders with models of your own, or subclasses of `Model` that stand in a file; a dict may hold such a class under
+    `model`. `listeners`: hear of every event (`tuner/runs/events.py`). `display`: show how it goes. Everything else is the flag of its
+    name.
 
     In the main thread Ctrl-C, or a notebook's interrupt, ends the search with everything finished kept; the run's `status` is then
     "stopped". A Ray that runs in this process already is used, and left running.
@@ -64,7 +66,9 @@ def search(
     mode, root = wandb_mode(wandb), path_or_none(data_root)
     chosen = dataset_name(data, labels, dataset, folder)
     sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm}
-    given = options(dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes)
+    given = options(
+        dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes, **of_file
+    )
     spec = _read(space, given, chosen if data is not None and named(data) is None else None)
     for note in spec.notes if display else ():
         print(f"Note: {note}")

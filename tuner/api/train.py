@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.datasets import Data, DatasetSpec
-from tuner.data.datasets import load as load_data
 from tuner.data.dense import dense
+from tuner.data.examine import Findings, examine
 from tuner.inference.assign import Assigner, Assignment
 from tuner.model import Hyper, Model
 from tuner.own_given import Models, name_of, with_itself
@@ -28,17 +28,21 @@ from tuner.training.engine import best_device, set_precision
 from tuner.training.loop import Epoch
 from tuner.training.trial import check_fits
 
-from .arguments import Named, Place, Settings, options
+from .arguments import Named, OfFile, Place, Settings, columns_of, options
 from .samples import dataset_name, named
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """A training that can begin: its configuration, the hyper-parameters with what was overridden, and the data."""
+    """A training that can begin: its configuration, the hyper-parameters with what was overridden, and what was found of the data."""
 
     recipe: Recipe
     hyper: Hyper
-    data: Data
+    found: Findings
+
+    @property
+    def data(self) -> Data:
+        return self.found.data
 
     def epochs(self) -> Iterator[Epoch]:
         """Trains, on the GPU where there is one."""
@@ -58,13 +62,14 @@ def prepare(what: str, given: Options, shown: str | None = None) -> Prepared:
     epochs = {} if given.epochs is None else {"epochs": given.epochs}
     h: Hyper = model.hyper({**recipe.values, **epochs, **set_values(model, list(given.set))})
     chosen = recipe.dataset if given.dataset is None else DatasetSpec(name=given.dataset)
-    chosen = replace(chosen, scale=given.scale or chosen.scale, limit=chosen.limit if given.limit is None else given.limit)
-    loaded = load_data(chosen, given.data_root)
-    loaded = loaded if shown is None else replace(loaded, name=shown)
-    if given.dataset is None and given.limit is None and given.scale is None:
-        recipe.check(loaded)
-    check_fits(model, h, loaded)
-    return Prepared(recipe=recipe, hyper=h, data=loaded)
+    columns = columns_of(given, chosen.columns)
+    limit = chosen.limit if given.limit is None else given.limit
+    found = examine(replace(chosen, scale=given.scale or chosen.scale, limit=limit, columns=columns), given.data_root)
+    found = found if shown is None else replace(found, data=replace(found.data, name=shown))
+    if given.dataset is None and given.limit is None and given.scale is None and columns == chosen.columns:
+        recipe.check(found.data)
+    check_fits(model, h, found.data)
+    return Prepared(recipe=recipe, hyper=h, found=found)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,13 +117,15 @@ def train(
     models: Models = (),
     set: Settings = (),  # noqa: A002 - the flag's name
     display: bool = False,
+    **of_file: Unpack[OfFile],
 ) -> Training:  # its length is that of its arguments, which are the command's
     """Trains one configuration in this process: what `tuner train` does, with the same numbers.
 
     `what`: a model's name, one of your own, a class, itself, or a configuration such as a search's best.yaml. `data`: samples (N, D) as a
     numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix; or a file's path, or a data set's name, as `dataset`.
     `labels`: (N,) of data in memory, or the column of `data` that holds them: they are scored against, and learned from by semi-supervised
-    models alone. `models`: of your own, as for `search`. `display`: print a line for each epoch. Everything else is the flag of its name.
+    models alone. `models`: of your own, as for `search`. `of_file`: label, drop, id, header, samples, size and colours, of a file of data.
+    `display`: print a line for each epoch, and what is doubtful about the data. Everything else is the flag of its name.
 
     Raises:
         UserError: what cannot be, all in one message.
@@ -127,8 +134,10 @@ def train(
         name = dataset_name(data, labels, dataset, Path(folder))
         shown = "data" if data is not None and named(data) is None else None
         sizes = {"limit": limit, "epochs": epochs, "seed": seed}
-        given = options(dataset=name, scale=scale, data_root=data_root, models=with_itself(what, models), set=set, **sizes)
+        given = options(dataset=name, scale=scale, data_root=data_root, models=with_itself(what, models), set=set, **sizes, **of_file)
         prepared = prepare(name_of(what), given, shown)
+    for line in prepared.found.lines(getattr(prepared.hyper, "n_clusters", 1)) if display else ():
+        print(f"Note: {line}.")
     return _trained(prepared, display=display)
 
 

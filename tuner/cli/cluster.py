@@ -13,16 +13,23 @@ from tuner.trackers.modes import wandb_mode
 from .options import (
     OURS,
     SPACE,
+    Colours,
     DataRoot,
     Dataset,
+    Drop,
     Epochs,
+    Header,
+    Id,
+    Label,
     Limit,
     Models,
     NoConfirm,
     Out,
+    Samples,
     Scale,
     Seed,
     Set,
+    Size,
     Trials,
     Wandb,
     complete_space,
@@ -31,6 +38,7 @@ from .options import (
     given_options,
     interruptible,
     new_console,
+    said_of_data,
     say,
 )
 
@@ -149,6 +157,13 @@ def submit(
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
+    label: Label = None,
+    drop: Drop = None,
+    id_: Id = None,
+    header: Header = None,
+    samples: Samples = None,
+    size: Size = None,
+    colours: Colours = None,
     trials: Trials = None,
     epochs: Epochs = None,
     name: Annotated[str | None, typer.Option(help="Without it, the space's name and the time.", metavar="NAME")] = None,
@@ -164,13 +179,18 @@ def submit(
     from tuner.machines import jobs
     from tuner.stores.store import Store, is_uri
 
+    content = {"label": label, "drop": drop, "id": id_, "header": header, "samples": samples, "size": size, "colours": colours}
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
         data_root=data_root and Path(data_root), models=models, set=set_, confirm=False if no_confirm else None,
+        **said_of_data(**content),
     )  # fmt: skip
     words = jobs.search_words(
-        {"dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb, "set": set_}
-    )
+        {
+            "dataset": dataset, "scale": scale, "limit": limit, **content, "trials": trials, "epochs": epochs, "seed": seed, "wandb": wandb,
+            "set": set_,
+        }
+    )  # fmt: skip
     words = [*words, *(["--no-confirm"] if no_confirm else [])]
     what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
     with (

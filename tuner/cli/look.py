@@ -15,17 +15,25 @@ from tuner.errors import UserError
 from .options import (
     RUN,
     SPACE,
+    Colours,
     DataRoot,
     Dataset,
+    Drop,
     Epochs,
+    Header,
+    Id,
+    Label,
     Limit,
     Models,
     NoConfirm,
     Out,
+    Samples,
     Scale,
     Seed,
     Set,
+    Size,
     Trials,
+    complete_dataset,
     complete_model,
     complete_run,
     complete_space,
@@ -34,6 +42,7 @@ from .options import (
     given_options,
     new_console,
     run_folder,
+    said_of_data,
     say,
     write,
 )  # fmt: skip
@@ -50,6 +59,13 @@ def check(
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
+    label: Label = None,
+    drop: Drop = None,
+    id_: Id = None,
+    header: Header = None,
+    samples: Samples = None,
+    size: Size = None,
+    colours: Colours = None,
     trials: Trials = None,
     epochs: Epochs = None,
     seed: Seed = None,
@@ -67,11 +83,48 @@ def check(
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, seed=seed, data_root=data_root, set=set_,
         models=models, confirm=False if no_confirm else None,
+        **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
     )  # fmt: skip
     spec = read_space(space, options=options)
     console = new_console()
     for part in space_view(spec, datasets.describe(spec.dataset, data_root)):
         console.print(part)
+
+
+@commands.command(epilog="Example:  [bold]tuner data my.csv --label species[/bold]")
+def data(
+    dataset: Annotated[
+        str, typer.Argument(help="The path of a file, or a data set's name.", metavar="PATH", autocompletion=complete_dataset)
+    ],
+    scale: Scale = None,
+    limit: Limit = None,
+    label: Label = None,
+    drop: Drop = None,
+    id_: Id = None,
+    header: Header = None,
+    samples: Samples = None,
+    size: Size = None,
+    colours: Colours = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Look at data before anyone trains on them: what they hold, and what may be meant otherwise."""
+    from tuner.data.datasets import DatasetSpec
+    from tuner.data.examine import examine
+    from tuner.data.raw import Columns
+
+    from .tables import names_table
+
+    said = said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours)
+    columns = Columns.of(said)
+    spec = DatasetSpec(name=dataset, scale=scale, limit=limit, columns=columns)
+    found, console = examine(spec, data_root), new_console()
+    console.print(names_table([("data set", spec.name), *found.facts]))
+    for note in found.notes:
+        say(console, f"Found out: {note}.")
+    for doubt in found.doubts:
+        say(console, Text.assemble(("Doubt: ", "yellow"), f"{doubt}."))
+    if not found.doubts:
+        say(console, "All is well: nothing in it may be meant otherwise.")
 
 
 @commands.command()

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner import shipped
-from tuner.data.names import FORMATS, NAMES
+from tuner.data.names import ENDINGS, FORMATS, NAMES
+from tuner.errors import UserError
 from tuner.runs.paths import SPEC
 from tuner.stores.lookup import RUNS
 from tuner.stores.lookup import folder_and_uri as folder_and_uri  # commands have it from here
@@ -96,6 +97,7 @@ DATASETS = (*NAMES, *(f"{kind}:" for kind in FORMATS))
 
 def complete_dataset(incomplete: str) -> Iterator[str]:
     yield from (name for name in DATASETS if name.startswith(incomplete))
+    yield from (str(path) for ending in ENDINGS for path in Path().glob(f"{incomplete}*.{ending}"))
 
 
 def complete_run(incomplete: str) -> Iterator[str]:
@@ -129,10 +131,21 @@ SPACE = "A path, or the name of a space that comes with tuner."
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help=f"{', '.join(NAMES)}, {' or '.join(f'{kind}:PATH' for kind in FORMATS)}.", metavar="NAME", autocompletion=complete_dataset
+        help=f"{', '.join(NAMES)}, openml:NAME, or the path of a file (see docs/data.md).", metavar="NAME", autocompletion=complete_dataset
     ),
 ]
-Scale = Annotated[str | None, typer.Option(help="How values are scaled: minmax, standard or none.", metavar="HOW")]
+Scale = Annotated[
+    str | None, typer.Option(help="How values are scaled: minmax, minmax_all, standard, robust, log1p or none.", metavar="HOW")
+]
+Label = Annotated[str | None, typer.Option(help="The column, or array, of labels in a file; none: there are none.", metavar="COLUMN")]
+Drop = Annotated[list[str] | None, typer.Option(help="Leave a column of a file out; may be repeated.", metavar="COLUMN")]
+Id = Annotated[
+    str | None, typer.Option("--id", help="The column that names a file's rows, and is left out; none: no column does.", metavar="COLUMN")
+]
+Samples = Annotated[str | None, typer.Option(help="The array of a file that holds the samples, where there are several.", metavar="NAME")]
+Size = Annotated[str | None, typer.Option(help="Bring a folder's images to one size: 32, or 32x48 for height and width.", metavar="SIZE")]
+Colours = Annotated[str | None, typer.Option(help="Read a folder's images as grey or rgb.", metavar="HOW")]
+Header = Annotated[bool | None, typer.Option(help="Whether the first row of a csv is a header; found out otherwise.")]
 Limit = Annotated[int | None, typer.Option(help="Use N samples only, always the same ones.", metavar="N")]
 Trials = Annotated[int | None, typer.Option(help="Number of configurations to try.", metavar="N")]
 Epochs = Annotated[int | None, typer.Option(help="Clustering epochs of a trial, at most.", metavar="N")]
@@ -155,6 +168,21 @@ Out = Annotated[
     typer.Option(help="Where runs are kept: a folder, or s3://BUCKET/PATH, gs://, file://.", metavar="FOLDER|URI", show_default=RUNS),
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run. Default: the space's name and a number.", metavar="NAME")]
+
+
+def said_of_data(**said: Any) -> dict[str, Any]:
+    """What the command line says of a data set's content, in the words of `Columns`; only what was said.
+
+    Raises:
+        UserError: the size of images is none.
+    """
+    found = {key: value for key, value in said.items() if value is not None}
+    if "size" in found:
+        parts = found["size"].lower().split("x")
+        if not (len(parts) <= 2 and all(part.isdecimal() and int(part) for part in parts)):
+            raise UserError(f"--size must be a number of pixels, such as 32, or height and width, such as 32x48, but is '{found['size']}'.")
+        found["size"] = [int(part) for part in parts]
+    return found
 
 
 def given_options(**given: Any) -> Options:

@@ -17,17 +17,24 @@ from .options import (
     OURS,
     RUN,
     SPACE,
+    Colours,
     DataRoot,
     Dataset,
+    Drop,
     Epochs,
+    Header,
+    Id,
+    Label,
     Limit,
     Models,
     Name,
     NoConfirm,
     Out,
+    Samples,
     Scale,
     Seed,
     Set,
+    Size,
     Trials,
     Wandb,
     as_typed,
@@ -40,6 +47,7 @@ from .options import (
     new_console,
     print_warnings,
     run_folder,
+    said_of_data,
     say,
 )  # fmt: skip
 
@@ -66,6 +74,13 @@ def search(  # its length is that of its options
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
+    label: Label = None,
+    drop: Drop = None,
+    id_: Id = None,
+    header: Header = None,
+    samples: Samples = None,
+    size: Size = None,
+    colours: Colours = None,
     trials: Trials = None,
     epochs: Epochs = None,
     name: Name = None,
@@ -92,7 +107,9 @@ def search(  # its length is that of its options
     console = new_console(lasting=True)
     print_warnings(new_console(stderr=True))
     given = {
-        "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "name": name, "seed": seed,
+        "dataset": dataset, "scale": scale, "limit": limit,
+        **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
+        "trials": trials, "epochs": epochs, "name": name, "seed": seed,
         "data_root": data_root, "models": models, "set": set_, "confirm": False if no_confirm else None,
     }  # fmt: skip
     folder, uri = folder_and_uri(out)

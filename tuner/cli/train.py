@@ -11,22 +11,30 @@ from rich.text import Text
 
 from .options import (
     WHAT,
+    Colours,
     DataRoot,
     Dataset,
+    Drop,
     Epochs,
+    Header,
+    Id,
+    Label,
     Limit,
     Models,
+    Samples,
     Scale,
     Seed,
     Set,
+    Size,
     complete_model,
     examples,
     given_options,
     interruptible,
     new_console,
     print_warnings,
+    said_of_data,
     say,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from tuner.model import Hyper, Model
@@ -48,6 +56,13 @@ def train(
     dataset: Dataset = None,
     scale: Scale = None,
     limit: Limit = None,
+    label: Label = None,
+    drop: Drop = None,
+    id_: Id = None,
+    header: Header = None,
+    samples: Samples = None,
+    size: Size = None,
+    colours: Colours = None,
     epochs: Epochs = None,
     seed: Seed = None,
     data_root: DataRoot = None,
@@ -59,12 +74,15 @@ def train(
     from tuner.text import counted
 
     given = given_options(
-        dataset=dataset, scale=scale, limit=limit, epochs=epochs, seed=seed, data_root=data_root, models=models, set=set_
+        dataset=dataset, scale=scale, limit=limit, epochs=epochs, seed=seed, data_root=data_root, models=models, set=set_,
+        **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
     )  # fmt: skip
     print_warnings(new_console(stderr=True))
     training = prepare(what, given)
-    recipe, loaded = training.recipe, training.data
+    recipe, loaded = training.recipe, training.found.data
     console = new_console()
+    for line in training.found.lines(getattr(training.hyper, "n_clusters", 1)):
+        say(new_console(stderr=True), Text.assemble(("Note: ", "yellow"), f"{line}."))
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
     about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
     console.print(Text.assemble((f"{recipe.model.name} on {loaded.name}", "bold"), about))

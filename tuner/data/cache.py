@@ -22,7 +22,24 @@ import torch
 
 from tuner.atomic import whole
 
-from . import datasets, files, published, raw, rcv1, scaling
+from . import (
+    arrays,
+    classes,
+    columns,
+    csv_files,
+    csv_layout,
+    datasets,
+    files,
+    folders,
+    hdf5,
+    matlab,
+    pictures,
+    published,
+    raw,
+    rcv1,
+    scaling,
+    tables,
+)
 from .datasets import Data, DatasetSpec, load
 from .fingerprint import Fingerprint
 from .published import PUBLISHED
@@ -31,7 +48,25 @@ from .scaling import Intake
 logger = logging.getLogger("tuner")
 
 KEPT = 4
-_READERS = (datasets, files, published, raw, rcv1, scaling)  # a change there may change what is read
+# A change there may change what is read.
+_READERS = (
+    arrays,
+    classes,
+    columns,
+    csv_files,
+    csv_layout,
+    datasets,
+    files,
+    folders,
+    hdf5,
+    matlab,
+    pictures,
+    published,
+    raw,
+    rcv1,
+    scaling,
+    tables,
+)
 _ABOUT = "about.json"
 
 
@@ -82,9 +117,12 @@ def _key(dataset: DatasetSpec, root: Path) -> str:
     """Of all that decides the content: what was asked for, what its files hold, and the code that reads them. Not of size and time, which
     another file may have, too."""
     name, _, path = dataset.name.partition(":")
-    files = [Path(path)] if path else [root / file for file in (PUBLISHED[name].files if name in PUBLISHED else ())]
+    files = [root / file for file in (PUBLISHED[name].files if name in PUBLISHED else ())]
+    if path:
+        files = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
     readers = [Path(str(module.__file__)) for module in _READERS]
-    content = [dataset.name, dataset.limit, dataset.scale, *(_digest(file) for file in (*files, *readers) if file.is_file())]
+    content = [dataset.written(), [str(file) for file in files] if path and Path(path).is_dir() else []]
+    content += [_digest(file) for file in (*files, *readers) if file.is_file()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 

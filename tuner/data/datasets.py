@@ -1,15 +1,17 @@
-"""Data sets as tensors: the published ones of tuner/data/published.py, and a user's own `npz:PATH` and `csv:PATH`.
+"""Data sets as tensors: the published ones of tuner/data/published.py, and the files of a user's own (tuner/data/files.py).
 
 npz     an array `x`, one sample for each entry of its first axis, and optionally `y` of shape (N,). Samples may have any shape:
         (N, D), (N, h, w) for grey images, (N, 3, h, w) for coloured ones, (N, T, h, w) for sequences of T frames.
-csv     comma-separated numbers. A first row that is not all numbers is a header; its column `label`, or else `y`, holds the
-        labels, every other column is a feature. Without a header every column is a feature.
-labels  whole numbers or words, numbered 0..C-1 in sorted order. They are only scored against; the semi-supervised models train on
-        `n_labels` of them, and then on no row of the published test split.
+csv     numbers. A first row that is not all numbers is a header; its column `label`, or else `y`, holds the labels, every other
+        column is a feature, unless `columns` says otherwise. Without a header every column is a feature, one of words the labels.
+labels  whole numbers or words, numbered 0..C-1 in sorted order; -1 where the label is not known. They are only scored against; the
+        semi-supervised models train on `n_labels` of them, and then on no row of the published test split.
 limit   the same rows whatever the seed: the first of one fixed permutation, in the file's order. A larger subset holds the
         smaller one, classes keep about their shares, and the test rows are those of the published test split that were drawn.
-scale   after `limit`. minmax: one minimum and one maximum for all values, so that images keep their contrast. standard: mean 0
-        and deviation 1 for every feature, 0 for one that never varies. none: as they are (published images: in [0, 1]).
+scale   after `limit`, in float64. minmax: every column of a table to [0, 1]; of images one minimum and one maximum for all values,
+        so that they keep their contrast. minmax_all: so for tables, too. standard: mean 0 and deviation 1 for every feature, 0 for
+        one that never varies. robust: median 0 and interquartile range 1. log1p: log(1 + x). none: as they are (published images:
+        in [0, 1]).
 
 Relative paths are looked for in the current folder, then in the data folder: `--data-root`, or the environment variable
 TUNER_DATA, or ~/.cache/tuner.
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +34,10 @@ from tuner.errors import UserError, did_you_mean
 from tuner.model import DataSpec
 from tuner.nn import by_slices, slice_of
 
-from .files import READERS, find, read_file
+from .files import OPENML, READERS, check_path, find, full_name, read_file
 from .fingerprint import Fingerprint, digest
 from .published import KNOWN, PUBLISHED, fetch, read_published
-from .raw import Raw, data_root
+from .raw import WHATEVER, Columns, Raw, data_root
 from .scaling import AS_IT_IS, SCALES, Intake, Scaling
 
 DATASETS = tuple(PUBLISHED)
@@ -42,23 +45,32 @@ DATASETS = tuple(PUBLISHED)
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """Which data set, and what is done to it. `scale` is one of `SCALES`; None: nobody said, and values stay as they are."""
+    """Which data set, and what is done to it. `name`: a path alone becomes `KIND:PATH`. `scale` is one of `SCALES`; None: nobody said,
+    and values stay as they are."""
 
     name: str
     limit: int | None = None
     scale: str | None = None
+    columns: Columns = WHATEVER
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", full_name(self.name))
 
     def located(self, root: Path | None = None) -> DatasetSpec:
         """The same with an absolute path, for a process whose current folder may be another."""
         kind, _, path = self.name.partition(":")
-        return replace(self, name=f"{kind}:{find(path, root).absolute()}") if path else self
+        return replace(self, name=f"{kind}:{find(path, root).absolute()}") if path and kind != OPENML else self
+
+    def written(self) -> dict[str, Any]:
+        """As JSON and YAML hold it: of `columns` only what somebody said."""
+        return {"name": self.name, "limit": self.limit, "scale": self.scale} | self.columns.written()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Data:
     """A data set in memory.
 
-    `x_ND`: (N, D) floating point, flat. `y_N`: (N,) int64 on the CPU, classes 0..C-1; None without labels.
+    `x_ND`: (N, D) floating point, flat. `y_N`: (N,) int64 on the CPU, classes 0..C-1, -1 where it is not known; None without labels.
     `shape`: one sample's natural shape. `test`: the rows of the published test split; None where there is none.
     `n_classes`: C of the whole where this is a subset of it; None: as many as `y_N` holds.
     `scaling`: how `x_ND` was made of the values before.
@@ -80,7 +92,9 @@ class Data:
         if n_classes is None and self.y_N is not None:
             n_classes = int(self.y_N.max()) + 1
         n_test = self.n_samples - self.n_train
-        return DataSpec(self.n_samples, self.shape, n_classes, unit_range=bool(low >= 0) and bool(high <= 1), n_test=n_test)
+        n_unknown = 0 if self.y_N is None else int((self.y_N < 0).sum())
+        unit_range = bool(low >= 0) and bool(high <= 1)
+        return DataSpec(self.n_samples, self.shape, n_classes, unit_range=unit_range, n_test=n_test, n_unknown=n_unknown)
 
     @property
     def intake(self) -> Intake:
@@ -134,25 +148,25 @@ def describe(dataset: DatasetSpec, root: Path | None = None) -> DataSpec:
     spec = PUBLISHED[dataset.name].spec
     n_samples = _checked_limit(dataset, spec.n_samples)
     fetch(dataset.name, data_root(root))
-    unit_range = dataset.scale == "minmax" or (spec.unit_range and dataset.scale != "standard")
+    unit_range = dataset.scale in ("minmax", "minmax_all") or (spec.unit_range and dataset.scale not in ("standard", "robust"))
     n_test = int((_subset(spec.n_samples, n_samples) >= spec.n_samples - spec.n_test).sum())
     return replace(spec, n_samples=n_samples, unit_range=unit_range, n_test=n_test)
 
 
-def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
-    """The data set, float32, on the CPU.
+def load(dataset: DatasetSpec, root: Path | None = None, raw: Raw | None = None) -> Data:
+    """The data set, float32, on the CPU. `raw`: what `read_raw` gave of it, where somebody has it.
 
     Raises:
         UserError: no such data set, files that are absent, damaged or hold what cannot be used, a limit that cannot be.
     """
-    raw = read_raw(dataset, root)
+    raw = raw or read_raw(dataset, root)
     rows_L = rows_of(dataset, len(raw.x_N))
     x_LD = raw.values(rows_L)
-    scaling = Scaling.fit(dataset.scale, x_LD)
+    scaling = Scaling.fit(dataset.scale, x_LD, table=raw.x_N.ndim == 2)
     y_L, n_classes = None, None
     if raw.y_N is not None:
-        names_C, y_N = np.unique(raw.y_N, return_inverse=True)
-        y_L, n_classes = torch.from_numpy(y_N[rows_L].astype(np.int64)), len(names_C)
+        y_N, n_classes = raw.classes()
+        y_L = torch.from_numpy(y_N[rows_L]) if (y_N[rows_L] >= 0).any() else None
     n_before_test = None if raw.n_train is None else int(np.searchsorted(rows_L, raw.n_train))
     return Data(
         name=dataset.name,
@@ -160,7 +174,7 @@ def load(dataset: DatasetSpec, root: Path | None = None) -> Data:
         y_N=y_L,
         shape=raw.x_N.shape[1:],
         test=None if n_before_test is None else slice(n_before_test, len(rows_L)),
-        n_classes=n_classes,
+        n_classes=n_classes if y_L is not None else None,
         scaling=scaling,
     )
 
@@ -172,7 +186,7 @@ def read_raw(dataset: DatasetSpec, root: Path | None = None) -> Raw:
         UserError: as `load`.
     """
     check_named(dataset)
-    return read_file(dataset.name, root) if ":" in dataset.name else read_published(dataset.name, root)
+    return read_file(dataset.name, root, dataset.columns) if ":" in dataset.name else read_published(dataset.name, root)
 
 
 # --- names, subsets --------------------------------------------------------------------------------------------
@@ -181,14 +195,15 @@ def read_raw(dataset: DatasetSpec, root: Path | None = None) -> Raw:
 def check_named(dataset: DatasetSpec) -> None:
     """Raises UserError where there can be no such data set, whatever files there are."""
     kind, colon, path = dataset.name.partition(":")
-    if colon and kind in READERS and path:
+    if colon and kind in (*READERS, OPENML) and path:
         pass
-    elif colon and kind in READERS:
+    elif colon and kind in (*READERS, OPENML):
         raise UserError(f"'{dataset.name}' names no file. Write {kind}:PATH.")
     elif dataset.name not in DATASETS:
-        suffix = Path(dataset.name).suffix.removeprefix(".")
-        nearest = f" Did you mean '{suffix}:{dataset.name}'?" if suffix in READERS else did_you_mean(dataset.name, DATASETS)
-        raise UserError(f"There is no data set '{dataset.name}'.{nearest} {KNOWN}")
+        check_path(dataset.name)
+        raise UserError(f"There is no data set '{dataset.name}'.{did_you_mean(dataset.name, DATASETS)} {KNOWN}")
+    elif dataset.columns != WHATEVER:
+        raise UserError(f"'label', 'drop', 'id' and the like are of files, but '{dataset.name}' is a published data set. Leave them out.")
     if dataset.scale is not None and dataset.scale not in SCALES:
         raise UserError(f"'scale' must be one of {' | '.join(SCALES)}, but is '{dataset.scale}'.{did_you_mean(dataset.scale, SCALES)}")
 

@@ -1,31 +1,71 @@
-"""A user's own data: `npz:PATH` and `csv:PATH`. What they may hold is said in tuner/data/datasets.py."""
+"""A user's own data, `KIND:PATH` such as `csv:my.csv`. A path alone is enough: its kind follows from its ending, or from what it holds."""
 
 from __future__ import annotations
 
-import csv
-import math
-import zipfile
-import zlib
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from tuner.errors import UserError, first_line
 
-from tuner.errors import UserError, did_you_mean, first_line
+from .arrays import read_npy, read_npz
+from .csv_files import read_csv, read_tsv
+from .folders import read_images
+from .hdf5 import read_h5, read_h5ad
+from .matlab import read_mat
+from .names import FORMATS, NAMES
+from .raw import Columns, Raw, data_root
+from .tables import read_feather, read_openml, read_parquet
 
-from .raw import Raw, data_root
+OPENML = "openml"
+_TEXT, _PRESSED = {"csv": "csv", "tsv": "tsv", "tab": "tsv", "txt": "csv", "data": "csv", "dat": "csv"}, (".gz", ".bz2", ".xz")
+_ENDINGS = {
+    **_TEXT,
+    "npz": "npz",
+    "npy": "npy",
+    "parquet": "parquet",
+    "pq": "parquet",
+    "feather": "feather",
+    "arrow": "feather",
+    "mat": "mat",
+    "h5": "h5",
+    "hdf5": "h5",
+    "hdf": "h5",
+    "h5ad": "h5ad",
+}
+# Files that others keep tables in, and what to write instead.
+_FOREIGN = {
+    **dict.fromkeys(("xlsx", "xls", "ods"), "Save the sheet as csv."),
+    **dict.fromkeys(("pkl", "pickle", "joblib"), "A pickle runs whatever code is in it. Write df.to_parquet(path)."),
+    **dict.fromkeys(("pt", "pth"), "Write np.savez(path, x=x.numpy(), y=y.numpy())."),
+    **dict.fromkeys(("rds", "rda", "rdata"), "Write it in R with write.csv(x, path, row.names = FALSE)."),
+    **dict.fromkeys(("arff", "sav", "dta", "sas7bdat", "orc", "json", "jsonl"), "Read it with pandas, and write df.to_parquet(path)."),
+    **dict.fromkeys(("zarr", "loom"), "Write it as .h5ad with anndata."),
+    **dict.fromkeys(("svm", "libsvm"), "Write scipy.sparse.save_npz(path, load_svmlight_file(...)[0]), or np.savez(path, x=..., y=...)."),
+    **dict.fromkeys(("yaml", "yml", "py", "ipynb", "md", "html", "pdf", "safetensors"), "They hold no samples."),
+    **dict.fromkeys(("zip", "tar", "tgz", "7z"), "Unpack it first."),
+}  # fmt: skip
+_MAGIC = {b"PK\x03\x04": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet", b"ARROW1": "feather", b"FEA1": "feather", b"MATLAB": "mat"}
+_MAGIC |= {b"\x89HDF\r\n": "h5"}
 
 
-def read_file(name: str, root: Path | None) -> Raw:
-    """What `npz:PATH` or `csv:PATH` holds.
+def read_file(name: str, root: Path | None, wanted: Columns | None = None) -> Raw:
+    """What `KIND:PATH` holds.
 
     Raises:
         UserError: the file is absent, damaged, or holds what cannot be used.
     """
     kind, _, path = name.partition(":")
-    return READERS[kind](find(path, root))
+    if kind == OPENML:
+        return read_openml(path, data_root(root), wanted or Columns())
+    found = find(path, root)
+    try:
+        return READERS[kind](found, wanted or Columns())
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            looked = f"looked for {found.absolute()}, and in the data folder: --data-root or TUNER_DATA"
+            raise UserError(f"There is no file {found} ({looked}).") from error
+        raise UserError(f"{found} cannot be read: {error.strerror or first_line(error)}.") from error
 
 
 def find(path: str, root: Path | None) -> Path:
@@ -35,148 +75,52 @@ def find(path: str, root: Path | None) -> Path:
     return there if there.exists() and not here.exists() else here
 
 
-def _read_npz(path: Path) -> Raw:
-    arrays = _npz_arrays(path)
-    if "x" not in arrays:
-        raise UserError(f"{path}: an array 'x' is needed, but the file holds {_listed(arrays)}.{did_you_mean('x', arrays)}")
-    x_N = arrays["x"]
-    if x_N.dtype.kind not in "fiub":
-        raise UserError(f"{path}: x must hold numbers, but its type is {x_N.dtype}.")
-    if x_N.ndim < 2 or 0 in x_N.shape[1:]:
-        raise UserError(f"{path}: x must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has {x_N.shape}.")
-    with np.errstate(over="ignore"):  # beyond float32's range is reported below, as not finite
-        x_N = x_N.astype(np.float32)
-    wrong = np.argwhere(~np.isfinite(x_N))
-    if len(wrong):
-        at = ", ".join(str(i) for i in wrong[0])
-        value = arrays["x"][tuple(wrong[0])]
-        raise UserError(f"{path}: x must be finite in float32, but {len(wrong)} of its values are not, the first x[{at}] = {value}.")
-    return Raw(x_N=_enough(path, x_N), y_N=_labels(path, arrays["y"], len(x_N)) if "y" in arrays else None)
+def full_name(name: str) -> str:
+    """`my.csv` as `csv:my.csv`; a name that is no path, or has a kind already, as it is."""
+    kind, colon, _ = name.partition(":")
+    if name in NAMES or not name or (colon and kind in (*FORMATS, OPENML)):
+        return name
+    ending = Path(name.lower().removesuffix(next((end for end in _PRESSED if name.lower().endswith(end)), ""))).suffix.removeprefix(".")
+    if ending in _FOREIGN:
+        return name
+    if ending in _ENDINGS:
+        return f"{_ENDINGS[ending]}:{name}"
+    found = find(name, None)
+    if os.sep not in name and not found.exists():
+        return name
+    if found.is_dir():
+        return f"images:{name}"
+    return f"{_by_content(found)}:{name}" if found.is_file() else name
 
 
-def _npz_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """`x` and `y` of the file, and empty arrays under its other names."""
+def check_path(name: str) -> None:
+    """Raises UserError for a path, of which no kind could be found."""
+    ending = Path(name).suffix.lower().removeprefix(".")
+    if ending in _FOREIGN and ":" not in name:
+        raise UserError(f"{name}: files of the kind .{ending} are not read. {_FOREIGN[ending]}")
+    if os.sep in name and ":" not in name:
+        raise UserError(f"There is no file {name} (looked for {Path(name).absolute()}, and in the data folder: --data-root or TUNER_DATA).")
+
+
+def _by_content(path: Path) -> str:
     try:
-        with path.open("rb") as file:  # np.load leaves a damaged file open
-            found = np.load(file, allow_pickle=False)  # a pickle runs whatever code is in it
-            if isinstance(found, np.lib.npyio.NpzFile):
-                return {name: found[name] if name in ("x", "y") else np.empty(0) for name in found.files}
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    # NotImplementedError: zipfile's word for a compression method that it does not know, which one damaged byte can claim.
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
-            raise UserError(f"{path}: x and y must be plain arrays, but the file holds pickled objects, which are not opened.") from error
-        raise UserError(
-            f"{path} is no npz archive, or is damaged: {first_line(error)}. Write it with np.savez(path, x=..., y=...)."
-        ) from error
-    raise UserError(f"{path} holds a single array, not an npz archive. Write it with np.savez(path, x=..., y=...).")
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        return "csv"
+    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "csv")
 
 
-def _read_csv(path: Path) -> Raw:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte order mark
-            return _csv_rows(path, csv.reader(file))
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
-    except csv.Error as error:
-        raise UserError(f"{path} cannot be read as comma-separated values: {first_line(error)}.") from error
-
-
-def _csv_rows(path: Path, reader: Any) -> Raw:
-    header: list[str] = []
-    labels_at: int | None = None
-    rows: list[NDArray[np.float32]] = []
-    labels: list[str] = []
-    width = 0
-    for cells in reader:
-        if not cells:
-            continue  # a blank line
-        place = f"{path}:{reader.line_num}"
-        if not width:
-            width = len(cells)
-            if not all(_is_number(cell) for cell in cells):
-                header = [cell.strip() for cell in cells]
-                labels_at = _label_column(place, header)
-                continue
-        if len(cells) != width:
-            raise UserError(f"{place}: every row must have as many values as the first, {width}, but this one has {len(cells)}.")
-        if labels_at is not None:
-            labels.append(cells.pop(labels_at).strip())
-        rows.append(_csv_row(place, cells, [name for i, name in enumerate(header) if i != labels_at]))
-    if rows and not len(rows[0]):
-        raise UserError(f"{path}: at least one column must be a feature, but '{header[0]}' holds the labels and there is no other.")
-    y_N = None
-    if labels_at is not None and rows:
-        y_N = np.array([float(label) for label in labels]) if all(_is_number(label) for label in labels) else np.array(labels)
-        y_N = _labels(path, y_N, len(rows))
-    return Raw(x_N=_enough(path, np.stack(rows) if rows else np.empty((0, 1), dtype=np.float32)), y_N=y_N)
-
-
-def _label_column(place: str, header: list[str]) -> int | None:
-    """Where the labels stand: in `label`, or else in `y`. Files with the columns x, y, label are common."""
-    if "" in header:
-        at = header.index("") + 1
-        raise UserError(f"{place}: a header must name every column, but column {at} has no name. (pandas: to_csv(path, index=False).)")
-    lower = [name.lower() for name in header]
-    return next((lower.index(name) for name in ("label", "y") if name in lower), None)
-
-
-def _csv_row(place: str, cells: list[str], header: list[str]) -> NDArray[np.float32]:
-    try:
-        numbers_D = [float(cell) for cell in cells]
-    except ValueError:
-        numbers_D = [float(cell) if _is_number(cell) else math.nan for cell in cells]
-    with np.errstate(over="ignore"):  # beyond float32's range is infinite, and said below
-        row_D = np.array(numbers_D, dtype=np.float32)
-    finite_D = np.isfinite(row_D)
-    if finite_D.all():
-        return row_D
-    at = int(np.argmin(finite_D))
-    name = f"column '{header[at]}'" if header else f"column {at + 1}"
-    raise UserError(
-        f"{place}: {name} must hold finite numbers, but holds '{cells[at].strip()}'. Labels belong in a column named 'label' or 'y'."
-    )
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _labels(path: Path, y_N: NDArray[Any], n_samples: int) -> NDArray[Any]:
-    if y_N.ndim != 1:
-        raise UserError(f"{path}: y must hold one label for each row, shape (N,), but has the shape {y_N.shape}.")
-    if len(y_N) != n_samples:
-        raise UserError(f"{path}: y must hold one label for each of the {n_samples} rows of x, but holds {len(y_N)}.")
-    if y_N.dtype.kind not in "biufUS":
-        raise UserError(f"{path}: y must hold whole numbers or words, but its type is {y_N.dtype}.")
-    if y_N.dtype.kind == "f":
-        odd = [y for y in y_N if not math.isfinite(y) or y != round(y)]
-        if odd:
-            raise UserError(f"{path}: y must hold whole numbers or words, but holds {odd[0]}. Leave y out where there are no labels.")
-    return y_N
-
-
-def _enough(path: Path, x_N: NDArray[np.float32]) -> NDArray[np.float32]:
-    if len(x_N) < 2:
-        raise UserError(f"{path}: at least 2 samples are needed, but it holds {len(x_N)}.")
-    return x_N
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    if isinstance(error, FileNotFoundError):
-        return UserError(f"There is no file {path} (looked for {path.absolute()}, and in the data folder: --data-root or TUNER_DATA).")
-    return UserError(f"{path} cannot be read: {error.strerror or first_line(error)}.")
-
-
-def _listed(names: dict[str, Any]) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "nothing"
-
-
-READERS: dict[str, Callable[[Path], Raw]] = {"npz": _read_npz, "csv": _read_csv}
+READERS: dict[str, Callable[[Path, Columns], Raw]] = {
+    "npz": read_npz,
+    "npy": read_npy,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "parquet": read_parquet,
+    "feather": read_feather,
+    "mat": read_mat,
+    "h5": read_h5,
+    "h5ad": read_h5ad,
+    "images": read_images,
+}
+assert tuple(READERS) == FORMATS

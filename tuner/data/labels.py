@@ -62,12 +62,14 @@ def _choose(data: Data, n_labels: int, label_seed: int, n_clusters: int) -> Labe
             f"'n_clusters' is {n_clusters}, but {data.name} has {n_classes} classes, and cluster k is class k. Set n_clusters={n_classes}."
         )
     part = " before its test split" if data.test else ""
-    if not n_classes <= n_labels < data.n_train:
-        raise UserError(
-            f"'n_labels' must stay within [{n_classes}, {data.n_train - 1}], one for each class and fewer than {data.name} has "
-            f"samples{part}, but is {n_labels}."
-        )
     order_N = Draws("labelled", label_seed, like=torch.empty(())).permutation(data.n_train)  # on the CPU: the same on every device
+    order_N = order_N[data.y_N[order_N] >= 0]
+    if not n_classes <= n_labels < len(order_N):
+        what = "samples" if len(order_N) == data.n_train else "samples whose label is known"
+        raise UserError(
+            f"'n_labels' must stay within [{n_classes}, {len(order_N) - 1}], one for each class and fewer than {data.name} has "
+            f"{what}{part}, but is {n_labels}."
+        )
     y_N = data.y_N[order_N]
     least, more = divmod(n_labels, n_classes)
     sizes = [least + (c < more) for c in range(n_classes)]

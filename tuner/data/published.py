@@ -19,8 +19,8 @@ import numpy as np
 from tuner.errors import UserError, first_line
 from tuner.model import DataSpec
 
-from . import rcv1
-from .names import NAMES
+from . import pictures, rcv1
+from .names import FORMATS, NAMES
 from .raw import Raw, data_root
 
 
@@ -52,14 +52,6 @@ def _read_digits(paths: list[Path]) -> Raw:
 
     digits = load_digits()
     return Raw(x_N=digits.images, y_N=digits.target, peak=16.0)
-
-
-def _read_mnist(paths: list[Path]) -> Raw:
-    # torchvision's files without torchvision: importing it costs each worker two seconds, these lines a tenth of one.
-    train_x, train_y, test_x, test_y = (np.fromfile(path, dtype=np.uint8) for path in paths)
-    x_N = np.concatenate([train_x[16:].reshape(60_000, 28, 28), test_x[16:].reshape(10_000, 28, 28)])
-    y_N = np.concatenate([train_y[8:].reshape(60_000), test_y[8:].reshape(10_000)])
-    return Raw(x_N=x_N, y_N=y_N, n_train=60_000, peak=255.0)
 
 
 def _read_usps(paths: list[Path]) -> Raw:
@@ -112,12 +104,6 @@ def fetch(name: str, folder: Path) -> None:
         ) from error
 
 
-def _download_mnist(folder: Path) -> None:
-    from torchvision.datasets import MNIST  # here and below: it knows the mirrors and the checksums
-
-    MNIST(folder, download=True)
-
-
 def _download_usps(folder: Path) -> None:
     from torchvision.datasets import USPS
 
@@ -157,15 +143,15 @@ def _rcv1(file: str, first: bool) -> Published:
     return Published(spec=spec, files=(file,), download=partial(rcv1.fetch, file, first), read=rcv1.read)
 
 
-_MNIST = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+def _like_mnist(theirs: str) -> Published:
+    """`theirs`: torchvision's class, whose files lie in a folder of this name."""
+    spec = DataSpec(70_000, (28, 28), 10, n_test=10_000)
+    return Published(spec=spec, files=pictures.idx_files(theirs), download=partial(pictures.download, theirs), read=pictures.read_idx)
+
+
 PUBLISHED: dict[str, Published] = {
     "digits": Published(spec=DataSpec(1797, (8, 8), 10), read=_read_digits),
-    "mnist": Published(
-        spec=DataSpec(70_000, (28, 28), 10, n_test=10_000),
-        files=tuple(f"MNIST/raw/{part}-ubyte" for part in _MNIST),
-        download=_download_mnist,
-        read=_read_mnist,
-    ),
+    "mnist": _like_mnist("MNIST"),
     "usps": Published(
         spec=DataSpec(9298, (16, 16), 10, n_test=2007),
         files=("usps.bz2", "usps.t.bz2"),
@@ -180,6 +166,32 @@ PUBLISHED: dict[str, Published] = {
     ),
     "rcv1_4": _rcv1("RCV1/rcv1_4.npz", first=False),
     "rcv1_4_first": _rcv1("RCV1/rcv1_4_first.npz", first=True),
+    "fashion_mnist": _like_mnist("FashionMNIST"),
+    "kmnist": _like_mnist("KMNIST"),
+    "emnist": Published(
+        spec=DataSpec(131_600, (28, 28), 47, n_test=18_800),
+        files=pictures.EMNIST_FILES,
+        download=pictures.download_emnist,
+        read=pictures.read_idx,
+    ),
+    "cifar10": Published(
+        spec=DataSpec(60_000, (3, 32, 32), 10, n_test=10_000),
+        files=pictures.CIFAR10_FILES,
+        download=partial(pictures.download, "CIFAR10"),
+        read=pictures.read_cifar,
+    ),
+    "cifar100": Published(
+        spec=DataSpec(60_000, (3, 32, 32), 100, n_test=10_000),
+        files=pictures.CIFAR100_FILES,
+        download=partial(pictures.download, "CIFAR100"),
+        read=pictures.read_cifar,
+    ),
+    "stl10": Published(
+        spec=DataSpec(13_000, (3, 96, 96), 10, n_test=8000),
+        files=pictures.STL10_FILES,
+        download=pictures.download_stl10,
+        read=pictures.read_stl10,
+    ),
 }
 assert PUBLISHED.keys() == NAMES.keys()
-KNOWN = f"Known are {', '.join(PUBLISHED)}, npz:PATH and csv:PATH."
+KNOWN = f"Known are {', '.join(PUBLISHED)}, openml:NAME and the path of a file ({', '.join(f'{kind}:PATH' for kind in FORMATS)})."

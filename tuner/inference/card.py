@@ -151,7 +151,7 @@ def _configuration(trained: Trained) -> Iterator[str]:
     epochs = values.pop("epochs")
     yield from ("## Configuration", "", f"{counted(snapshot.epoch, 'epoch')}, {snapshot.cluster_epoch:,} of them of clustering.")
     yield from ("Saved as a file, this trains it again: `tuner train FILE.yaml`.", "", "```yaml", f"model: {recipe.model.name}")
-    dataset = {name: value for name, value in vars(recipe.dataset).items() if value is not None} | {"name": _data_name(trained)}
+    dataset = {name: value for name, value in recipe.dataset.written().items() if value is not None} | {"name": _data_name(trained)}
     yield f"dataset: {json.dumps(dataset)}"
     yield from (f"epochs: {epochs}", f"seed: {snapshot.seed}", f"pretrain_seed: {snapshot.pretrain_seed}")
     yield from (f"precision: {recipe.precision}", "parameters:")

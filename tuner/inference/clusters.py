@@ -102,7 +102,8 @@ def _assigned(trained: Trained, request: Request) -> Iterator[tuple[Piece, Assig
     held: list[Piece] = []
 
     def passed_on() -> Iterator[np.ndarray]:
-        for piece in samples(source, assigner.piece, names=request.names, data_root=request.data_root):
+        columns = trained.dataset.columns
+        for piece in samples(source, assigner.piece, names=request.names, data_root=request.data_root, columns=columns):
             held.append(piece)
             yield piece.x_B
 
@@ -127,7 +128,8 @@ def _same_data(trained: Trained, request: Request) -> Data | None:
     if trained.identity is None:
         return None
     try:
-        data = load(DatasetSpec(name=source_name(str(request.source)), scale=trained.dataset.scale), request.data_root)
+        name, known = source_name(str(request.source)), trained.dataset
+        data = load(DatasetSpec(name=name, scale=known.scale, columns=known.columns), request.data_root)
     except UserError:  # it is no such data set; as a file of samples it may do
         return None
     return None if trained.identity.differences(data.identity) else data
@@ -140,7 +142,8 @@ def _own(trained: Trained, request: Request, data: Data) -> Iterator[tuple[Piece
     if request.names is not None:
         if trained.dataset.limit is not None:
             raise UserError(f"{trained.assigner.model.name} was trained on a part of {trained.dataset.name}. For its names: --input FILE.")
-        pieces = samples(request.source or trained.dataset.name, assigner.piece, names=request.names, data_root=root)
+        source, columns = request.source or trained.dataset.name, trained.dataset.columns
+        pieces = samples(source, assigner.piece, names=request.names, data_root=root, columns=columns)
         yield from zip(pieces, found, strict=True)
         return
     rows_N = None if trained.dataset.limit is None else rows_of(trained.dataset, len(read_raw(trained.dataset, root).x_N))

@@ -1,8 +1,7 @@
-"""A csv file's samples, one after another: read as training reads them (tuner/data/files.py), but never the whole file at once."""
+"""A text file's samples, one after another: laid out as training finds out (tuner/data/csv_layout.py), but never the whole file at once."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.data.classes import is_number
+from tuner.data.columns import LABELS
+from tuner.data.csv_layout import Layout, layout_of, opened
+from tuner.data.raw import NO_LABELS, Columns
 from tuner.errors import UserError, did_you_mean
 
-LABELS = ("label", "y")  # the column that is passed over; the first of them, where both are there
 _LISTED = 10  # columns that a message names at most
 
 
@@ -25,39 +27,37 @@ class CsvSample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """`header`: empty where the first row is numbers. `features`: the columns that are one. `names_at`: that of the names."""
+class _Places:
+    """`features`: the columns that are one. `names_at`: that of the names."""
 
-    width: int
-    header: list[str]
+    layout: Layout
     features: list[int]
     names_at: int | None
 
     def column(self, at: int) -> str:
-        return f"column '{self.header[at]}'" if self.header else f"column {at + 1}"
+        return f"column '{self.layout.names[at]}'" if self.layout.names else f"column {at + 1}"
 
 
-def csv_samples(path: Path, names: str | None = None) -> Iterator[CsvSample]:
-    """`names`: the column that holds no feature but a name for every sample.
+def csv_samples(path: Path, names: str | None, columns: Columns, preferred: str) -> Iterator[CsvSample]:
+    """`names`: the column that holds no feature but a name for every sample. `columns`: what training was told of its columns.
+    `preferred`: the separator where several would do.
 
     Raises:
         UserError: a row that cannot be used, or no such column.
     """
-    layout: _Layout | None = None
-    with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte order mark
-        reader = csv.reader(file)
-        for cells in reader:
-            if not cells:
-                continue  # a blank line
-            place = f"{path}:{reader.line_num}"
-            if layout is None:
-                layout = _layout(place, cells, names)
-                if layout.header:
-                    continue
+    layout = layout_of(path, columns.header, preferred)
+    if not layout.width:
+        return
+    places = _places(f"{path}:{layout.line}", layout, names, columns)
+    with opened(path) as text:
+        for line, cells in layout.rows(text):
+            if line <= layout.skip:
+                continue
             if len(cells) != layout.width:
-                raise UserError(f"{place}: every row must have as many values as the first, {layout.width}, but this one has {len(cells)}.")
-            name = "" if layout.names_at is None else cells[layout.names_at].strip()
-            yield CsvSample(values_D=_values(place, cells, layout), name=name)
+                rule = f"every row must have as many values as the first, {layout.width}, but this one has {len(cells)}."
+                raise UserError(f"{path}:{line}: {rule}")
+            name = "" if places.names_at is None else cells[places.names_at].strip()
+            yield CsvSample(values_D=_values(f"{path}:{line}", cells, places), name=name)
 
 
 def label_column(header: list[str]) -> int | None:
@@ -66,41 +66,49 @@ def label_column(header: list[str]) -> int | None:
     return next((lower.index(label) for label in LABELS if label in lower), None)
 
 
+def left_out(names: list[str], columns: Columns) -> set[int]:
+    """The columns that are no features: those that training left out, where they are here, too, and the labels."""
+    said = {*columns.drop, columns.id, columns.label} - {None, NO_LABELS}
+    out = {at for at, name in enumerate(names) if name in said}
+    labels = label_column(names) if columns.label is None else None
+    return out if labels is None else out | {labels}
+
+
 def listed(columns: list[str]) -> str:
     """Their names, the first of them where there are many."""
     more = f" and {len(columns) - _LISTED:,} more" if len(columns) > _LISTED else ""
     return ", ".join(columns[:_LISTED]) + more
 
 
-def _layout(place: str, cells: list[str], names: str | None) -> _Layout:
-    """What the first row says."""
-    header = [] if all(_is_number(cell) for cell in cells) else [cell.strip() for cell in cells]
+def _places(place: str, layout: Layout, names: str | None, columns: Columns) -> _Places:
+    header = list(layout.names)
     if "" in header:
         at = header.index("") + 1
         raise UserError(f"{place}: a header must name every column, but column {at} has no name. (pandas: to_csv(path, index=False).)")
     if names is not None and names not in header:
-        found = f"Its columns are {listed(header)}." if header else "Its first row is numbers, so its columns have no names."
+        found = f"Its columns are {listed(header)}." if header else "Its first row is a sample, so its columns have no names."
         raise UserError(f"{place}: there is no column '{names}'.{did_you_mean(names, header)} {found}")
     names_at = None if names is None else header.index(names)
-    beside = {names_at, label_column(header)}
-    features = [at for at in range(len(cells)) if at not in beside]
+    known = header or [str(i) for i in range(1, layout.width + 1)]
+    beside = left_out(known, columns)
+    words = [at for at in layout.words if at not in beside]
+    if columns.label is None and len(words) == 1:  # as training does: a single column of words in a file without a header holds the labels
+        beside |= set(words)
+    features = [at for at in range(layout.width) if at not in beside and at != names_at]
     if not features:
-        raise UserError(f"{place}: at least one column must be a feature, but there is only {listed(header)}.")
-    return _Layout(width=len(cells), header=header, features=features, names_at=names_at)
+        raise UserError(f"{place}: at least one column must be a feature, but there is only {listed(known)}.")
+    return _Places(layout=layout, features=features, names_at=names_at)
 
 
-def _values(place: str, cells: list[str], layout: _Layout) -> NDArray[np.float64]:
+def _values(place: str, cells: list[str], places: _Places) -> NDArray[np.float64]:
+    picked = [cells[at] for at in places.features]
+    if places.layout.decimal == ",":
+        picked = [places.layout.number(cell) for cell in picked]
     try:
-        return np.array([float(cells[at]) for at in layout.features])
+        if "_" not in "".join(picked):  # Python takes 1_0 for a number
+            return np.array(list(map(float, picked)))
     except ValueError:
-        at = next(at for at in layout.features if not _is_number(cells[at]))
-        way_out = f" A column of names needs --id {layout.header[at]}." if layout.header else ""
-        raise UserError(f"{place}: {layout.column(at)} must hold numbers, but holds '{cells[at].strip()}'.{way_out}") from None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+        pass
+    at = next(at for at, cell in zip(places.features, picked, strict=True) if not is_number(cell))
+    way_out = f" A column of names needs --id {places.layout.names[at]}." if places.layout.names else ""
+    raise UserError(f"{place}: {places.column(at)} must hold numbers, but holds '{cells[at].strip()}'.{way_out}")

@@ -47,9 +47,9 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         K. For a model that learns from some labels: the number of classes.
     epochs : int or None
         Clustering epochs, at most; None: the model's default. Pre-training has `pretrain_epochs`, one of the model's own.
-    scale : {"none", "minmax", "standard"}
-        What is done to the values first; learned in `fit`, and done to later rows alike. `minmax`: to [0, 1] by one minimum and one maximum
-        for all values. `standard`: mean 0 and deviation 1 for every feature.
+    scale : {"none", "minmax", "minmax_all", "standard", "robust", "log1p", "lognorm"}
+        What is done to the values first; learned in `fit`, and done to later rows alike. `minmax`: every column to [0, 1], or with a
+        `shape` all values together, as `minmax_all` always does. `standard`: mean 0 and deviation 1 for every feature.
     random_state : int, RandomState or None
         Everything random follows from it: an int gives what `tuner train --seed` gives on the same data.
     device : str
@@ -169,13 +169,13 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         """
         own, name = read_own(with_itself(self.model, self.models)), name_of(self.model)
         model, self.source_ = load_model(name, own), own.get(name)
-        x_ND = validate_data(self, dense(X), dtype=np.float32, ensure_min_samples=2, order="C")
+        x_ND = validate_data(self, dense(X), dtype=[np.float64, np.float32], ensure_min_samples=2, order="C")
         data = self._data(model, x_ND, y)
         h = self._checked(model, data)
         self._keep(model, h, data, self._train(model, h, data))
         return self
 
-    def _data(self, model: Model, x_ND: NDArray[np.float32], y: Any) -> Data:
+    def _data(self, model: Model, x_ND: NDArray[Any], y: Any) -> Data:
         if self.scale not in SCALES:
             raise UserError(f"'scale' must be one of {' | '.join(SCALES)}, but is {self.scale!r}.{did_you_mean(self.scale, SCALES)}")
         shape = (x_ND.shape[1],) if self.shape is None else tuple(self.shape)
@@ -185,7 +185,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         if model.labels == "partial" and y is not None:
             self.classes_, found_N = np.unique(column_or_1d(y, warn=True), return_inverse=True)
             y_N = torch.from_numpy(found_N.astype(np.int64))
-        self.scaling_ = Scaling.fit(self.scale, x_ND)
+        self.scaling_ = Scaling.fit(self.scale, x_ND, table=self.shape is None)
         return Data(name="X", x_ND=torch.tensor(self.scaling_.apply(x_ND)), y_N=y_N, shape=shape, scaling=self.scaling_)
 
     def _checked(self, model: Model, data: Data) -> Hyper:
@@ -277,7 +277,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
 
     def _asked(self, X: Any) -> tuple[Fitted, torch.Tensor]:
         check_is_fitted(self, "state_")
-        x_ND = validate_data(self, dense(X), dtype=np.float32, order="C", reset=False)
+        x_ND = validate_data(self, dense(X), dtype=[np.float64, np.float32], order="C", reset=False)
         return self._fitted(), torch.tensor(self.scaling_.apply(x_ND))
 
     def _fitted(self) -> Fitted:

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.data.raw import WIDE
 from tuner.data.scaling import Intake
 from tuner.errors import UserError
 from tuner.model import Model
 
 # How far from the training data's values is another scale, not another sample. `_BEYOND`: in widths of training's range on either side.
 _BEYOND, _NARROWER, _ENOUGH = 1.0, 10.0, 32
+_FLOAT32 = float(np.finfo(np.float32).max)
 _WAY_OUT = "Bring them to the scale of the training data, or switch the check off (--any-range, any_range=True)."
 
 
-def flat(x: NDArray[Any], intake: Intake, model: str, at: int) -> NDArray[np.float32]:
-    """(B, D) in float32. `at`: the row of the first sample, for the message.
+def flat(x: NDArray[Any], intake: Intake, model: str, at: int) -> NDArray[Any]:
+    """(B, D) in float32, or in float64 where that alone holds the values before they are scaled. `at`: the row of the first sample, for
+    the message.
 
     Raises:
         UserError: another width or shape, or what is no finite number.
@@ -28,13 +31,12 @@ def flat(x: NDArray[Any], intake: Intake, model: str, at: int) -> NDArray[np.flo
     if x.ndim < 2 or x.shape[1:] not in ((spec.n_features,), spec.shape):
         known = " or ".join(dict.fromkeys(_words((spec.n_features,)) if s == (spec.n_features,) else _words(s) for s in _shapes(spec)))
         raise UserError(f"{model} was trained on samples with {known}, but these have {_words(x.shape[1:])}.")
-    with np.errstate(over="ignore"):  # beyond float32's range is reported below, as not finite
-        x_BD = np.ascontiguousarray(x.reshape(len(x), spec.n_features), dtype=np.float32)
-    finite_B = np.isfinite(x_BD).all(axis=1)
+    x_BD = np.ascontiguousarray(x.reshape(len(x), spec.n_features), dtype=np.float64 if x.dtype.str[1:] in WIDE else np.float32)
+    finite_B = (np.abs(x_BD) <= _FLOAT32).all(axis=1)
     if not finite_B.all():
         row = int(np.argmin(finite_B))
-        column = int(np.argmin(np.isfinite(x_BD[row])))
-        raise UserError(f"Values must be finite in float32, but row {at + row}, feature {column} holds {x_BD[row, column]}.")
+        column = int(np.argmin(np.abs(x_BD[row]) <= _FLOAT32))
+        raise UserError(f"Values must be finite in float32, but row {at + row}, feature {column} holds {x_BD[row, column]:g}.")
     return x_BD
 
 
@@ -55,7 +57,7 @@ class RangeCheck:
         self._scaling, self._model, self._at = intake.scaling, model, 0
         self._pixels = model.rebuilds_pixels
 
-    def see(self, x_BD: NDArray[np.float32]) -> None:
+    def see(self, x_BD: NDArray[Any]) -> None:
         """
         Raises:
             UserError: with the figure.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from tuner.data.scaling import Intake, Scaling
+from tuner.data.scaling import COUNTS_OF_A_ROW, Intake, Scaling
 from tuner.errors import UserError, first_line
 from tuner.model import Model, Net
 from tuner.training.checkpoint import Snapshot
@@ -52,34 +52,36 @@ class Program(nn.Module):
 class _Scaled(nn.Module):
     """`Scaling.apply` in torch: the same operations in the same precisions."""
 
-    low: Tensor
+    start: Tensor
     width: Tensor
-    mean_D: Tensor
-    deviation_D: Tensor
-    varies_D: Tensor
+    varies: Tensor
 
     def __init__(self, scaling: Scaling) -> None:
         super().__init__()
-        self._kind, self._varies = scaling.kind, True
-        if scaling.kind == "minmax":
-            low, high = np.float32(scaling.low), np.float32(scaling.high)
-            self._varies = bool(high > low)
-            self.register_buffer("low", torch.tensor(low))
-            self.register_buffer("width", torch.tensor(high - low))
-        elif scaling.kind == "standard":
-            deviation_D = torch.tensor(scaling.deviation_D, dtype=torch.float64)
-            self.register_buffer("mean_D", torch.tensor(scaling.mean_D, dtype=torch.float64))
-            self.register_buffer("deviation_D", torch.where(deviation_D > 0, deviation_D, 1.0))
-            self.register_buffer("varies_D", deviation_D > 0)
+        self._kind = scaling.kind
+        if scaling.kind in ("standard", "robust"):
+            start, width = np.array(scaling.mean_D), np.array(scaling.deviation_D)
+        elif scaling.low_D:
+            start, width = np.array(scaling.low_D), np.array(scaling.high_D) - np.array(scaling.low_D)
+        elif scaling.kind in ("minmax", "minmax_all"):
+            start, width = np.array(scaling.low), np.array(scaling.high - scaling.low)
+        else:
+            return
+        self.register_buffer("start", torch.from_numpy(start))
+        self.register_buffer("width", torch.from_numpy(np.where(width > 0, width, 1.0)))
+        self.register_buffer("varies", torch.from_numpy(np.asarray(width > 0)))
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        if not self._varies:
-            return torch.zeros_like(x_BD)
-        if self._kind == "minmax":
-            return ((x_BD - self.low) / self.width).clamp(0, 1)
-        if self._kind == "standard":
-            return torch.where(self.varies_D, (x_BD.double() - self.mean_D) / self.deviation_D, 0.0).float()
-        return x_BD
+        if self._kind == "none":
+            return x_BD
+        x_BD = x_BD.double()
+        if self._kind == "log1p":
+            return x_BD.log1p().float()
+        if self._kind == "lognorm":
+            sums_B1 = x_BD.sum(1, keepdim=True)
+            return (x_BD * (COUNTS_OF_A_ROW / torch.where(sums_B1 > 0, sums_B1, 1.0))).log1p().float()
+        scaled_BD = torch.where(self.varies, (x_BD - self.start) / self.width, 0.0)
+        return (scaled_BD.clamp(0, 1) if self._kind in ("minmax", "minmax_all") else scaled_BD).float()
 
 
 class _Noted(Net):
@@ -141,7 +143,7 @@ def samples(intake: Intake, n: int) -> NDArray[np.float32]:
     """(n, *shape): numbers as the training data might have held them, always the same."""
     scaling, drawn = intake.scaling, np.random.default_rng(n)
     size = (n, intake.spec.n_features)
-    if scaling.kind == "standard":
+    if scaling.kind in ("standard", "robust"):
         x_ND = np.array(scaling.mean_D) + np.array(scaling.deviation_D) * drawn.standard_normal(size)
     elif np.isfinite([scaling.low, scaling.high]).all():
         x_ND = drawn.uniform(scaling.low, scaling.high, size)

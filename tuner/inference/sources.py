@@ -1,7 +1,7 @@
 """Samples to be assigned, a piece at a time, from a file of any size or a data set by its name.
 
-npy, npz, csv and parquet files are read as they come: no more than a piece is in memory. Pieces have all the same length, so that a
-network sees the slices that it saw in training.
+npy, npz, text, parquet and feather files are read as they come: no more than a piece is in memory; anything else is read as a whole. Pieces
+have all the same length, so that a network sees the slices that it saw in training.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.datasets import DATASETS, DatasetSpec, read_raw
-from tuner.data.files import find
+from tuner.data.files import find, full_name
+from tuner.data.names import FORMATS
+from tuner.data.raw import NO_LABELS, WHATEVER, Columns
 from tuner.errors import UserError, did_you_mean, first_line
 
-from .csv_samples import csv_samples, label_column, listed
+from .csv_samples import csv_samples, left_out, listed
 
-FORMATS = ("npy", "npz", "csv", "parquet")
+_OF_COLUMNS = ("csv", "tsv", "parquet", "feather")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,9 +44,9 @@ class Piece:
 Pieces = Iterator[Piece]
 
 
-def samples(what: str, rows: int, *, names: str | None = None, data_root: Path | None = None) -> Pieces:
+def samples(what: str, rows: int, *, names: str | None = None, data_root: Path | None = None, columns: Columns = WHATEVER) -> Pieces:
     """`what`: a file, also as `npz:PATH` and the like, or the name of a data set. `rows`: how many samples a piece has. `names`: the
-    column, or the array, with a name for every sample.
+    column, or the array, with a name for every sample. `columns`: what training was told of its columns.
 
     Raises:
         UserError: there is no such thing, or it cannot be used.
@@ -54,7 +56,33 @@ def samples(what: str, rows: int, *, names: str | None = None, data_root: Path |
         if names is not None:
             raise UserError(f"{what} has no column '{names}': only files have names for their samples.")
         return _of_dataset(DatasetSpec(name=what), rows, data_root)
-    return aligned(_readable(find(path, data_root), partial(_READERS[kind], rows=rows, names=names)), rows)
+    found = find(path, data_root)
+    if not _comes_in_pieces(kind, found, columns):
+        if names is not None:
+            raise UserError(
+                f"{what} is read as a whole, without names for its samples. Write it as csv, parquet, or npz with the samples in x."
+            )
+        return _of_dataset(DatasetSpec(name=f"{kind}:{path}", columns=columns), rows, data_root)
+    more = {"columns": columns} if kind in _OF_COLUMNS else {}
+    return aligned(_readable(found, partial(_READERS[kind], rows=rows, names=names, **more)), rows)
+
+
+def _comes_in_pieces(kind: str, path: Path, columns: Columns) -> bool:
+    """Whether it is read here; anything else is read as training reads it, as a whole. What is wrong with a file is said there."""
+    if kind not in _READERS or not path.is_file() or kind in _OF_COLUMNS:
+        return kind in _READERS
+    try:
+        if kind == "npy":
+            with path.open("rb") as file:
+                n_axes = len(_Array(path, "the array", file).shape)
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open("x.npy") as file:
+                n_axes = len(_Array(path, "x", file).shape)
+    except KeyError:
+        return False  # its samples have another name
+    except (UserError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        return True
+    return not (columns.drop or columns.samples) and n_axes != 4  # colours may be the last axis
 
 
 def source_name(what: str) -> str:
@@ -66,17 +94,21 @@ def source_name(what: str) -> str:
     kind, colon, path = what.partition(":")
     if what in DATASETS or (colon and path and kind in FORMATS):
         return what
-    kind = Path(what).suffix.removeprefix(".").lower()
-    if kind in FORMATS:
-        return f"{kind}:{what}"
+    if ":" in (named := full_name(what)):
+        return named
     if Path(what).exists():
         raise UserError(f"{what} is of no known format. Known are {', '.join(FORMATS)}; write KIND:PATH where its name does not say it.")
     return what
 
 
 def _of_dataset(dataset: DatasetSpec, rows: int, data_root: Path | None) -> Pieces:
-    """A data set's values before they are scaled."""
-    raw = read_raw(dataset, data_root)
+    """A data set's values before they are scaled. New samples need none of the labels that training had."""
+    try:
+        raw = read_raw(dataset, data_root)
+    except UserError:
+        if dataset.columns.label in (None, NO_LABELS):
+            raise
+        raw = read_raw(replace(dataset, columns=replace(dataset.columns, label=NO_LABELS)), data_root)
     for i in range(0, len(raw.x_N), rows):
         yield Piece(x_B=raw.values(slice(i, i + rows)))
 
@@ -185,35 +217,63 @@ class _Array:
             yield np.frombuffer(content, dtype=self._dtype).reshape(n, *self.shape[1:])
 
 
-def _csv(path: Path, rows: int, names: str | None) -> Pieces:
-    found = csv_samples(path, names)
+def _text(path: Path, rows: int, names: str | None, columns: Columns, preferred: str = ",") -> Pieces:
+    found = csv_samples(path, names, columns, preferred)
     while some := list(islice(found, rows)):
         names_B = None if names is None else np.array([sample.name for sample in some])
         yield Piece(x_B=np.stack([sample.values_D for sample in some]), names_B=names_B)
 
 
-def _parquet(path: Path, rows: int, names: str | None) -> Pieces:
-    import pyarrow as pa
+def _parquet(path: Path, rows: int, names: str | None, columns: Columns) -> Pieces:
     import pyarrow.parquet as pq
 
     with path.open("rb") as opened:
         file = pq.ParquetFile(opened)
-        columns = list(file.schema_arrow.names)
-        if names is not None and names not in columns:
-            raise UserError(f"{path}: there is no column '{names}'.{did_you_mean(names, columns)} Its columns are {listed(columns)}.")
-        labels = label_column(columns)
-        features = [name for i, name in enumerate(columns) if name != names and i != labels]
-        if not features:
-            raise UserError(f"{path}: at least one column must be a feature, but there is only {listed(columns)}.")
-        for field in (file.schema_arrow.field(name) for name in features):
-            if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)):
-                way_out = f"A column of names needs --id {field.name}."
-                raise UserError(f"{path}: column '{field.name}' must hold numbers, but its type is {field.type}. {way_out}")
-        wanted = [*features, *([names] if names is not None else [])]
-        for batch in file.iter_batches(batch_size=rows, columns=wanted):
-            values = [batch.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in features]
-            names_B = None if names is None else _names(f"{path}: column '{names}'", batch.column(names))
-            yield Piece(x_B=np.stack(values, axis=1), names_B=names_B)
+        wanted = _wanted(path, file.schema_arrow, names, columns)
+        yield from _of_batches(path, file.iter_batches(batch_size=rows, columns=[*wanted, *([names] if names else [])]), wanted, names)
+
+
+def _feather(path: Path, rows: int, names: str | None, columns: Columns) -> Pieces:
+    import pyarrow as pa
+    from pyarrow import feather, ipc
+
+    with pa.memory_map(str(path)) as mapped:
+        if mapped.read(4) == b"FEA1":  # the first version of the format has no batches
+            table = feather.read_table(str(path))
+            wanted = _wanted(path, table.schema, names, columns)
+            yield from _of_batches(path, table.to_batches(max_chunksize=rows), wanted, names)
+            return
+        file = ipc.open_file(mapped)
+        wanted = _wanted(path, file.schema, names, columns)
+        batches = (file.get_batch(i) for i in range(file.num_record_batches))
+        slices = (batch.slice(i, rows) for batch in batches for i in range(0, batch.num_rows, rows))
+        yield from _of_batches(path, slices, wanted, names)
+
+
+def _wanted(path: Path, schema: Any, names: str | None, columns: Columns) -> list[str]:
+    """The columns that are features."""
+    import pyarrow as pa
+
+    known = [name for name in schema.names if not name.startswith("__index_level_") or name == names]  # pandas' index
+    if names is not None and names not in known:
+        raise UserError(f"{path}: there is no column '{names}'.{did_you_mean(names, known)} Its columns are {listed(known)}.")
+    out = left_out(known, columns)
+    features = [name for i, name in enumerate(known) if name != names and i not in out]
+    if not features:
+        raise UserError(f"{path}: at least one column must be a feature, but there is only {listed(known)}.")
+    for field in (schema.field(name) for name in features):
+        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+        if not any(is_one(field.type) for is_one in kinds):
+            way_out = f"A column of names needs --id {field.name}."
+            raise UserError(f"{path}: column '{field.name}' must hold numbers, but its type is {field.type}. {way_out}")
+    return features
+
+
+def _of_batches(path: Path, batches: Iterable[Any], features: list[str], names: str | None) -> Pieces:
+    for batch in batches:
+        values = [batch.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in features]
+        names_B = None if names is None else _names(f"{path}: column '{names}'", batch.column(names))
+        yield Piece(x_B=np.stack(values, axis=1), names_B=names_B)
 
 
 def _names(place: str, column: Any) -> NDArray[Any]:
@@ -228,4 +288,6 @@ def _names(place: str, column: Any) -> NDArray[Any]:
     return np.array([str(value) for value in column.to_pylist()], dtype=np.str_)
 
 
-_READERS: dict[str, Callable[..., Pieces]] = {"npy": _npy, "npz": _npz, "csv": _csv, "parquet": _parquet}
+_READERS: dict[str, Callable[..., Pieces]] = {
+    "npy": _npy, "npz": _npz, "csv": _text, "tsv": partial(_text, preferred="\t"), "parquet": _parquet, "feather": _feather,
+}  # fmt: skip

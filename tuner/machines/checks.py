@@ -169,12 +169,17 @@ def check_data(nodes: Sequence[Node], dataset: str, data_root: Path | None, file
         return Check(name="data", state="problem", found="; ".join(wrong), todo=todo)
     try:
         from tuner.data.datasets import DatasetSpec, describe
+        from tuner.data.examine import examine
 
-        spec = describe(DatasetSpec(name=dataset), data_root)
+        looked = examine(DatasetSpec(name=dataset), data_root) if ":" in DatasetSpec(name=dataset).name else None
+        spec = describe(DatasetSpec(name=dataset), data_root) if looked is None else looked.data.spec
     except UserError as error:
         return Check(name="data", state="problem", found=str(error), todo="Mend the file.")
     where = "comes with the installation" if not files else "the same on every node" if len(nodes) > 1 else "is here"
-    return Check(name="data", state="ok", found=f"{dataset}, {spec.n_samples:,} samples, {where}")
+    found = f"{dataset}, {spec.n_samples:,} samples, {where}"
+    if looked is not None and looked.doubts:
+        return Check(name="data", state="note", found=f"{found}. {'. '.join(looked.doubts)}", todo="`tuner data` says more.")
+    return Check(name="data", state="ok", found=found)
 
 
 def check_gpus(nodes: Sequence[Node]) -> Check:

@@ -93,6 +93,8 @@ def data_files(what: Checkup) -> list[str]:
     if what.dataset is None:
         return []
     from tuner.data.datasets import DatasetSpec
+    from tuner.data.files import OPENML
+    from tuner.data.names import FORMATS
     from tuner.data.published import KNOWN, PUBLISHED
     from tuner.data.raw import data_root
 
@@ -100,6 +102,8 @@ def data_files(what: Checkup) -> list[str]:
     if spec.name in PUBLISHED:
         return [str(data_root(what.data_root) / file) for file in PUBLISHED[spec.name].files]
     kind, _, path = spec.name.partition(":")
-    if kind not in ("npz", "csv") or not path:
+    if kind == OPENML:
+        return []
+    if kind not in FORMATS or not path:
         raise UserError(f"There is no data set '{what.dataset}'. {KNOWN}")
-    return [path]
+    return [str(file) for file in sorted(Path(path).rglob("*")) if file.is_file()] if Path(path).is_dir() else [path]

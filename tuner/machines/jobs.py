@@ -161,8 +161,10 @@ def search_words(given: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in given.items():
         for each in value if isinstance(value, list) else [value]:
-            if each is not None:
-                words.append(f"--{name}={each}")  # noqa: PERF401 - two loops and a condition in one line are harder to read
+            if isinstance(each, bool):
+                words.append(f"--{name}" if each else f"--no-{name}")
+            elif each is not None:
+                words.append(f"--{name}={each}")
     return words
 
 

@@ -127,7 +127,7 @@ def best_yaml(run: Run, best: Configuration, *, weights: bool, confirmed: Mappin
     parameters = {name: value for name, value in spec.hyper(end.config).flat().items() if name != "epochs"}
     content = {
         "model": spec.model,
-        "dataset": {key: value for key, value in vars(spec.dataset).items() if value is not None},
+        "dataset": {key: value for key, value in spec.dataset.written().items() if value is not None},
         "epochs": end.config["epochs"],
         "seed": end.config["seed"],
         "pretrain_seed": spec.pretrain_seed_of(end.config),

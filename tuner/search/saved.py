@@ -82,10 +82,12 @@ def _options(about: Mapping[str, Any], folder: Path, trials: int, dataset: str, 
     root = data_root or about.get("data_root")
     given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set", "confirm"}}
     data = about["dataset"]
+    columns = {key: data[key] for key in data if key not in ("name", "limit", "scale")}
     where = {
         "dataset": dataset,
         "limit": data["limit"],
         "scale": data["scale"],
+        **columns,
         "data_root": Path(root) if root else None,
         "models": _kept(about, folder),
     }

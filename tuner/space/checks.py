@@ -21,13 +21,14 @@ def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], 
     section = keys.get("parameters")
     entries = section.value if section is not None and isinstance(section.value, dict) else {}
     search = Checked(spec=spec, model=spec.loaded(), keys=keys, entries={**entries, **pins}, problems=problems)
-    data = check_data(search, root)
+    of_data: list[str] = []
+    data = check_data(search, root, of_data)
     for name, at in search.deciding.items():
         _check_metric(search, data, name, at)
     _check_select(search, search.deciding)
     if "metrics" in keys:
         _check_several(search)
-    return [*_notes(search), *_check_method(search), *check_structure(search)]
+    return [*of_data, *_notes(search), *_check_method(search), *check_structure(search)]
 
 
 def _check_several(search: Checked) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.data.datasets import describe
+from tuner.data.examine import examine
 from tuner.data.holdout import size_of
 from tuner.errors import UserError
 from tuner.model import DataSpec
@@ -14,14 +15,15 @@ from .holding import check_holdout
 from .located import Located
 
 
-def check_data(search: Checked, root: Path | None) -> DataSpec | None:
-    """The data that the search names, or None where it names none that can be used. `root`: where data files live."""
+def check_data(search: Checked, root: Path | None, notes: list[str]) -> DataSpec | None:
+    """The data that the search names, or None where it names none that can be used. `root`: where data files live. `notes`: doubts about
+    a file of the user's own are added."""
     node = search.keys.get("dataset")
     if node is None or not search.spec.dataset.name:
         return None
     said = node.value if isinstance(node.value, dict) else {"name": node}
     try:
-        data = describe(search.spec.dataset, root)
+        data = _described(search, root, notes)
     except UserError as error:
         key = next((key for key in ("limit", "scale") if key in said and str(error).startswith(f"'{key}'")), "name")
         search.problems.at(said[key], str(error))
@@ -51,6 +53,14 @@ def check_data(search: Checked, root: Path | None) -> DataSpec | None:
     return data
 
 
+def _described(search: Checked, root: Path | None, notes: list[str]) -> DataSpec:
+    if ":" not in search.spec.dataset.name:
+        return describe(search.spec.dataset, root)
+    found = examine(search.spec.dataset, root)
+    notes += [f"{search.spec.dataset.name}: {line}." for line in found.lines(int(search.reach("n_clusters").high))]
+    return found.data.spec
+
+
 def _labels(search: Checked, data: DataSpec, name: Located, samples: str) -> None:
     """What a model that learns from some labels asks of the data."""
     if data.n_classes is None:
@@ -64,6 +74,6 @@ def _labels(search: Checked, data: DataSpec, name: Located, samples: str) -> Non
     if labels.low < data.n_classes:
         rule = f"every one of the {data.n_classes} classes of {search.spec.dataset.name} needs a label."
         search.problems.at(search.entries.get("n_labels", name), f"'n_labels' may be {labels.low}, but {rule}")
-    elif labels.high >= data.n_samples - data.n_test:
+    elif labels.high >= data.n_samples - data.n_test - (0 if data.n_test else data.n_unknown):
         rule = f"fewer must be labelled than the data's {samples}."
         search.problems.at(search.entries.get("n_labels", name), f"'n_labels' {labels.said_high}, but {rule}")

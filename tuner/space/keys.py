@@ -93,6 +93,7 @@ def _show_dataset(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     dataset = values["dataset"]
     parts = [dataset.name, *([f"limit {dataset.limit:,}"] if dataset.limit else []), *([f"scale {dataset.scale}"] if dataset.scale else [])]
     shape, labels = "x".join(map(str, data.shape)), f"{data.n_classes} classes" if data.n_classes else "no labels"
+    labels += f" ({data.n_unknown:,} of the labels not known)" if data.n_unknown else ""
     near = f"; {NEAR[dataset.name]}" if dataset.name in NEAR else ""
     yield Row("data set", f"{', '.join(parts)}: {data.n_samples:,} samples of {shape}, {labels}{near}")
 
@@ -178,8 +179,9 @@ _TABLE = (
     ),
     Key(
         name="dataset", kind="a name or a mapping", default="required", example="{name: mnist, limit: 10000}",
-        doc="A data set, or `{name: …, limit: …, scale: …}`; see [data.md](data.md).", missing="name a data set, such as digits.",
-        read=reading.read_dataset, plain=asdict, decides=False, show=_show_dataset,  # when a run goes on, the samples are compared
+        doc="A data set, or `{name: …, limit: …, scale: …, label: …, drop: […], id: …}`; see [data.md](data.md).",
+        missing="name a data set, such as digits.", read=reading.read_dataset, plain=lambda dataset: dataset.written(),
+        decides=False, show=_show_dataset,  # when a run goes on, the samples are compared
     ),
     Key(
         name="metric", kind="a mapping", default="required", example="{name: acc, goal: maximize}",

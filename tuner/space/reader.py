@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tuner import layout
+from tuner.data.raw import Columns
 from tuner.errors import UserError, did_you_mean
 from tuner.model import Model
 from tuner.own_models import Source, read_own
@@ -33,15 +34,25 @@ __all__ = [
     "METHODS", "SCORES", "Asha", "Metric", "Options", "Range", "Resources", "Spec", "read_space", "set_values", "space_names", "space_path",
 ]  # fmt: skip
 
+_OF_DATA = ("scale", "limit", *(field.name for field in fields(Columns)))  # what is said of the data set
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says in place of the file. `set`: texts such as `hidden=500`. `data_root`: where data files live.
-    `models`: of your own: files, folders, or in Python a subclass of `Model`. `confirm`: False leaves that of the file out."""
+    """What the command line says in place of the file. `label` to `colours`: see `Columns`. `set`: texts such as `hidden=500`.
+    `data_root`: where data files live. `models`: of your own: files, folders, or in Python a subclass of `Model`. `confirm`: False
+    leaves that of the file out."""
 
     dataset: str | None = None
     scale: str | None = None
     limit: int | None = None
+    label: str | None = None
+    drop: Sequence[str] | None = None
+    id: str | None = None
+    header: bool | None = None
+    samples: str | None = None
+    size: int | Sequence[int] | None = None
+    colours: str | None = None
     trials: int | None = None
     epochs: int | None = None
     name: str | None = None
@@ -133,7 +144,7 @@ class _Reader:
             keys.notes += check(spec, keys.nodes, self.pins, self.problems, self.options.data_root)
         self.problems.raise_if_any()
         said = {f.name: getattr(self.options, f.name) for f in fields(Options) if f.name not in ("data_root", "models")}
-        options = {name: list(value) if name == "set" else value for name, value in said.items() if value is not None}
+        options = {name: list(value) if isinstance(value, list | tuple) else value for name, value in said.items() if value is not None}
         return replace(spec, filled=keys.filled, notes=tuple(keys.notes), options=options)
 
     def _put_options(self) -> None:
@@ -147,11 +158,16 @@ class _Reader:
             said["confirm"] = given("--no-confirm", "none")
         if options.dataset is not None:
             before = said.get("dataset")
-            if before is not None and isinstance(before.value, dict) and before.value.keys() & {"limit", "scale"}:
-                all_of_it = ", ".join(f"{key}: {node.text}" for key, node in before.value.items())
+            if before is not None and isinstance(before.value, dict) and len(before.value) > 1:
+                all_of_it = ", ".join(f"{key}: {node.plain() if not node.is_scalar else node.text}" for key, node in before.value.items())
                 self.keys.notes.append(f"--dataset {options.dataset} stands in place of all of the file's {{{all_of_it}}}.")
             said["dataset"] = given("--dataset", options.dataset)
-        changes = {key: given(f"--{key}", value) for key in ("scale", "limit") if (value := getattr(options, key)) is not None}
+        changes = {key: given(f"--{key}", value) for key in _OF_DATA if (value := getattr(options, key)) is not None}
+        for key, parts in (("drop", options.drop), ("size", options.size)):
+            if parts is not None:
+                changes[key] = replace(
+                    changes[key], value=[given(f"--{key}", part) for part in (parts if isinstance(parts, list | tuple) else [parts])]
+                )
         if changes and "dataset" in said:
             data = said["dataset"]
             said["dataset"] = replace(data, value=(data.value if isinstance(data.value, dict) else {"name": data}) | changes)

@@ -78,10 +78,15 @@ def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
 
 def held_out(data: Data) -> tuple[Tensor, Tensor]:
     """The rows that neighbours are looked for among, and those that are classified by them: the published test split or, where there
-    is none, a fifth of the samples. The same in all trials, so that they compare."""
+    is none, a fifth of the samples. The same in all trials, so that they compare. None of them is of a class that is not known."""
     order_N = _order("held out", n=data.n_samples)
     n_before = data.n_train if 0 < data.n_train < len(order_N) else len(order_N) - max(1, len(order_N) // 5)
-    return order_N[order_N < n_before][:REFERENCES], order_N[order_N >= n_before][:HELD_OUT]
+    if data.y_N is not None:
+        order_N = order_N[data.y_N[order_N] >= 0]
+    before_N = order_N < n_before
+    if before_N.all() or not before_N.any():  # only one part has labels
+        before_N = torch.arange(len(order_N)) < len(order_N) - max(1, len(order_N) // 5)
+    return order_N[before_N][:REFERENCES], order_N[~before_N][:HELD_OUT]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +105,7 @@ def knn_errors(references: Codes, queries: Codes) -> dict[str, float]:
     from sklearn.neighbors import NearestNeighbors
 
     z_RZ, y_R, z_TZ, y_T = references.z_NZ, references.y_N, queries.z_NZ, queries.y_N
-    if not (z_RZ.isfinite().all() and z_TZ.isfinite().all()):
+    if not len(y_R) or not (z_RZ.isfinite().all() and z_TZ.isfinite().all()):
         return {name: METRICS[name].worst for name in KNN_ERRORS}
     most = min(max(KNN_ERRORS.values()), len(y_R))
     nearest = NearestNeighbors(n_neighbors=most).fit(z_RZ.double().cpu().numpy())

@@ -1,0 +1,259 @@
+"""Files as people have them: the groups in them are found, or what may be meant otherwise is said. Nothing is misread without a word."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from tuner.data.datasets import DatasetSpec, load, read_raw
+from tuner.data.examine import Findings, examine
+from tuner.data.labels import labelled_of
+from tuner.data.raw import Columns
+from tuner.errors import UserError
+from tuner.metrics import METRICS, evaluate
+from tuner.model import load_model
+from tuner.training.loop import train
+
+N = 240
+R = np.random.default_rng(0)
+Y = np.arange(N) % 3
+X = R.normal(size=(3, 6))[Y] * 8 + R.normal(size=(N, 6))
+U = ((X - X.min()) / (X.max() - X.min())).astype(np.float32)
+FRAME = pd.DataFrame(U, columns=[f"f{i}" for i in range(6)])
+WORDS = np.array(["dog", "cat", "eel"])[Y]
+SOME = np.arange(N) % 5 == 0
+
+
+def looked(path: Path, scale: str | None = None, **columns) -> Findings:
+    return examine(DatasetSpec(name=str(path), scale=scale, columns=Columns(**columns)))
+
+
+def accuracy(found: Findings, model: str = "kmeans") -> float:
+    """Of three clusters."""
+    trained = load_model(model)
+    *_, last = train(trained, trained.hyper({"n_clusters": 3, "epochs": 3, "n_init": 8}), found.data, seed=0)
+    return last.metrics["acc"]
+
+
+def csv(folder: Path, frame: pd.DataFrame | None = None, *, text: str = "", **more) -> Path:
+    (folder / "own.csv").write_text(text or (FRAME if frame is None else frame).assign(**more).to_csv(index=False))
+    return folder / "own.csv"
+
+
+def npz(folder: Path, **arrays) -> Path:
+    np.savez(folder / "own.npz", **arrays)
+    return folder / "own.npz"
+
+
+# --- labels ------------------------------------------------------------------------------------------------------------
+
+LIKE_LABELS = ["label", "labels", "y", "target", "class", "gnd", "species", "cluster", "Category", "ground_truth", "cell_type"]
+
+
+@pytest.mark.parametrize("name", LIKE_LABELS)
+@pytest.mark.parametrize("words", [True, False])
+def test_a_column_of_labels_is_taken_or_a_doubt_and_never_a_feature_without_a_word(name: str, words: bool, tmp_path: Path) -> None:
+    path = csv(tmp_path, **{name: WORDS if words else Y})
+    if name.lower() in ("label", "y"):
+        assert looked(path).data.spec.n_classes == 3
+    elif words:
+        with pytest.raises(UserError, match=f"say label: {name}; drop: "):
+            looked(path)
+    else:
+        assert any(doubt.startswith(f"column '{name}' looks like labels") for doubt in looked(path).doubts)
+    assert accuracy(looked(path, label=name)) == 1
+
+
+def test_the_second_column_of_labels_is_a_doubt(tmp_path: Path) -> None:
+    path = csv(tmp_path, target=Y, label=WORDS)
+    assert any(doubt.startswith("column 'target' looks like labels") for doubt in looked(path).doubts)
+    assert accuracy(looked(path, drop=("target",))) == 1
+
+
+SPELLINGS = {
+    "leading zeros": ["01", "1", "2"],
+    "exponents": ["3E2", "300", "301"],
+    "underscores": ["1_0", "10", "2"],
+    "beyond 53 bits": [str(2**53), str(2**53 + 1), str(2**53 + 2)],
+    "eighteen digits": ["900000000000000001", "900000000000000002", "900000000000000003"],
+    "beyond 64 bits": [str(2**70), str(2**70 + 1), str(2**70 + 2)],
+    "signs": ["+1", "1", "-2"],
+    "blanks within": ["a b", "a  b", "ab"],
+    "capitals": ["Cat", "cat", "CAT"],
+    "accents": ["café", "cafe", "naïve"],
+}
+
+
+@pytest.mark.parametrize("how", list(SPELLINGS))
+def test_labels_are_as_they_are_written(how: str, tmp_path: Path) -> None:
+    labels = np.array(SPELLINGS[how])[Y]
+    found = looked(csv(tmp_path, label=labels))
+    assert found.data.spec.n_classes == 3
+    assert accuracy(found) == 1
+    np.savez(tmp_path / "own.npz", x=U, y=labels)
+    assert looked(tmp_path / "own.npz").data.spec.n_classes == 3
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.uint64, np.float32, np.float64, bool])
+def test_whole_numbers_of_any_type_are_labels(kind: type, tmp_path: Path) -> None:
+    y = (Y > 0 if kind is bool else Y).astype(kind)
+    found = load(DatasetSpec(name=str(npz(tmp_path, x=U, y=y))))
+    assert found.y_N.tolist() == y.astype(int).tolist()
+    big = np.iinfo(kind).max if issubclass(kind, np.integer) else 0
+    if big:
+        found = load(DatasetSpec(name=str(npz(tmp_path, x=U, y=(big - Y.astype(kind))))))
+        assert found.y_N.tolist() == (2 - Y).tolist()
+
+
+def test_one_hot_rows_are_labels_and_a_row_of_zeros_is_not_known(tmp_path: Path) -> None:
+    y = np.eye(3)[Y]
+    assert load(DatasetSpec(name=str(npz(tmp_path, x=U, y=y)))).y_N.tolist() == Y.tolist()
+    y[::5] = 0
+    assert load(DatasetSpec(name=str(npz(tmp_path, x=U, y=y)))).y_N.tolist() == np.where(SOME, -1, Y).tolist()
+
+
+NOT_KNOWN = {
+    "empty cells": lambda folder: csv(folder, label=np.where(SOME, None, WORDS)),
+    "NA": lambda folder: csv(folder, label=np.where(SOME, "NA", WORDS)),
+    "nan": lambda folder: csv(folder, label=np.where(SOME, "nan", WORDS)),
+    "question marks": lambda folder: csv(folder, label=np.where(SOME, "?", WORDS)),
+    "-1 in a csv": lambda folder: csv(folder, label=np.where(SOME, -1, Y)),
+    "-1.0 in a csv": lambda folder: csv(folder, label=np.where(SOME, -1.0, Y)),
+    "NaN": lambda folder: npz(folder, x=U, y=np.where(SOME, np.nan, Y)),
+    "-1": lambda folder: npz(folder, x=U, y=np.where(SOME, -1, Y)),
+    "empty words": lambda folder: npz(folder, x=U, y=np.where(SOME, "", WORDS)),
+}
+
+
+@pytest.mark.parametrize("how", list(NOT_KNOWN))
+def test_rows_whose_label_is_not_known_are_clustered_and_not_scored(how: str, tmp_path: Path) -> None:
+    found = looked(NOT_KNOWN[how](tmp_path))
+    assert found.notes[-1].startswith("48 of 240 rows have no label (")
+    assert (found.data.spec.n_classes, found.data.spec.n_unknown, found.data.n_samples) == (3, 48, N)
+    assert found.data.y_N[SOME].tolist() == [-1] * 48
+    assert accuracy(found) == 1
+
+
+def test_no_metric_and_no_labelled_draw_sees_what_is_not_known() -> None:
+    import torch
+
+    p_NK = torch.tensor(R.dirichlet([1, 1, 1], N))
+    y_N = torch.tensor(np.where(SOME, -1, Y))
+    some, known = evaluate(p_NK, y_N), evaluate(p_NK[~SOME], y_N[~SOME])
+    of_labels = [name for name in some if METRICS[name].needs == "labels"]
+    assert {"acc", "nmi", "ari"} <= set(of_labels)
+    for name in of_labels:
+        assert some[name] == known[name], name
+    assert some["n_used"] == 3
+
+
+def test_semi_supervised_models_are_given_known_labels_alone(tmp_path: Path) -> None:
+    data = load(DatasetSpec(name=str(npz(tmp_path, x=U, y=np.where(SOME, -1, Y)))))
+    labelled = labelled_of(data, SimpleNamespace(n_labels=60, label_seed=0, n_clusters=3))
+    assert not set(labelled.rows_M.tolist()) & set(np.flatnonzero(SOME).tolist())
+    assert labelled.sizes_C.tolist() == [20, 20, 20]
+
+
+def test_two_signs_are_two_classes(tmp_path: Path) -> None:
+    found = looked(npz(tmp_path, x=U, y=np.where(Y > 0, 1, -1)))
+    assert found.data.spec.n_classes == 2
+    assert found.notes == ("labels -1 and 1 are two classes: only beside other classes does -1 mean not known",)
+
+
+def test_labels_none_of_which_is_known_are_none(tmp_path: Path) -> None:
+    found = looked(npz(tmp_path, x=U, y=np.full(N, -1)))
+    assert found.data.y_N is None
+    assert found.notes == ("no label is known (-1): the data have none",)
+
+
+# --- csv ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("comment", ["# exported by hand\n", "# one\n# two\n", "% of MATLAB\n", "\n\n"])
+def test_comments_and_blank_lines_above_the_header(comment: str, tmp_path: Path) -> None:
+    assert accuracy(looked(csv(tmp_path, text=comment + FRAME.assign(label=Y).to_csv(index=False)))) == 1
+
+
+def test_a_file_without_a_header_whose_words_are_the_labels(tmp_path: Path) -> None:
+    found = looked(csv(tmp_path, text=FRAME.assign(label=WORDS).to_csv(index=False, header=False)))
+    assert found.notes == ("without a header", "column 7 holds words: they are the labels")
+    assert found.data.n_samples == N
+    assert accuracy(found) == 1
+    first = looked(csv(tmp_path, text=FRAME.assign(label=WORDS)[["label", *FRAME]].to_csv(index=False, header=False)))
+    assert (first.data.n_samples, accuracy(first)) == (N, 1)
+
+
+def test_columns_are_left_out_and_named_by_number(tmp_path: Path) -> None:
+    path = csv(tmp_path, text=FRAME.assign(id=np.arange(N), site="x", label=Y).to_csv(index=False, header=False))
+    found = looked(path, drop=("7", "8"), label="9")
+    assert (found.data.spec.shape, accuracy(found)) == ((6,), 1)
+    named = looked(csv(tmp_path, id=np.arange(N), site="x", label=Y), id="id", drop=("site",))
+    assert (named.data.spec.shape, accuracy(named)) == ((6,), 1)
+
+
+@pytest.mark.parametrize(("key", "columns"), [("label", {"label": "lable"}), ("drop", {"drop": ("lable",)}), ("id", {"id": "lable"})])
+def test_a_column_that_is_not_there_is_named_with_the_nearest(key: str, columns: dict, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"there is no column 'lable' for '{key}'. Did you mean 'label'"):
+        looked(csv(tmp_path, label=Y), **columns)
+
+
+# --- arrays ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arrays", [{"x": U, "y": WORDS.astype(object)}, {"x": np.array(sp.csr_matrix(U), dtype=object)}])
+def test_pickled_objects_are_refused_with_the_way_out(arrays: dict, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not opened. Write words with y.astype\(str\), and a sparse matrix with scipy.sparse.save_npz"):
+        looked(npz(tmp_path, **arrays))
+
+
+SCALED = {
+    "metres": ({"x": 5.4e6 + X * 0.1}, "standard"),
+    "large offsets": ({"x": 5e8 + X}, "standard"),
+    "large offsets, minmax": ({"x": 5e8 + X}, "minmax"),
+    "small deviations": ({"x": 1e6 + U.astype(np.float64)}, "standard"),
+    "64-bit integers": ({"x": 10**15 + (X * 1000).astype(np.int64)}, "minmax"),
+    "seconds": ({"x": np.c_[U.astype(float), 1.7e9 + Y * 3600.0 + R.normal(size=N)]}, "standard"),
+    "columns of other sizes": ({"x": np.c_[X, R.uniform(0, 1e5, N)]}, "minmax"),
+    "near the end of float32": ({"x": (U * 2 - 1) * np.float32(3e38)}, "minmax"),
+    "near the end of float32, standard": ({"x": (U * 2 - 1) * np.float32(3e38)}, "standard"),
+    "robust": ({"x": np.c_[X, 1e6 + X[:, :1]]}, "robust"),
+}
+
+
+@pytest.mark.parametrize("how", list(SCALED))
+def test_scaling_in_float64_keeps_the_groups(how: str, tmp_path: Path) -> None:
+    arrays, scale = SCALED[how]
+    assert accuracy(looked(npz(tmp_path, y=Y, **arrays), scale)) == 1
+
+
+@pytest.mark.parametrize("how", [how for how, (_, scale) in SCALED.items() if scale == "standard"])
+def test_what_is_lost_without_a_scale_is_said(how: str, tmp_path: Path) -> None:
+    path = npz(tmp_path, y=Y, **SCALED[how][0])
+    try:
+        said = " ".join(looked(path).doubts)
+    except UserError as error:
+        said = str(error)
+    assert "scale: standard" in said
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 8, 8), (40, 8, 8, 3), (40, 1, 8, 8), (40, 8, 8, 1), (40, 8, 8)])
+def test_images_of_any_order_of_axes_train_with_convolutions(shape: tuple, tmp_path: Path) -> None:
+    path = npz(tmp_path, x=R.random(shape, dtype=np.float32), y=np.arange(40) % 2)
+    data = load(DatasetSpec(name=str(path)))
+    assert data.shape == ((3, 8, 8) if 3 in shape else (8, 8))
+    model = load_model("ae")
+    h = model.hyper(dict(model.tiny) | {"network": "conv", "batch_size": 20, "epochs": 1, "n_clusters": 2})
+    assert [epoch.ended for epoch in train(model, h, data, seed=0)] == ["complete"]
+
+
+def test_what_was_read_is_what_is_kept(tmp_path: Path) -> None:
+    """The keys of a file's content are a part of what a run writes down."""
+    spec = DatasetSpec(name="csv:own.csv", columns=Columns(label="a", drop=("b",), id="c", header=True))
+    written = spec.written()
+    assert written == {"name": "csv:own.csv", "limit": None, "scale": None, "label": "a", "drop": ["b"], "id": "c", "header": True}
+    said = {key: value for key, value in written.items() if key not in ("name", "limit", "scale")}
+    assert DatasetSpec(name=written["name"], columns=Columns.of(said)) == spec
+    assert read_raw(DatasetSpec(name=str(csv(tmp_path)))).names_D == tuple(FRAME)

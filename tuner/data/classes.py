@@ -1,0 +1,118 @@
+"""Labels as people write them: words, whole numbers of any length, one-hot rows, and rows whose label is not known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import UserError
+
+# How programs write that a label is not known: pandas, R, spreadsheets, UCI. `-1` is scikit-learn's and HDBSCAN's.
+UNKNOWN = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?", "-1", "-1.0")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """`y_N`: values that sort as the classes do; where `unknown_N` is True they mean nothing. `notes`: what was decided."""
+
+    y_N: NDArray[Any] | None
+    unknown_N: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell of a text is a number. Python's own rule would take 1_0, too."""
+    return _NUMBER.fullmatch(cell.strip()) is not None or cell.strip().lower().lstrip("+-") in ("nan", "inf", "infinity")
+
+
+def from_words(where: str, words: Sequence[str]) -> Labels:
+    """Labels of a text file: as they are written, so that 01 is not 1. Numbers are sorted by size, anything else as words.
+
+    Raises:
+        UserError: they are fractions, so no classes.
+    """
+    names = {word.strip() for word in words}
+    unknown = {name for name in names if name in UNKNOWN}
+    two_signs = bool(names & {"-1", "-1.0"}) and (names - unknown) in ({"1"}, {"+1"}, {"1.0"})
+    unknown -= {"-1", "-1.0"} if two_signs else set()
+    known = sorted(names - unknown)
+    number = all(_NUMBER.fullmatch(name) for name in known)
+    odd = next((name for name in known if number and not _WHOLE.fullmatch(name) and not float(name).is_integer()), None)
+    if odd is not None:
+        raise UserError(f"{where} must hold whole numbers or words, but holds {odd}. Leave y out where there are no labels.")
+    if number:  # by size, and where two are equal as they are written
+        known.sort(key=lambda name: (int(name) if _WHOLE.fullmatch(name) else int(float(name)), name))
+    ranks = {name: rank for rank, name in enumerate(known)}
+    y_N = np.fromiter((ranks.get(word.strip(), -1) for word in words), dtype=np.int64, count=len(words))
+    return _told(y_N, y_N < 0, sorted(unknown), two_signs)
+
+
+def from_array(where: str, y_N: NDArray[Any], n_samples: int) -> Labels:
+    """Labels of an array: (N,), (N, 1), or one-hot (N, C).
+
+    Raises:
+        UserError: it has another shape, type or length, or holds fractions.
+    """
+    y_N = _flat(where, y_N, n_samples)
+    if len(y_N) != n_samples:
+        raise UserError(f"{where} must hold one label for each of the {n_samples} rows of x, but holds {len(y_N)}.")
+    if y_N.dtype.kind not in "biufUS":
+        raise UserError(f"{where} must hold whole numbers or words, but its type is {y_N.dtype}.")
+    if y_N.dtype.kind in "US":
+        return _of_words(y_N)
+    unknown_N = np.zeros(n_samples, dtype=np.bool_)
+    said = []
+    if y_N.dtype.kind == "f":
+        unknown_N = np.isnan(y_N)
+        said += ["NaN"] * bool(unknown_N.any())
+        odd = y_N[~unknown_N & ~(np.isfinite(y_N) & (y_N == np.round(y_N)))]
+        if len(odd):
+            raise UserError(f"{where} must hold whole numbers or words, but holds {odd[0]}. Leave y out where there are no labels.")
+    minus = (y_N == -1) if y_N.dtype.kind in "if" else np.zeros(n_samples, dtype=np.bool_)
+    two_signs = bool(minus.any()) and set(np.unique(y_N[~unknown_N & ~minus]).tolist()) == {1}
+    if minus.any() and not two_signs:
+        unknown_N, said = unknown_N | minus, [*said, "-1"]
+    return _told(y_N, unknown_N, said, two_signs)
+
+
+def _of_words(y_N: NDArray[Any]) -> Labels:
+    words_N = y_N.astype(np.str_) if y_N.dtype.kind == "U" else np.char.decode(y_N, "utf-8", "replace")
+    unknown_N = np.isin(np.char.strip(words_N), UNKNOWN)
+    return _told(y_N, unknown_N, sorted(set(np.char.strip(words_N[unknown_N]).tolist())), two_signs=False)
+
+
+def _flat(where: str, y_N: NDArray[Any], n_samples: int) -> NDArray[Any]:
+    if y_N.ndim == 2 and 1 in y_N.shape and y_N.size == n_samples:  # as MATLAB and data frames have it
+        return y_N.reshape(-1)
+    if y_N.ndim == 2 and len(y_N) == n_samples and y_N.dtype.kind in "biuf":
+        ones_N, zeros_N = (y_N == 1).sum(axis=1), (y_N == 0).sum(axis=1)
+        if np.all(ones_N + zeros_N == y_N.shape[1]) and np.all(ones_N <= 1):  # one-hot; a row of zeros is not known
+            return np.where(ones_N == 1, y_N.argmax(axis=1), -1)
+    if y_N.ndim != 1:
+        raise UserError(f"{where} must hold one label for each row, shape (N,), or be one-hot, but has the shape {y_N.shape}.")
+    return y_N
+
+
+def _told(y_N: NDArray[Any], unknown_N: NDArray[np.bool_], said: Sequence[str], two_signs: bool) -> Labels:
+    notes = ["labels -1 and 1 are two classes: only beside other classes does -1 mean not known"] if two_signs else []
+    if not unknown_N.any():
+        return Labels(y_N=y_N, notes=tuple(notes))
+    written = ", ".join(word or "empty" for word in said)
+    if unknown_N.all():
+        return Labels(
+            y_N=None,
+            notes=(
+                *notes,
+                f"no label is known ({written}): the data have none",
+            ),
+        )
+    count = int(unknown_N.sum())
+    notes.append(f"{count:,} of {len(y_N):,} rows have no label ({written}): they are clustered, and left out of every score")
+    return Labels(y_N=y_N, unknown_N=unknown_N, notes=tuple(notes))
