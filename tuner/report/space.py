@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -261,6 +262,7 @@ def _ticks(low: float, high: float) -> list[float]:
     for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,)):
         found = [step * 10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for step in steps]
         inside = [tick for tick in found if low * 0.98 <= tick <= high * 1.02]
-        if 2 <= len(inside) <= 5:
+        apart = min((math.log(b / a) for a, b in itertools.pairwise(inside)), default=0.0)
+        if 2 <= len(inside) <= 5 and apart > 0.15 * math.log(high / low):
             return inside
     return inside[:: math.ceil(len(inside) / 5)] if len(inside) > 5 else [low, high]
