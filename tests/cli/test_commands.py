@@ -32,6 +32,7 @@ from tuner.cli.app import main
 from tuner.cli.live import Display, pace, render
 from tuner.cli.options import DONE, INTERRUPTED, OURS, THEIRS
 from tuner.data import examine
+from tuner.errors import UserError
 from tuner.machines import cluster
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
@@ -47,7 +48,7 @@ from tuner.service.resume import ResumeOptions
 from tuner.space.reader import Options, read_space
 from tuner.space.spec import Spec
 from tuner.text import counted, duration, number
-from tuner.trackers.modes import wandb_mode
+from tuner.trackers.modes import MODES, wandb_mode
 from tuner.training import loop
 
 
@@ -524,6 +525,42 @@ def test_wandb_does_what_the_option_says_or_else_the_environment(
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
     assert wandb_mode(option) == mode
+
+
+@pytest.mark.parametrize(
+    ("variables", "option", "expected"),
+    [
+        ({"WANDB_DISABLED": "true"}, None, "disabled"),
+        ({"WANDB_DISABLED": "true"}, "offline", "offline"),
+        ({"WANDB_DISABLED": "false", "WANDB_MODE": "dryrun"}, None, "offline"),
+        ({"WANDB_MODE": "foo"}, None, "WANDB_MODE must be one of online | offline | disabled, but is 'foo'."),
+        ({"WANDB_MODE": "ofline"}, "online", "Did you mean 'offline'?"),
+        ({"WANDB_MODE": "foo"}, "disabled", "disabled"),
+        ({"WANDB_PROJECT": "team/clustering"}, "offline", "Say WANDB_ENTITY=team WANDB_PROJECT=clustering."),
+        ({"WANDB_PROJECT": "50%"}, None, "WANDB_PROJECT is '50%', but a project's name holds none of / "),
+        ({"WANDB_PROJECT": "p" * 129}, None, "has 128 at most"),
+        ({"WANDB_PROJECT": "team/clustering", "WANDB_MODE": "disabled"}, None, "disabled"),
+    ],
+)
+def test_wandbs_own_switches_and_names_are_wandbs(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], option: str | None, expected: str
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if expected in MODES:
+        assert wandb_mode(option) == expected
+    else:
+        with pytest.raises(UserError, match=re.escape(expected)):
+            wandb_mode(option)
+
+
+@pytest.mark.parametrize("closed", [">&- 2>&-", "<&- >&- 2>&-", "2>&-"])
+def test_closed_streams_stop_no_command(closed: str, tmp_path: Path) -> None:
+    words = f"'{sys.executable}' -m tuner.cli train kmeans --dataset digits --limit 100 --epochs 1 {closed}; echo $? > code"
+    subprocess.run(["bash", "-c", words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(layout.ROOT)}, check=True)
+    assert (tmp_path / "code").read_text() == "0\n"
 
 
 def test_an_interrupted_search_says_what_was_kept_and_how_to_go_on(tuner: Any, played: dict[str, Any]) -> None:

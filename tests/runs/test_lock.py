@@ -72,6 +72,9 @@ def test_a_driver_on_another_machine_lives_as_long_as_it_gives_a_sign_of_life(tm
         UserError, match=r"process 1 on elsewhere: .* it is given up 60 s after its last sign of life, which was \d s ago\."
     ):
         RunLock(tmp_path).acquire()
+    os.utime(tmp_path / LOCK, (0, time.time() + 86400))
+    with pytest.raises(UserError, match=r"sign of life, which lies 8\d{4} s ahead of the clock here: one of the clocks is wrong\."):
+        RunLock(tmp_path).acquire()
     os.utime(tmp_path / LOCK, (0, time.time() - 61))
     with RunLock(tmp_path):
         pass

@@ -269,6 +269,17 @@ def test_a_loss_of_pre_training_cannot_decide(folder):
     assert folder.read(SOME, metric="{name: loss/kl, goal: minimize}", model="dec").metric.name == "loss/kl"
 
 
+def test_a_loss_that_decides_while_what_scales_it_is_searched_has_a_note(folder):
+    note = "'loss/kl' decides while what moves it by itself is searched, {}: the least need not be the best clustering."
+    alpha, k = "alpha: {distribution: log_uniform_values, min: 0.01, max: 100.0}", "n_clusters: {min: 2, max: 20}"
+    for searched, named in (([alpha, k], "'alpha' and 'n_clusters'"), ([alpha], "'alpha'"), ([k], "'n_clusters'")):
+        assert note.format(named) in folder.read(*searched, metric="{name: loss/kl, goal: minimize}", model="idec").notes
+    spec = folder.read(alpha, k, metric="{name: acc}", model="idec")
+    assert not [said for said in spec.notes if "decides" in said]
+    spec = folder.read(alpha, "lr: {min: 1e-4, max: 1e-2}", metric="{name: loss/recon, goal: minimize}", model="idec")
+    assert not [said for said in spec.notes if "decides" in said]
+
+
 # --- data ---
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from tuner import layout
 from tuner.errors import UserError, first_line
 
+from .surroundings import check_loopback, short_folder
+
 if TYPE_CHECKING:
     from tuner.space.spec import Resources
 
@@ -103,6 +105,7 @@ class Cluster:
             if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
                 del os.environ["RAY_AUTH_MODE"]  # a Ray of our own listens on all interfaces: only its token, its default, keeps others out
             protect_token()
+            check_loopback()
         else:
             _knock(self.address, named=f"RAY_ADDRESS={self.address}" if self._by_environment else f"--address {self.address}")
             if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
@@ -119,6 +122,7 @@ class Cluster:
         else:
             # `local`: without it Ray would join whatever `ray start` began on this machine.
             own: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
+            own |= {} if (short := short_folder()) is None else {"_temp_dir": short}
             context = ray.init(include_dashboard=True, **own, **quiet)
             protect_token()
         self._ours = True

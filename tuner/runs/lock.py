@@ -126,7 +126,9 @@ def refusal(run: str, holder: dict[str, Any], age: Callable[[], float], dead_aft
     who = f"process {holder.get('pid')} on {holder.get('host')}"
     message = f"{run} has a driver already, {who}: one run has one driver. Stop that one with Ctrl-C, or wait for its end."
     if not _is_here(holder):
-        message += f" If it is dead: it is given up {dead_after:g} s after its last sign of life, which was {age():.0f} s ago."
+        ago = age()
+        when = f"was {ago:.0f} s ago" if ago >= 0 else f"lies {-ago:.0f} s ahead of the clock here: one of the clocks is wrong"
+        message += f" If it is dead: it is given up {dead_after:g} s after its last sign of life, which {when}."
     return message
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.hyper import weight_name
 from tuner.model import DataSpec, Descend, Hyper, Model, Parameter
-from tuner.training.dryrun import dead_weights, owned_terms, redundant_weights
+from tuner.training.dryrun import dead_weights, owned_terms, redundant_weights, scaled_by
 from tuner.training.engine import terms_on
 
 from .checked import Checked
@@ -37,6 +37,7 @@ def check_structure(search: Checked) -> list[str]:
     notes = [*_check_rates(search, worlds, complete), *_check_weights(search, worlds, complete)]
     if complete:
         _check_loss(search, worlds)
+        notes += _notes_of_losses(search, worlds)
     return list(dict.fromkeys(notes))
 
 
@@ -122,6 +123,20 @@ def _check_loss(search: Checked, worlds: list[_World]) -> None:
             _check_term(search, worlds, term, at)
 
 
+def _notes_of_losses(search: Checked, worlds: list[_World]) -> Iterator[str]:
+    """A loss that decides while what stands in its formula is searched."""
+    searched = {found.name for found in search.spec.searched()}
+    for name in search.deciding:
+        term = name.removeprefix("loss/")
+        if term not in search.model.terms or term == name:
+            continue
+        moving = {number for world in worlds[:_MOST_DRIED] for number in _scaled(search.model, world.static, term)} & searched
+        moving |= {"n_clusters"} & searched
+        if moving:
+            names = " and ".join(f"'{one}'" for one in sorted(moving))
+            yield f"'{name}' decides while what moves it by itself is searched, {names}: the least need not be the best clustering."
+
+
 def _check_term(search: Checked, worlds: list[_World], term: str, at: Located) -> None:
     weight = search.spec.ranges.get(weight_name(term))
     for world in worlds:
@@ -162,6 +177,12 @@ _DATA = DataSpec(n_samples=64, shape=(8, 8), n_classes=4)  # any data will do: w
 def _computed(model: Model, static: frozenset[tuple[str, Any]]) -> dict[str, tuple[str, ...]]:
     """The terms of each step."""
     return owned_terms(model, model.hyper(dict(static)), _DATA)
+
+
+@lru_cache(maxsize=256)
+def _scaled(model: Model, static: frozenset[tuple[str, Any]], term: str) -> frozenset[str]:
+    """The numbers in a term's formula."""
+    return scaled_by(model, model.hyper(dict(static)), term)
 
 
 @lru_cache(maxsize=256)

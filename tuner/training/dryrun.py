@@ -98,5 +98,18 @@ def _losses(model: Model, h: Hyper, data: DataSpec) -> Iterator[tuple[Descend, d
         networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
     for t in tensors.values():
         t.requires_grad_(t.is_floating_point())
-    for update, losses in dry_losses(model, h, data, Parts(networks=networks, tensors=tensors), torch.empty((), device="meta")):
-        yield update, {k: p for name in update.rates() for k, p in trained(name, networks, tensors).items()}, losses
+    for dry in dry_losses(model, h, data, Parts(networks=networks, tensors=tensors), torch.empty((), device="meta")):
+        yield dry.update, {k: p for name in dry.update.rates() for k, p in trained(name, networks, tensors).items()}, dry.losses
+
+
+def scaled_by(model: Model, h: Hyper, term: str) -> frozenset[str]:
+    """The hyper-parameters, numbers alone, that a term's formula holds: they move its value where nothing is learnt."""
+    found: set[str] = set()
+    with torch.device("meta"):
+        parts = Parts(networks=model.networks(h, _DATA), tensors=dict(model.tensors(h, _DATA)))
+    for dry in dry_losses(model, h, _DATA, parts, torch.empty((), device="meta")):
+        numbers = {name: t for name, t in dry.numbers.items() if t.requires_grad}
+        if term in dry.losses and dry.losses[term].requires_grad and numbers:
+            grads: tuple[Tensor | None, ...] = torch.autograd.grad(dry.losses[term], list(numbers.values()), allow_unused=True)
+            found |= {name for name, grad in zip(numbers, grads, strict=True) if grad is not None}
+    return frozenset(found)

@@ -137,13 +137,25 @@ def set_precision(precision: str, device: str) -> None:
     torch.set_float32_matmul_precision("high" if precision == "tf32" and device == "cuda" else "highest")
 
 
-def dry_losses(model: Model, h: Hyper, data: DataSpec, parts: Parts, like: Tensor) -> Iterator[tuple[Descend, dict[str, Tensor]]]:
-    """Every `Descend` with all the terms that it can return, on a few zeros; `parts` stay as they are."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dry:
+    """A step's terms in a dry run, and the hyper-parameters that they were computed with, as 0-d tensors."""
+
+    update: Descend
+    losses: dict[str, Tensor]
+    numbers: dict[str, Tensor]
+
+
+def dry_losses(model: Model, h: Hyper, data: DataSpec, parts: Parts, like: Tensor) -> Iterator[Dry]:
+    """Every `Descend` with all the terms that it can return, on a few zeros; `parts` stay as they are. Gradients reach the numbers among
+    the hyper-parameters, too."""
     networks, tensors = parts.networks, parts.tensors
     modes = {name: Modes(network) for name, network in networks.items()}
     net = views(lambda name, mode: modes[name].wrap("eval", networks[name]), list(networks), tensors)["training"]
     settings = Settings(model, h, frozenset(model.terms), {})
-    plain, values, size = settings.values(torch.empty(())), settings.values(like), 4
+    plain, size = settings.values(torch.empty(())), 4
+    numbers = {name: t.requires_grad_(t.is_floating_point() and torch.is_grad_enabled()) for name, t in settings.tensors(like).items()}
+    values = Values(settings.static, numbers, settings.on)
     rows_B = torch.zeros(size, dtype=torch.int64, device=like.device)
     labelled: tuple[Tensor, ...] = ()
     if model.labels == "partial":
@@ -155,13 +167,14 @@ def dry_losses(model: Model, h: Hyper, data: DataSpec, parts: Parts, like: Tenso
         noise = phase.noise(plain, data, size, draws) if phase.noise else {}
         for update in phase.updates:
             if isinstance(update, Descend):
-                yield update, update.losses(net, batch, values, Net({k: v[0].to(like.device) for k, v in noise.items()}))
+                losses = update.losses(net, batch, values, Net({k: v[0].to(like.device) for k, v in noise.items()}))
+                yield Dry(update=update, losses=losses, numbers=numbers)
 
 
 @torch.no_grad()
 def owned_terms(model: Model, h: Hyper, data: DataSpec, parts: Parts, like: Tensor) -> Owned:
     """The terms of each `Descend`, by the update's name."""
-    return by_name(model, h, dry_losses(model, h, data, parts, like))
+    return by_name(model, h, ((dry.update, dry.losses) for dry in dry_losses(model, h, data, parts, like)))
 
 
 def by_name(model: Model, h: Hyper, losses: Iterable[tuple[Descend, Mapping[str, Tensor]]]) -> Owned:

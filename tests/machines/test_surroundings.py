@@ -1,0 +1,51 @@
+"""What Ray needs of a machine: short paths for its sockets and a loopback; where they are absent it is said, and soon."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray._private.utils import validate_socket_filepath
+
+from tuner import layout
+from tuner.errors import UserError
+from tuner.machines import surroundings
+from tuner.machines.surroundings import short_folder
+
+SOCKET = "ray/session_2026-11-29_15-18-05_123456_4194304/sockets/plasma_store"
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_where_batch_systems_put_temporary_files_is_no_place_for_sockets(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    assert short_folder() is None
+    for length in range(10, 110, 3):
+        place = "/" + "x" * (length - 1)
+        monkeypatch.setenv(variable, place)
+        folder = short_folder()
+        validate_socket_filepath(f"{folder or place}/{SOCKET}")
+    assert folder is not None and Path(folder).stat().st_uid == os.getuid()
+
+
+def test_without_a_short_folder_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch/" + "job_" * 20)
+    (tmp_path / f"tuner-{os.getuid()}").write_text("no folder")
+    monkeypatch.setattr(surroundings, "_SHORT", tmp_path)
+    with pytest.raises(UserError, match=r"RAY_TMPDIR is /scratch/job_.* Set RAY_TMPDIR to a short path that can be written\."):
+        short_folder()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare makes a network without a loopback")
+def test_without_a_loopback_it_is_said_at_once() -> None:
+    program = "from tuner.machines.surroundings import check_loopback; check_loopback()"
+    words = [sys.executable, "-c", program]
+    assert subprocess.run(words, cwd=layout.ROOT, capture_output=True, check=False).returncode == 0
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine makes no network namespaces")
+    done = subprocess.run(["unshare", "-rn", *words], cwd=layout.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "This machine has no loopback interface (127.0.0.1: " in done.stderr
