@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
+from tuner import clustering
 from tuner.clustering import k_means, k_means_plus_plus, lloyd, nearest, ranked, sq_dist, whitening
 from tuner.data.datasets import Data
 from tuner.draws import Draws
@@ -45,6 +46,16 @@ def test_the_best_of_several_starts_is_as_good_as_scikit_learns():
     theirs = KMeans(10, n_init=10, random_state=0).fit(X_ND.numpy())
     ours = k_means(X_ND, draws(10, 10, len(X_ND)))
     assert inertia(ours) == pytest.approx(theirs.inertia_, rel=0.005)
+
+
+def test_in_pieces_it_is_the_same_but_for_rounding(monkeypatch):
+    e_IKN, centers_IKD = draws(4, 10, len(X_ND)), X_ND[:40].reshape(4, 10, 64)
+    whole = (k_means_plus_plus(X_ND, e_IKN), lloyd(X_ND, centers_IKD), ranked(X_ND, centers_IKD), k_means(X_ND, e_IKN))
+    monkeypatch.setattr(clustering, "_WHOLE", 1000)
+    monkeypatch.setattr(clustering, "_PIECE", 5000)
+    pieces = (k_means_plus_plus(X_ND, e_IKN), lloyd(X_ND, centers_IKD), ranked(X_ND, centers_IKD), k_means(X_ND, e_IKN))
+    assert torch.equal(whole[0], pieces[0]) and torch.equal(whole[2], pieces[2])
+    assert torch.allclose(whole[1], pieces[1], rtol=1e-12) and torch.allclose(whole[3], pieces[3], rtol=1e-12)
 
 
 def test_the_model_moves_every_start_to_its_end_and_keeps_the_best():

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from .losses import one_hot
-from .nn import by_rows
+from .nn import by_rows, by_slices
+
+# What is computed for all samples and starts together has at most so many numbers, 512 MiB of float32; anything larger goes in pieces of
+# `_PIECE`. Below it results stay what they always were: in pieces sums are rounded in another order.
+_WHOLE, _PIECE = 1 << 27, 1 << 22
 
 
 def sq_dist(z_NZ: Tensor, centers_KZ: Tensor) -> Tensor:
@@ -31,17 +35,31 @@ def _gaps(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
     return gap_NQ.view(-1, *centers_IKZ.shape[:2])
 
 
+def _rows(z_NZ: Tensor, centers_IKZ: Tensor) -> int:
+    """How many samples may meet all centres at once; all of them where they may."""
+    met = centers_IKZ.shape[0] * centers_IKZ.shape[1]
+    return max(1, len(z_NZ) if len(z_NZ) * met <= _WHOLE else _PIECE // met)
+
+
+def _closest(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
+    """(N, I): of each set the centre that lies nearest."""
+    return by_slices(lambda part: _gaps(z_NZ[part], centers_IKZ).argmin(-1), len(z_NZ), _rows(z_NZ, centers_IKZ))
+
+
 def _means(z_NZ: Tensor, cluster_NI: Tensor, centers_IKZ: Tensor) -> Tensor:
     """(I, K, Z): the mean of each centre's samples; a centre without samples stays."""
-    s_NIK = one_hot(cluster_NI, centers_IKZ.shape[1], z_NZ.dtype)
-    n_IK1 = s_NIK.sum(0)[..., None]
-    sum_IKZ = (s_NIK.flatten(1).mT @ z_NZ).view_as(centers_IKZ)
+    n_IK1, sum_IKZ = torch.zeros_like(centers_IKZ[..., :1]), torch.zeros_like(centers_IKZ)
+    rows = _rows(z_NZ, centers_IKZ)
+    for i in range(0, len(z_NZ), rows):
+        s_BIK = one_hot(cluster_NI[i : i + rows], centers_IKZ.shape[1], z_NZ.dtype)
+        n_IK1 = n_IK1 + s_BIK.sum(0)[..., None]
+        sum_IKZ = sum_IKZ + (s_BIK.flatten(1).mT @ z_NZ[i : i + rows]).view_as(centers_IKZ)
     return torch.where(n_IK1 > 0, sum_IKZ / n_IK1.clamp(min=1), centers_IKZ)
 
 
 def lloyd(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
     """(I, K, Z): one pass over I sets of centres at once; a centre without samples stays."""
-    return _means(z_NZ, _gaps(z_NZ, centers_IKZ).argmin(-1), centers_IKZ)
+    return _means(z_NZ, _closest(z_NZ, centers_IKZ), centers_IKZ)
 
 
 def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
@@ -50,6 +68,8 @@ def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
     `e_IKN`: exponential draws; argmin(e / w) picks i with probability w_i / sum(w) and, unlike a search in the cumulative sum,
     is not moved by rounding.
     """
+    if len(e_IKN) > 1 and len(e_IKN) * z_NZ.numel() > _WHOLE:  # one start at a time
+        return torch.cat([k_means_plus_plus(z_NZ, e_1KN) for e_1KN in e_IKN[:, None]])
     z_INZ = z_NZ.expand(e_IKN.shape[0], *z_NZ.shape)
 
     def take(i_I: Tensor) -> Tensor:
@@ -73,7 +93,7 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
     moving_m = torch.arange(len(centers_IKZ), device=z_NZ.device)
     before_Nm = None
     for _ in range(300):
-        cluster_Nm = _gaps(z_NZ, centers_IKZ[moving_m]).argmin(-1)
+        cluster_Nm = _closest(z_NZ, centers_IKZ[moving_m])
         if before_Nm is not None:
             changed_m = (cluster_Nm != before_Nm).any(0)
             if not changed_m.any():
@@ -86,7 +106,8 @@ def k_means(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
 
 def ranked(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
     """(I, K, Z): the sets of centres by their sum of squared distances, the least first."""
-    inertia_I = (_gaps(z_NZ, centers_IKZ).amin(-1) + z_NZ.square().sum(-1, keepdim=True)).clamp(min=0).sum(0)
+    least_NI = by_slices(lambda part: _gaps(z_NZ[part], centers_IKZ).amin(-1), len(z_NZ), _rows(z_NZ, centers_IKZ))
+    inertia_I = (least_NI + z_NZ.square().sum(-1, keepdim=True)).clamp(min=0).sum(0)
     # Sets that are the same but for their order differ by rounding, which must not choose between them.
     precision = torch.finfo(z_NZ.dtype)
     grain = (inertia_I.amin() * precision.eps**0.5).clamp(min=precision.tiny)

@@ -241,11 +241,8 @@ def acc(n_KC: Table) -> float:
     """
     from scipy.optimize import linear_sum_assignment  # half a second to import, and who only asks for a metric's goal needs none of it
 
-    size = max(n_KC.shape)
-    square_MM = np.zeros((size, size), dtype=np.int64)
-    square_MM[: n_KC.shape[0], : n_KC.shape[1]] = n_KC
-    matched = linear_sum_assignment(square_MM, maximize=True)
-    return float(square_MM[matched].sum() / n_KC.sum())
+    matched = linear_sum_assignment(n_KC, maximize=True)  # not filled up to a square: of a million classes none would fit
+    return float(n_KC[matched].sum() / n_KC.sum())
 
 
 def acc_vote(n_KC: Table) -> float:
