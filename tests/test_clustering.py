@@ -51,7 +51,7 @@ def test_the_best_of_several_starts_is_as_good_as_scikit_learns():
 def test_in_pieces_it_is_the_same_but_for_rounding(monkeypatch):
     e_IKN, centers_IKD = draws(4, 10, len(X_ND)), X_ND[:40].reshape(4, 10, 64)
     whole = (k_means_plus_plus(X_ND, e_IKN), lloyd(X_ND, centers_IKD), ranked(X_ND, centers_IKD), k_means(X_ND, e_IKN))
-    monkeypatch.setattr(clustering, "_WHOLE", 1000)
+    monkeypatch.setattr(clustering, "WHOLE", 1000)
     monkeypatch.setattr(clustering, "_PIECE", 5000)
     pieces = (k_means_plus_plus(X_ND, e_IKN), lloyd(X_ND, centers_IKD), ranked(X_ND, centers_IKD), k_means(X_ND, e_IKN))
     assert torch.equal(whole[0], pieces[0]) and torch.equal(whole[2], pieces[2])

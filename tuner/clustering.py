@@ -14,7 +14,7 @@ from .nn import by_rows, by_slices
 
 # What is computed for all samples and starts together has at most so many numbers, 512 MiB of float32; anything larger goes in pieces of
 # `_PIECE`. Below it results stay what they always were: in pieces sums are rounded in another order.
-_WHOLE, _PIECE = 1 << 27, 1 << 22
+WHOLE, _PIECE = 1 << 27, 1 << 22
 
 
 def sq_dist(z_NZ: Tensor, centers_KZ: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def _gaps(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
 def _rows(z_NZ: Tensor, centers_IKZ: Tensor) -> int:
     """How many samples may meet all centres at once; all of them where they may."""
     met = centers_IKZ.shape[0] * centers_IKZ.shape[1]
-    return max(1, len(z_NZ) if len(z_NZ) * met <= _WHOLE else _PIECE // met)
+    return max(1, len(z_NZ) if len(z_NZ) * met <= WHOLE else _PIECE // met)
 
 
 def _closest(z_NZ: Tensor, centers_IKZ: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def k_means_plus_plus(z_NZ: Tensor, e_IKN: Tensor) -> Tensor:
     `e_IKN`: exponential draws; argmin(e / w) picks i with probability w_i / sum(w) and, unlike a search in the cumulative sum,
     is not moved by rounding.
     """
-    if len(e_IKN) > 1 and len(e_IKN) * z_NZ.numel() > _WHOLE:  # one start at a time
+    if len(e_IKN) > 1 and len(e_IKN) * z_NZ.numel() > WHOLE:  # one start at a time
         return torch.cat([k_means_plus_plus(z_NZ, e_1KN) for e_1KN in e_IKN[:, None]])
     z_INZ = z_NZ.expand(e_IKN.shape[0], *z_NZ.shape)
 

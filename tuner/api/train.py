@@ -26,6 +26,7 @@ from tuner.training import checkpoint, loop
 from tuner.training.checkpoint import Snapshot
 from tuner.training.engine import best_device, set_precision
 from tuner.training.loop import Epoch
+from tuner.training.room import check_room
 from tuner.training.trial import check_fits
 
 from .arguments import Named, OfFile, Place, Settings, columns_of, options
@@ -69,6 +70,7 @@ def prepare(what: str, given: Options, shown: str | None = None) -> Prepared:
     if given.dataset is None and given.limit is None and given.scale is None and columns == chosen.columns:
         recipe.check(found.data)
     check_fits(model, h, found.data)
+    check_room(model, h, found.data.spec)
     return Prepared(recipe=recipe, hyper=h, found=found)
 
 

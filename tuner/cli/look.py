@@ -76,7 +76,9 @@ def check(
 ) -> None:
     """Check a search space without starting anything: print all its errors, or what the search would do."""
     from tuner.data import datasets
+    from tuner.search.budget import largest
     from tuner.space.reader import read_space
+    from tuner.training.room import check_room
 
     from .space_view import space_view
 
@@ -86,8 +88,9 @@ def check(
         **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
     )  # fmt: skip
     spec = read_space(space, options=options)
-    console = new_console()
-    for part in space_view(spec, datasets.describe(spec.dataset, data_root)):
+    console, found = new_console(), datasets.describe(spec.dataset, data_root)
+    check_room(spec.loaded(), largest(spec), found)
+    for part in space_view(spec, found):
         console.print(part)
 
 

@@ -44,8 +44,9 @@ def space_view(spec: Spec, data: DataSpec) -> Iterator[RenderableType]:
 
 
 def _settings(spec: Spec, data: DataSpec) -> Iterator[tuple[str, RenderableType]]:
-    from tuner.search.budget import sizes
+    from tuner.search.budget import largest, sizes
     from tuner.space.keys import KEYS  # not above: it imports torch, and commands that only list import the views, too
+    from tuner.training.room import needed, of_machine
 
     def marked(text: str, *keys: str) -> Text:
         """Marked as a default where one of the keys is not in the file."""
@@ -54,6 +55,8 @@ def _settings(spec: Spec, data: DataSpec) -> Iterator[tuple[str, RenderableType]
 
     for row in (row for key in KEYS.values() for row in key.rows(spec.by_key, data)):
         yield row.label, marked(row.text, *row.filled)
+    need = needed(spec.loaded(), largest(spec), data) / 1e9
+    yield "a training", f"about {need:.2g} GB of memory; this machine has {of_machine() / 1e9:.3g} GB"
     yield "a checkpoint", f"up to {megabytes(sizes(spec, data).state)}"
 
 

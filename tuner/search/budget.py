@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tuner.model import DataSpec, Descend
+from tuner.model import DataSpec, Descend, Hyper
 from tuner.space.spec import Spec
 from tuner.training.engine import trained
 
@@ -50,14 +50,19 @@ def _undecided(spec: Spec, at_once: int) -> int:
     return found
 
 
-def sizes(spec: Spec, data: DataSpec) -> Sizes:
-    """An estimate, for the largest networks of the space: every number at its highest, on meta tensors."""
+def largest(spec: Spec) -> Hyper:
+    """Every number of the space at its highest."""
     chosen: dict[str, Any] = {}
     for found in spec.searched():
         if spec.active(found, chosen):
             values = found.options or (found.max,)
             chosen[found.name] = max(values) if all(isinstance(value, int | float) for value in values) else values[0]
-    model, h = spec.loaded(), spec.hyper(spec.config(chosen))
+    return spec.hyper(spec.config(chosen))
+
+
+def sizes(spec: Spec, data: DataSpec) -> Sizes:
+    """An estimate, for the largest networks of the space, on meta tensors."""
+    model, h = spec.loaded(), largest(spec)
     with torch.device("meta"):
         networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
     weights = _bytes([*tensors.values(), *(t for net in networks.values() for t in net.state_dict().values())])

@@ -29,6 +29,7 @@ from tuner.runs.results import Results, read_run
 from tuner.search import budget
 from tuner.space.spec import Spec
 from tuner.stores.uploads import Sent, place_of_runs, uploading
+from tuner.training.room import check_room
 from tuner.tune.asha import scheduler
 from tuner.tune.pack_client import chosen_width
 from tuner.tune.run import OnRay, Packing, within_reach
@@ -102,7 +103,10 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         if cluster.address is not None:
             check_nodes(cluster, None if options.uri else options.out)
         share = cluster.share(spec.resources)
-        identity = load_once(spec.dataset.located(options.data_root), data_root(options.data_root)).identity
+        data = load_once(spec.dataset.located(options.data_root), data_root(options.data_root))
+        if cluster.address is None:
+            check_room(spec.loaded(), budget.largest(spec), data.spec)
+        identity = data.identity
         trainer = new_trainer(spec, share, options.data_root, identity)
         packing = Packing(share=share, width=chosen_width(spec, trainer, share))
         given = _given(spec, options, packing) | {"data": identity.written()}
