@@ -106,3 +106,14 @@ def plain(value: Any) -> Any:
 def of_space(space: Space, models: Models) -> list[str | Path | type | Source]:
     """What was brought, and the model that a space of plain values holds itself."""
     return with_itself(space.get("model") if isinstance(space, Mapping) else None, models)
+
+
+def at_least(low: int, given: int | None, name: str) -> int | None:
+    """The number that was given.
+
+    Raises:
+        UserError: it is too small.
+    """
+    if given is not None and given < low:
+        raise UserError(f"'{name}' must be at least {low}, but is {given}.")
+    return given

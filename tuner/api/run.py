@@ -16,11 +16,13 @@ from tuner.runs.orders import Order
 from tuner.runs.paths import JOURNAL, SPEC
 from tuner.runs.results import Results, list_runs, no_such_run, read_run
 from tuner.runs.standing import Progress, progress_of
+from tuner.runs.trial_logs import read_log
 from tuner.stores.lookup import RUNS, folder_and_uri, run_folder
 
-from .arguments import Place, Settings, path_or_none, settings
+from .arguments import Place, Settings, at_least, path_or_none, settings
 from .best import Best, Winner
 from .display import heard_by, shown
+from .frames import frame
 from .one_at_a_time import one_search
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects
 
     from tuner.evidence.report import Confirmation
+    from tuner.evidence.selection import Judged
 
 
 class Run(Winner):
@@ -74,7 +77,7 @@ class Run(Winner):
             about = {"trial": end.trial, "state": end.state, "score": end.score, "epochs": end.epochs, "seconds": end.seconds}
             about |= {"reason": end.reason} | {f"metrics.{name}": value for name, value in end.metrics.items()}
             rows.append({**about, **{name if name not in about else f"config.{name}": value for name, value in end.config.items()}})
-        return _frame(rows, ("trial", "state", "score", "epochs", "seconds", "reason"))
+        return frame(rows, ("trial", "state", "score", "epochs", "seconds", "reason"))
 
     @property
     def epochs(self) -> pandas.DataFrame:
@@ -86,7 +89,7 @@ class Run(Winner):
             if "epoch" in line:
                 about = {name: line[name] for name in columns}  # type: ignore[literal-required]  # its keys
                 rows.append({**about, **{f"metrics.{name}": value for name, value in line["metrics"].items()}})
-        return _frame(rows, columns)
+        return frame(rows, columns)
 
     @property
     def study(self) -> optuna.Study:
@@ -129,14 +132,22 @@ class Run(Winner):
 
         return figures(self.folder)
 
+    def ranked(self, by: str | Sequence[str]) -> list[Judged]:
+        """The complete trials, or configurations, by criteria that look at no labels, best first: as `tuner show RUN --by NAMES`.
+
+        Raises:
+            UserError: there is no such criterion, or the run lacks what it needs.
+        """
+        from tuner.evidence.selection import judged
+
+        return judged(self.results, [by] if isinstance(by, str) else list(by))
+
     def log(self, trial: int) -> list[Any]:
         """What happened to a trial, and what its process printed: as `tuner show RUN --trial N --json`.
 
         Raises:
             UserError: there is no such trial.
         """
-        from tuner.runs.trial_logs import read_log
-
         return list(read_log(self.folder, trial))
 
     # --- what may be done to it ---
@@ -201,8 +212,8 @@ class Run(Winner):
         from tuner.service.confirm import confirm as run_confirm
 
         given = ConfirmOptions(
-            top=_at_least(1, top, "top"),
-            seeds=_at_least(2, seeds, "seeds"),
+            top=at_least(1, top, "top"),
+            seeds=at_least(2, seeds, "seeds"),
             address=address,
             data_root=path_or_none(data_root),
             dataset=dataset,
@@ -287,18 +298,3 @@ def runs(out: Place = RUNS) -> list[Run]:
 
         bring_all(uri)
     return [Run(found.folder) for found in list_runs(folder)[0]]
-
-
-def _at_least(low: int, given: int | None, name: str) -> int | None:
-    if given is not None and given < low:
-        raise UserError(f"'{name}' must be at least {low}, but is {given}.")
-    return given
-
-
-def _frame(rows: list[dict[str, Any]], columns: Sequence[str]) -> pandas.DataFrame:
-    """`columns`: which are there even without rows."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError("A frame needs pandas: pip install pandas. Without it, `results.trials` has the same.") from error
-    return pandas.DataFrame(rows) if rows else pandas.DataFrame(columns=list(columns))

@@ -279,8 +279,8 @@ def _print_end(outcome: Outcome, console: Console) -> None:
     reasons = {trial.reason for trial in results.trials if trial.state == "failed"}
     if results.trials and results.counts()["failed"] == len(results.trials):
         why = next(iter(reasons)) if len(reasons) == 1 else f"for {len(reasons)} reasons, the first: {results.trials[0].reason}"
-        all_failed = f"all {counted(len(results.trials), 'trial')}" if len(results.trials) > 1 else "the only trial"
-        say(new_console(stderr=True), f"Nothing was found: {all_failed} failed: {why}")
+        every = f"all {counted(len(results.trials), 'trial')}" if len(results.trials) > 1 else "the only trial"
+        say(new_console(stderr=True), f"Nothing was found: {every} failed: {why}")
         raise typer.Exit(OURS)
     if outcome.status == "failed":
         say(new_console(stderr=True), "The search failed before all its trials were run. What is above was kept.")

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .events import Run
 
 logger = logging.getLogger("tuner")
-
 RETRY_S = 10.0  # between two looks whether the folder is back; longer each time that it went away: a disk may be full by a hair
 _BEGIN = "spill.json"  # in a fallback folder: the run's folder, and at which byte of each of its files the other begins
 _APPENDED = (STUDY, JOURNAL)  # in this order: the study must know every trial that the journal tells of
@@ -43,7 +42,7 @@ class RunFiles:
         return RunFiles(run.folder, str(run.info.get("id", run.name)), durable="simulated" not in run.info)
 
     def __init__(self, folder: Path, run_id: str, *, durable: bool = True) -> None:
-        """`durable`: what is to outlive a power cut does. A simulation is made again in less time than waiting for the disk takes."""
+        """`durable`: what is to outlive a power cut does; a simulation is made again sooner than a disk answers."""
         self.folder, self.fallback, self._durable = folder, _fallback_of(folder, run_id), durable
         self.away = False
         self.error: UserError | None = None  # nothing can be written anywhere

@@ -18,6 +18,7 @@ from tuner.training.engine import PRECISIONS
 
 from . import reading
 from .confirming import Confirm, read_confirm
+from .dataset_key import read_dataset
 from .holding import read_holdout
 from .objectives import read_metrics
 from .reading import Asha, Read, Reading, whole, word
@@ -180,7 +181,7 @@ _TABLE = (
     Key(
         name="dataset", kind="a name or a mapping", default="required", example="{name: mnist, limit: 10000}",
         doc="A data set, or `{name: …, limit: …, scale: …, label: …, drop: […], id: …}`; see [data.md](data.md).",
-        missing="name a data set, such as digits.", read=reading.read_dataset, plain=lambda dataset: dataset.written(),
+        missing="name a data set, such as digits.", read=read_dataset, plain=lambda dataset: dataset.written(),
         decides=False, show=_show_dataset,  # when a run goes on, the samples are compared
     ),
     Key(
