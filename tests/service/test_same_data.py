@@ -165,16 +165,16 @@ def test_a_search_trains_on_no_other_file_than_it_began_with(tmp_path: Path) -> 
     trainer = new_trainer(spec, Share(cpu=1, gpu=0, slots=1), None, load(spec.dataset).identity)
     assert len(trainer.data().x_ND) == 60
     np.savez(tmp_path / "here" / "my.npz", x=X[:, ::-1], y=Y)
-    from tuner.search.trainer import _data
+    from tuner.search.trainer import _parts
 
-    _data.cache_clear()  # as in another process
+    _parts.cache_clear()  # as in another process
     with pytest.raises(UserError, match="is not what the search began with: it has other values"):
         trainer.data()
 
 
 def test_a_host_of_packs_trains_on_no_other_file_either(tmp_path: Path) -> None:
     from tuner.machines.cluster import Share
-    from tuner.search.trainer import _data
+    from tuner.search.trainer import _parts
     from tuner.service.driver import new_trainer
     from tuner.tune.pack_host import PackHost
 
@@ -182,7 +182,7 @@ def test_a_host_of_packs_trains_on_no_other_file_either(tmp_path: Path) -> None:
     spec = read_space(str(tmp_path / "here" / "space.yaml"))
     trainer = new_trainer(spec, Share(cpu=1, gpu=0, slots=1), None, load(spec.dataset).identity)
     np.savez(tmp_path / "here" / "my.npz", x=X, y=Y[::-1])
-    _data.cache_clear()  # as in another process
+    _parts.cache_clear()  # as in another process
     with pytest.raises(UserError, match="is not what the search began with: it has other labels"):
         PackHost(trainer, 3)
 

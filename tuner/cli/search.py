@@ -214,10 +214,7 @@ def resume(  # its length is that of its options
             confirm_listeners=(Display(console),),
         )
         outcome = run_resume(folder, given)
-    if outcome.ran:
-        _print_end(outcome, console)
-    else:
-        _print_finished(outcome, console)
+    (_print_end if outcome.ran else _print_finished)(outcome, console)
 
 
 def _print_finished(outcome: Outcome, console: Console) -> None:
