@@ -120,5 +120,5 @@ def test_trials_on_a_machine_without_the_runs_folder_keep_their_files_in_it(tmp_
     assert found["epochs"] == [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [0, 6], [1, 3], [1, 4], [1, 5], [1, 6]]
     # Pre-training epochs are told twice anyway: as they end, and with the first report behind them.
     assert not {3, 4} & set(found["again"]) and "Trial 0 is tried again, 1 of 2 times" in done.stderr
-    names = ["best.safetensors", "best.yaml", "logs", "results.jsonl", "space.yaml", "spec.json", "status.json", "study.journal"]
+    names = ["best.safetensors", "best.yaml", "codes", "logs", "results.jsonl", "space.yaml", "spec.json", "status.json", "study.journal"]
     assert (found["folder"], found["node"], found["pretrained"]) == (names, [], 1)
