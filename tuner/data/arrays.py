@@ -225,13 +225,17 @@ def _opened(path: Path) -> Iterator[Any]:
         yield found
 
 
+# What reading a damaged npy or npz raises. NotImplementedError is zipfile's, of its own accord, for a compression method that it does not
+# know, which one damaged byte can claim: nothing here is left to be written.
+DAMAGED = (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
 @contextmanager
 def _damage(path: Path, what: str, way: str) -> Iterator[None]:
     """Says what is the matter with a file that numpy or scipy cannot read."""
     try:
         yield
-    # NotImplementedError: zipfile's word for a compression method that it does not know, which one damaged byte can claim.
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except DAMAGED as error:
         if isinstance(error, UserError):
             raise
         if "allow_pickle" in str(error) and (zipfile.is_zipfile(path) or path.suffix == ".npy"):

@@ -22,24 +22,6 @@ import torch
 
 from tuner.atomic import whole
 
-from . import (
-    arrays,
-    classes,
-    columns,
-    csv_files,
-    csv_layout,
-    datasets,
-    files,
-    folders,
-    hdf5,
-    matlab,
-    pictures,
-    published,
-    raw,
-    rcv1,
-    scaling,
-    tables,
-)
 from .datasets import Data, DatasetSpec, load
 from .fingerprint import Fingerprint
 from .published import PUBLISHED
@@ -48,25 +30,6 @@ from .scaling import Intake
 logger = logging.getLogger("tuner")
 
 KEPT = 4
-# A change there may change what is read.
-_READERS = (
-    arrays,
-    classes,
-    columns,
-    csv_files,
-    csv_layout,
-    datasets,
-    files,
-    folders,
-    hdf5,
-    matlab,
-    pictures,
-    published,
-    raw,
-    rcv1,
-    scaling,
-    tables,
-)
 _ABOUT = "about.json"
 
 
@@ -120,7 +83,7 @@ def _key(dataset: DatasetSpec, root: Path) -> str:
     files = [root / file for file in (PUBLISHED[name].files if name in PUBLISHED else ())]
     if path:
         files = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
-    readers = [Path(str(module.__file__)) for module in _READERS]
+    readers = sorted(Path(__file__).parent.glob("*.py"))
     content = [dataset.written(), [str(file) for file in files] if path and Path(path).is_dir() else []]
     content += [_digest(file) for file in (*files, *readers) if file.is_file()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

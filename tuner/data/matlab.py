@@ -24,6 +24,7 @@ def read_mat(path: Path, wanted: Columns) -> Raw:
             return read_mat73(path, wanted)
     try:
         found = loadmat(str(path))
+    # NotImplementedError is scipy's, for a file whose first bytes name a version that there is not: damage, or no MATLAB file.
     except (MatReadError, ValueError, NotImplementedError, TypeError, zlib.error) as error:
         raise UserError(f"{path} is no MATLAB file, or is damaged: {first_line(error)}.") from error
     arrays = {name: value for name, value in found.items() if not name.startswith("__")}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.data.arrays import DAMAGED
 from tuner.data.datasets import DATASETS, DatasetSpec, read_raw
 from tuner.data.files import find, full_name
 from tuner.data.names import FORMATS
@@ -80,8 +80,8 @@ def _comes_in_pieces(kind: str, path: Path, columns: Columns) -> bool:
                 n_axes = len(_Array(path, "x", file).shape)
     except KeyError:
         return False  # its samples have another name
-    except (UserError, ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError):
-        return True
+    except (OSError, *DAMAGED):
+        return True  # whoever reads it says what is wrong
     return not (columns.drop or columns.samples) and n_axes != 4  # colours may be the last axis
 
 
@@ -152,9 +152,7 @@ def _readable(path: Path, read: Callable[[Path], Pieces]) -> Pieces:
         raise UserError(f"There is no file {path} ({looked}).") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
-    # Every kind is one that a damaged file provokes: pyarrow raises OSError for one, and zipfile raises NotImplementedError, of its own
-    # accord, for an archive that names a compression which it cannot unpack. Nothing here is left to be written.
-    except (OSError, ValueError, EOFError, KeyError, csv.Error, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (OSError, csv.Error, *DAMAGED) as error:  # OSError is pyarrow's word for a damaged file, too
         what = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{path} cannot be read, or is damaged: {what.rstrip('.')}.") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tuner.evidence.statistics import summary
 from tuner.text import duration, number
 
-from .figure import ORDER, Figure, Section, Table, Trace, axis
+from .figure import ORDER, Figure, Section, Table, Trace, axis, interval_bar
 from .material import Material
 
 
@@ -89,15 +89,7 @@ def _figure(runs: Sequence[Material]) -> Figure | None:
                     "y": [place],
                     "name": f"{run.results.name}, mean",
                     "marker": {"color": "@ink", "symbol": "diamond", "size": 10},
-                    "error_x": {
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [found.interval.high - found.mean],
-                        "color": "@ink",
-                        "arrayminus": [found.mean - found.interval.low],
-                        "thickness": 1.6,
-                        "width": 6,
-                    },
+                    "error_x": interval_bar(found.interval.low, found.mean, found.interval.high),
                 }
             )
     if not names:

@@ -38,6 +38,12 @@ ENDS: Mapping[str, tuple[str, str]] = {
 Trace = dict[str, Any]
 
 
+def interval_bar(low: float, mean: float, high: float) -> dict[str, Any]:
+    """The bar of a mean's interval, along x."""
+    lengths = {"array": [high - mean], "arrayminus": [mean - low]}
+    return {"type": "data", "symmetric": False, **lengths, "color": "@ink", "thickness": 1.6, "width": 6}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """`name`: of its files. `traces`, `layout`: plotly's; a colour `@blue` is taken from COLOURS. `drawn`, `of`: how many of how many

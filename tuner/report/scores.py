@@ -12,7 +12,7 @@ from tuner.evidence.statistics import summary
 from tuner.runs.events import TrialEnd
 
 from .curves import by_state
-from .figure import ENDS, Figure, Trace, axis
+from .figure import ENDS, Figure, Trace, axis, interval_bar
 from .material import Material
 
 ODD = 3  # trials that are named where two metrics disagree
@@ -97,15 +97,7 @@ def _spread(name: str, values: Mapping[int, float], where: tuple[int, str]) -> l
         "marker": {"color": "@ink", "symbol": "diamond", "size": 10, "line": {"color": "@paper", "width": 1}},
     }
     if figures.interval is not None:
-        mean["error_x"] = {
-            "type": "data",
-            "symmetric": False,
-            "array": [figures.interval.high - figures.mean],
-            "color": "@ink",
-            "arrayminus": [figures.mean - figures.interval.low],
-            "thickness": 1.6,
-            "width": 6,
-        }
+        mean["error_x"] = interval_bar(figures.interval.low, figures.mean, figures.interval.high)
     return [dots, mean]
 
 
