@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,24 +116,29 @@ _KILLED = """
 import sys
 from pathlib import Path
 from kit.resumed import Heard
-from kit.searches import space
 from tuner.service.simulate import SimulateOptions, simulate
+from tuner.space.reader import read_space
 folder, table, n = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-simulate(space(folder, trials=40), SimulateOptions(table=table, out=folder / "runs", name="s", lanes=8, listeners=(Heard((n, 4), 9),)))
+spec = read_space(str(folder / "space.yaml"))
+simulate(spec, SimulateOptions(table=table, out=folder / "runs", name="s", lanes=8, listeners=(Heard((n, 4), 9),)))
 """
 
 
 @pytest.mark.process
-def test_one_that_was_killed_goes_on_to_the_same_end(tmp_path: Path, table: Path) -> None:
-    whole = simulated(space(tmp_path, trials=40), table, tmp_path / "whole", lanes=8)
-    longest = next(end.trial for end in whole.results.trials if end.trial > 10 and end.state == "complete")
-    run_until_killed(_KILLED, [str(tmp_path), str(table), str(longest)])
+@pytest.mark.parametrize("seeds", ["", "seed: {repeat: 3}\n"], ids=["single", "repeat"])
+def test_one_that_was_killed_goes_on_to_the_same_end(seeds: str, tmp_path: Path, table: Path) -> None:
+    spec = space(tmp_path, seeds + SPACE.replace("trials: 9", "trials: 40"))
+    whole = simulated(spec, table, tmp_path / "whole", lanes=8)
+    middle = next(end.trial for end in whole.results.trials if end.trial > 10 and end.state == "complete")
+    run_until_killed(_KILLED, [str(tmp_path), str(table), str(middle)])
     folder = tmp_path / "runs" / "s"
     assert read_run(folder).status == "failed" and len(lines_of(folder)) < len(lines_of(whole.folder))
+    with pytest.raises(UserError, match=r"already\. Say --trials \+50"):
+        resume_simulated(folder, "1")
     assert resume_simulated(folder, None).status == "done"
     assert without_seconds(folder) == without_seconds(whole.folder)
     more = resume_simulated(folder, "+5")
-    assert len(more.results.trials) == 45 and more.status == "done"
+    assert more.status == "done" and len(more.results.trials) > len(whole.results.trials)
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path, table: Path) -> None:
@@ -215,6 +222,28 @@ def test_a_table_of_something_else_is_refused(case: str, tmp_path: Path) -> None
     with pytest.raises(UserError, match=message):
         simulated(space(tmp_path, text), tmp_path / "t.gz", tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_condition_fixes_may_differ_between_recorded_trials(tmp_path: Path) -> None:
+    fixed = "weights.cyclic: {value: 0.5, when: {use_cyclic: true}}"
+    text = CONDITIONAL.replace("weights.cyclic: {distribution: log_uniform_values, min: 1e-2, max: 1e1, when: {use_cyclic: true}}", fixed)
+    spec = space(tmp_path, text)
+    assert fixed in text
+
+    def row(cyclic: bool, weight: float) -> RecordedTrial:
+        config = {**spec.config({"latent_dim": 5, "lr_ae": 1e-3, "use_cyclic": cyclic}), "weights.cyclic": weight, "seed": 0}
+        line = RecordedEpoch(epoch=2, phase="train", cluster_epoch=2, seconds=1, metrics={"acc": 0.5}, ended="complete")
+        return RecordedTrial(config=config, state="complete", epochs=[replace(line, epoch=1, cluster_epoch=1, ended=None), line])
+
+    rows = [row(True, 0.5), row(False, 0.0), row(True, 0.7)]
+    nearest = Nearest(Table(name="t", about={"model": "aae_unsup", "dataset": {"name": "digits"}}, trials=rows), spec)
+    assert [nearest.find(one.config).trial is one for one in rows] == [True, True, False]
+
+
+def test_a_table_of_a_later_tuner_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.gz").write_bytes(gzip.compress(b'{"tuner table": 9}\n'))
+    with pytest.raises(UserError, match="has format 9; this version of tuner reads format 1"):
+        Table.read(tmp_path / "t.gz")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\x1f\x8b\x08\x00garbage"])

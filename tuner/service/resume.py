@@ -15,7 +15,6 @@ from ray.tune.schedulers import TrialScheduler
 
 from tuner.atomic import write_whole
 from tuner.data.fingerprint import Fingerprint
-from tuner.errors import UserError
 from tuner.machines.cluster import Share, join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
@@ -25,24 +24,23 @@ from tuner.runs.events import Listener, Past, Run
 from tuner.runs.files import bring_back
 from tuner.runs.journal import Journal
 from tuner.runs.lock import RunLock
-from tuner.runs.paths import CHECKPOINTS, SPEC, STUDY
+from tuner.runs.paths import CHECKPOINTS, SPEC
 from tuner.runs.results import read_run
 from tuner.runs.winner import Winner
 from tuner.search.checkpoints import ahead
-from tuner.search.history import Scores, past_of
+from tuner.search.history import Scores
 from tuner.search.proposals import Proposals
 from tuner.search.saved import check_brought, spec_of
-from tuner.search.seeds import configuration_of, plan_of
-from tuner.search.study import asked_in, check_proposed, keep_foreign_trials, write_study
+from tuner.search.study import keep_foreign_trials, write_study
 from tuner.search.trainer import Trainer
 from tuner.stores.uploads import uploading
-from tuner.tune.asha import Halving, scheduler
 from tuner.tune.pack_client import chosen_width
 from tuner.tune.run import OnRay, Packing, within_reach
 
 from .confirm import ConfirmOptions, confirm_at_end, confirm_held
 from .driver import Outcome, opened_files, outcome_of
 from .known_data import same_data
+from .left_off import left_off
 from .stages import Opened, drive
 from .trainers import new_trainer
 
@@ -113,28 +111,19 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
     check_brought(folder, options.models)
     spec = spec_of(folder, options.trials, root, options.dataset)
     name = str(about["name"])  # the folder may have been moved
-    asked, rungs = asked_in(folder, name), scheduler(spec)
-    check_proposed(asked, spec, folder / STUDY)
-    for trial in asked:
-        if isinstance(rungs, Halving):
-            rungs.belongs(trial.number, configuration_of(trial))
-    judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
-    past, scores = past_of(folder, spec, asked, judge)
-    plan = plan_of(spec, asked, past)
-    if spec.trials < plan.configurations:
-        what = "trials" if spec.seeds.single else "configurations"
-        raise UserError(f"{name} has {plan.configurations} {what} already. Say --trials +50 for 50 more.")
+    left = left_off(folder, spec, name)
+    past, plan = left.past, left.plan
     proposals = Proposals(spec)
-    proposals.add_all(asked)
+    proposals.add_all(left.asked)
     all_begun = plan.configurations == spec.trials or (proposals.exhausted() and not orders.waiting(folder))
     nothing_to_try = all_begun and plan.due(last=True) is None
     is_over = not past.open and not past.pruned and nothing_to_try
     return _Interrupted(
         run=Run(name=name, folder=folder, spec=spec, info=about, past=past),
         past=past,
-        asked=asked,
-        scores=scores,
-        scheduler=rungs,
+        asked=left.asked,
+        scores=left.scores,
+        scheduler=left.scheduler,
         useless=[] if is_over else [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")],
         data_root=root,
         is_over=is_over,

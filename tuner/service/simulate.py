@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray.tune.schedulers import TrialScheduler
+
 from tuner import __version__
 from tuner.errors import UserError
 from tuner.machines.versions import commit
@@ -21,16 +23,16 @@ from tuner.runs.new_run import check_place, open_run
 from tuner.runs.paths import JOURNAL
 from tuner.runs.results import Results, read_run
 from tuner.runs.winner import BEST, best_yaml
-from tuner.search.history import past_of
 from tuner.search.saved import spec_of
-from tuner.search.study import asked_in, write_study
+from tuner.search.study import write_study
 from tuner.simulation.nearest import Nearest
 from tuner.simulation.table import Table
 from tuner.simulation.virtual import Replay, Simulator, VirtualClock
 from tuner.space.spec import Spec
-from tuner.tune.asha import Halving, scheduler
+from tuner.tune.asha import scheduler
 
 from .driver import opened_files
+from .left_off import left_off
 from .stages import Opened, drive
 
 
@@ -98,7 +100,8 @@ def simulate(spec: Spec, options: SimulateOptions) -> Simulated:
     }
     run = open_run(spec, options.name, options.out, info, None)
     with RunLock(run.folder):
-        return _driven(run, Simulator(nearest=nearest, lanes=options.lanes, clock=VirtualClock(began)), options.listeners)
+        simulator = Simulator(nearest=nearest, lanes=options.lanes, clock=VirtualClock(began))
+        return _driven(run, simulator, scheduler(spec), options.listeners)
 
 
 def resume_simulated(folder: Path, trials: str | None, listeners: Sequence[Listener] = ()) -> Simulated:
@@ -112,31 +115,20 @@ def resume_simulated(folder: Path, trials: str | None, listeners: Sequence[Liste
         told: Any = about.get("simulated")
         if not told:
             raise UserError(f"{folder.name} was not simulated. To go on with it: tuner resume {folder.name}")
-        spec = spec_of(folder, trials, None)
-        name, nearest = str(about["name"]), Nearest(Table.read(Path(told["table"])), spec)
-        rungs, asked = scheduler(spec), asked_in(folder, name)
-        judge = rungs.replay if isinstance(rungs, Halving) else lambda *_: False
-        past, scores = past_of(folder, spec, asked, judge)
-        run = Run(name=name, folder=folder, spec=spec, info=about, past=past)
-        write_study(folder, run, asked, scores)
+        root = about.get("data_root")
+        spec, name = spec_of(folder, trials, Path(root) if root else None), str(about["name"])
+        nearest, left = Nearest(Table.read(Path(told["table"])), spec), left_off(folder, spec, name)
+        run = Run(name=name, folder=folder, spec=spec, info=about, past=left.past)
+        write_study(folder, run, left.asked, left.scores)
         now = max((float(line["time"]) for line in read_lines(folder / JOURNAL)), default=float(told["began"]))
         simulator = Simulator(nearest=nearest, lanes=int(told["lanes"]), clock=VirtualClock(now))
-        return _driven(run, simulator, listeners, rungs)
+        return _driven(run, simulator, left.scheduler, listeners)
 
 
-def _driven(run: Run, simulator: Simulator, listeners: Sequence[Listener], rungs: Any = None) -> Simulated:
+def _driven(run: Run, simulator: Simulator, rungs: TrialScheduler, listeners: Sequence[Listener]) -> Simulated:
     began = time.monotonic()
     with opened_files(run) as files:
-        ended = drive(
-            Opened(
-                run=run,
-                files=files,
-                executor=simulator,
-                scheduler=scheduler(run.spec) if rungs is None else rungs,
-                listeners=listeners,
-                keeper=Named,
-            )
-        )
+        ended = drive(Opened(run=run, files=files, executor=simulator, scheduler=rungs, listeners=listeners, keeper=Named))
     return Simulated(
         status=ended.status,
         reason=ended.reason,

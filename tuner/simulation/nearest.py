@@ -60,16 +60,20 @@ class Nearest:
 
     def _usable(self, table: Table) -> list[RecordedTrial]:
         """The trials that differ from what the space fixes in nothing."""
-        fixed = self._spec.config(self._spec.completed({}))
-        usable, other = [], ""
-        for row in table.trials:
-            unlike = next((name for name in self._fixed if name in row.config and row.config[name] != fixed[name]), None)
-            if unlike is None:
-                usable.append(row)
-            other = other or (f"'{unlike}' is {row.config[unlike]} there and {fixed[unlike]} in the space" if unlike else "")
+        unlike = [self._unlike(row.config) for row in table.trials]
+        usable = [row for row, how in zip(table.trials, unlike, strict=True) if how is None]
         if not usable:
-            raise UserError(f"{table.name} has no trial of this space: {other}. What the space does not search must be as recorded.")
+            raise UserError(f"{table.name} has no trial of this space: {unlike[0]}. What the space does not search must be as recorded.")
         return usable
+
+    def _unlike(self, config: Mapping[str, Any]) -> str | None:
+        """How a recorded configuration is none of the space's; None where it is one. Conditions go by its own choices."""
+        missing = next((found.name for found in self._searched if found.name not in config), None)
+        if missing is not None:
+            return f"'{missing}' is searched here and not known there"
+        own = self._spec.config(config)
+        found = next((name for name in self._fixed if name in config and config[name] != own[name]), None)
+        return None if found is None else f"'{found}' is {config[found]} there and {own[found]} in the space"
 
     def _key(self, config: Mapping[str, Any]) -> str:
         active = [found.name for found in self._searched if self._spec.active(found, config)]

@@ -104,6 +104,8 @@ def _of_file(path: Path) -> Table:
         if head["tuner table"] != FORMAT:
             raise UserError(f"--table {path} has format {head['tuner table']}; this version of tuner reads format {FORMAT}.")
         return Table(name=path.name, about=head, trials=[_unpacked(line) for line in lines])
+    except UserError:
+        raise
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(
             f"--table {path} is no table of recorded trials. Name a run's folder, or a table that one was recorded into."
