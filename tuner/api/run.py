@@ -114,7 +114,7 @@ class Run(Winner):
         """How far it is, and who drives it: as `tuner status RUN`."""
         return progress_of(self.folder)
 
-    def report(self, *others: Run, output: Place | None = None) -> Path:
+    def report(self, *others: Run, output: Place | None = None, data_root: Place | None = None) -> Path:
         """Writes one page about the run, or about several side by side, and the same text as Markdown beside it: as `tuner report`.
         Gives the page's file.
 
@@ -123,7 +123,7 @@ class Run(Winner):
         """
         from tuner.report.write import write_report
 
-        return write_report([run.folder for run in (self, *others)], path_or_none(output)).page
+        return write_report([run.folder for run in (self, *others)], path_or_none(output), data_root=path_or_none(data_root)).page
 
     @property
     def figures(self) -> dict[str, plotly.graph_objects.Figure]:

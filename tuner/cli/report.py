@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Out, complete_run, examples, new_console, run_folder, say
+from .options import DataRoot, Out, complete_run, examples, new_console, run_folder, say
 
 commands = typer.Typer()
 
@@ -26,6 +26,7 @@ def report(
         Path | None, typer.Option(help="The page's file.", metavar="FILE", show_default="report.html, of one run in its folder")
     ] = None,
     out: Out = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Write one page about a search, which opens in any browser without a network: its verdict, figures and tables.
 
@@ -34,5 +35,5 @@ def report(
     from tuner.report.write import write_report
     from tuner.text import near, size
 
-    written = write_report([run_folder(name, out) for name in run], output)
+    written = write_report([run_folder(name, out) for name in run], output, data_root=data_root)
     say(new_console(), f"Report: {near(written.page)} ({size(written.page.stat().st_size)}), and {near(written.text)}")

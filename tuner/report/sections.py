@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import words
 from .curves import learning_curves, timeline
@@ -12,6 +13,7 @@ from .importance import FEWEST, importances_of
 from .material import Material
 from .scores import against, best_of_n, confirmed_spread, dependent
 from .space import importances, interaction, parallel, slices
+from .winner import winner_sections
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +24,13 @@ class Part:
     sections: Sequence[Section]
 
     @staticmethod
-    def of(run: Material) -> Part:
-        return Part(run=run, sections=[section for section in _sections(run) if section])
+    def of(run: Material, *, pictures: bool = True, data_root: Path | None = None) -> Part:
+        """`pictures`: with those of the winner, which load its weights and the data; `data_root`: the folder of data files."""
+        winner = winner_sections(run.results.folder, data_root) if pictures else ()
+        return Part(run=run, sections=[section for section in _sections(run, winner) if section])
 
 
-def _sections(run: Material) -> Iterator[Section]:
+def _sections(run: Material, winner: Sequence[Section]) -> Iterator[Section]:
     yield Section(title="Top configurations", tables=_there(words.top(run), words.from_default(run)))
     yield Section(
         title="On fresh seeds",
@@ -34,6 +38,7 @@ def _sections(run: Material) -> Iterator[Section]:
         tables=_there(words.confirmed_table(run)),
         figures=_drawn(confirmed_spread(run)),
     )
+    yield from winner
     if len(run.results.metrics) > 1:
         first, second = (metric.name for metric in run.results.metrics[:2])
         yield Section(title="The front", figures=_drawn(against(run, first, second, front=True)))

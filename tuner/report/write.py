@@ -29,9 +29,9 @@ class Written:
     text: Path
 
 
-def write_report(folders: Sequence[Path], output: Path | None = None) -> Written:
+def write_report(folders: Sequence[Path], output: Path | None = None, *, data_root: Path | None = None) -> Written:
     """Writes the page about the runs in `folders`, and the text beside it. `output`: the page's file; by default report.html, of one run
-    in its folder, of several in the current one.
+    in its folder, of several in the current one. `data_root`: the folder of data files, of which the winner's pictures are made.
 
     Raises:
         UserError: a run is damaged or not there, or the file cannot be written.
@@ -41,7 +41,7 @@ def write_report(folders: Sequence[Path], output: Path | None = None) -> Written
         raise UserError(f"A report is an HTML file, but '{target}' does not end in .html. Say, for example, {target.with_suffix('.html')}.")
     if target.is_dir():
         raise UserError(f"'{target}' is a folder. Name the file that the report is to be.")
-    parts = [Part.of(read_material(folder)) for folder in folders]
+    parts = [Part.of(read_material(folder), data_root=data_root) for folder in folders]
     text = target.with_suffix(".md")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from .restored import restored
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from tuner.data.datasets import Data
     from tuner.model import Hyper, Model
@@ -34,12 +35,16 @@ def codes_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> NDArray[
     return codes
 
 
+def subsample_rows(n_samples: int, most: int = SUBSAMPLE) -> Tensor:
+    """(S,) rows of a data set in their order, at most `most` of them, the same ones for all trials on the data; more hold fewer."""
+    return Draws("subsample", like=torch.empty(())).permutation(n_samples)[:most].sort().values
+
+
 def subsample_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """(S,) clusters and (S, Z) codes of at most `SUBSAMPLE` samples, the same ones for all trials on the data; on the CPU. `snapshot`: as
     in `codes_of`."""
     trained = restored(model, h, data.spec, snapshot, data.x_ND)
-    net, rows_S = trained.evaluating(), Draws("subsample", like=torch.empty(())).permutation(data.n_samples)[:SUBSAMPLE]
-    rows_S = rows_S.sort().values.to(data.x_ND.device)
+    net, rows_S = trained.evaluating(), subsample_rows(data.n_samples).to(data.x_ND.device)
     with torch.no_grad():
         size = model.eval_rows or slice_of(data.x_ND)
         p_SK = by_rows(lambda rows_B: model.assign_rows(net, data.batch(rows_B), rows_B, trained.values), rows_S, size)

@@ -1,0 +1,175 @@
+"""The winner in pictures: what they are made of, what they show, and what is said where there are none."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from kit.journals import write_run
+from PIL import Image
+from sklearn.datasets import load_wine
+
+import tuner as api
+from tuner.api.train import Training
+from tuner.data.datasets import DatasetSpec, load
+from tuner.inference.assign import Assigner
+from tuner.inference.clustered import Clustered, Moment, clustered
+from tuner.metrics import acc
+from tuner.report.course import by_epoch
+from tuner.report.figure import Section
+from tuner.report.maps import in_the_plane, maps
+from tuner.report.marks import confusion, differences
+from tuner.report.png import png
+from tuner.report.tiles import GAP, Tiles, sprite, tiled
+from tuner.report.winner import nearest_samples, pictures, winner_figures, winner_sections
+from tuner.report.write import write_report
+
+DIGITS = DatasetSpec(name="digits", limit=300)
+
+
+def trained(model: str, **settings: Any) -> Training:
+    return api.train(model, limit=300, seed=1, set=settings)
+
+
+def with_winner(folder: Path, training: Training, dataset: dict[str, Any]) -> Path:
+    """A run whose best trial is this training."""
+    write_run(folder, 1, 2, model=training.model.name, dataset={"limit": None, "scale": None, **dataset})
+    training.save(folder / "best.safetensors")
+    parameters = {name: value for name, value in training.config.items() if name != "epochs"}
+    best = {"model": training.model.name, "dataset": dataset, "epochs": training.config["epochs"], "seed": training.seed, "trial": 0}
+    (folder / "best.yaml").write_text(yaml.safe_dump({**best, "parameters": parameters}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dec() -> Training:
+    return trained("dec", hidden=32, latent_dim=5, pretrain_epochs=2, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def found(dec: Training) -> Clustered:
+    data = load(DIGITS)
+    z_SZ = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    return clustered(Assigner(dec.snapshot), data, [Moment(epoch=1, c_S=np.arange(300) % 10, z_SZ=z_SZ)])
+
+
+def test_the_arrays_are_trainings_own(dec: Training, found: Clustered) -> None:
+    assert dec.labels is not None
+    np.testing.assert_array_equal(found.cluster_N, dec.labels)
+    assert found.confusion_KC is not None
+    assert acc(found.confusion_KC) == pytest.approx(dec.metrics["acc"])
+    assert sum(found.confusion_KC[k, c] for k, c in found.matched.items()) / 300 == pytest.approx(dec.metrics["acc"])
+    x_ND = load(DIGITS).x_ND.numpy()
+    for k in np.unique(found.cluster_N):
+        mine = np.flatnonzero(found.cluster_N == k)
+        np.testing.assert_allclose(found.means()[k], x_ND[mine].mean(axis=0), atol=1e-5)
+        near = found.nearest(int(k), 3)
+        assert set(near) <= set(mine.tolist()) and (np.diff(found.rank_N[near]) >= 0).all()
+        assert found.rank_N[near[0]] == found.rank_N[mine].min()
+
+
+def test_every_figure_says_what_it_draws(found: Clustered) -> None:
+    by_cluster, by_class = maps(found)
+    assert by_cluster.count == "300 of 300 samples drawn" and len(by_cluster.rows or ()) == 300
+    assert sum(len(trace["x"]) for trace in by_cluster.traces) == sum(len(trace["x"]) for trace in by_class.traces) == 300
+    assert "t-SNE of scikit-learn" in by_cluster.note
+    course = by_epoch(found)
+    assert course is not None and sum(len(trace["x"]) for trace in course.traces) == 1200  # two epochs, by cluster and by class
+    table = confusion(found)
+    assert table is not None and table.rows is not None
+    assert sum(sum(row[1:]) for row in table.rows) == table.drawn == 300
+    near = nearest_samples(found, (8, 8))
+    assert near.drawn == near.of == len(np.unique(found.cluster_N)) and near.rows is not None
+    clusters = {(row[0], found.cluster_N[row[2]]) for row in near.rows if row[2] is not None}
+    assert all(str(k) == label for label, k in clusters)
+
+
+def test_without_labels_nothing_is_said_of_classes(dec: Training) -> None:
+    data = load(DIGITS)
+    found = clustered(Assigner(dec.snapshot), type(data)(name="x", x_ND=data.x_ND, y_N=None, shape=data.shape))
+    sections = list(pictures(found))
+    names = [figure.name for section in sections for figure in section.figures]
+    assert "map-by-cluster" in names and "map-by-class" not in names and "confusion" not in names
+    assert "Only the end of the training was kept" in sections[0].text[0]
+
+
+def test_maps_keep_what_is_near_and_small_codes_are_drawn_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    c_S = np.arange(90) % 3
+    z_SZ = (20 * np.eye(3, 6)[c_S] + rng.normal(size=(90, 6))).astype(np.float32)
+    first = in_the_plane(z_SZ)
+    centres = np.stack([first[c_S == k].mean(axis=0) for k in range(3)])
+    nearest = np.linalg.norm(first[:, None] - centres, axis=-1).argmin(axis=1)
+    assert (nearest == c_S).all()
+    np.testing.assert_array_equal(first, in_the_plane(z_SZ))
+    again = in_the_plane(z_SZ + 0.01, first, 500)
+    assert np.isfinite(again).all()
+    np.testing.assert_array_equal(in_the_plane(z_SZ[:, :2]), z_SZ[:, :2])
+    np.testing.assert_array_equal(in_the_plane(z_SZ[:, :1])[:, 0], z_SZ[:, 0])
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 5, 4)], ids=["grey", "colour"])
+def test_the_tiles_are_the_images(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).random((2, 3, *shape))
+    images[1, 2] = np.nan
+    pixels, step_y, step_x = sprite(images)
+    read = np.array(Image.open(io.BytesIO(png(pixels))))
+    np.testing.assert_array_equal(read, pixels)
+    zoom = (step_x - GAP) // 4
+    one = np.moveaxis(images[1, 1], 0, -1) if len(shape) == 3 else images[1, 1, ..., None]
+    tile = read[step_y : step_y + 5 * zoom : zoom, step_x : step_x + 4 * zoom : zoom]
+    np.testing.assert_array_equal(tile[..., :-1], np.rint(one * 255))
+    assert (tile[..., -1] == 255).all() and (read[step_y:, 2 * step_x :, -1] == 0).all()
+    figure = tiled(Tiles(images=images, rows=["0", "1"], columns=["", "", ""]), name="x", title="x", of=2)
+    assert figure.rows is not None and len(figure.rows) == 5
+    assert base64.b64decode(figure.traces[0]["source"].partition(",")[2]) == png(pixels)
+
+
+def test_what_marks_a_cluster_is_named_by_its_column(tmp_path: Path) -> None:
+    wine = load_wine()
+    lines = [",".join(wine.feature_names), *(",".join(map(str, row)) for row in wine.data.tolist())]
+    (tmp_path / "wine.csv").write_text("\n".join(lines) + "\n")
+    dataset = {"name": f"csv:{tmp_path / 'wine.csv'}", "scale": "standard"}
+    training = api.train("kmeans", dataset=dataset["name"], scale="standard", set={"n_clusters": 3, "epochs": 3})
+    sections = winner_sections(with_winner(tmp_path / "run", training, dataset))
+    table = next(table for section in sections for table in section.tables)
+    assert len(table.rows) == 3 and "flavanoids −" in " ".join(row[2] for row in table.rows)
+    figure = next(figure for section in sections for figure in section.figures if figure.name == "marks")
+    assert "proline" in figure.columns and figure.count == "13 of 13 columns drawn"
+    x_ND = (wine.data - wine.data.mean(0)) / wine.data.std(0)
+    assert training.labels is not None
+    found = clustered(Assigner(training.snapshot), load(DatasetSpec(**dataset)))
+    inside = x_ND[training.labels == 0].mean(0) - x_ND[training.labels != 0].mean(0)
+    np.testing.assert_allclose(differences(found)[0], inside, atol=1e-4)
+
+
+def test_the_winner_stands_in_the_page_and_where_it_cannot_a_line_says_why(dec: Training, tmp_path: Path) -> None:
+    dataset = {"name": "digits", "limit": 300}
+    run = with_winner(tmp_path / "run", dec, dataset)
+    text = write_report([run]).page.read_text()
+    assert "The winner" in text and "data:image/png;base64" in text and "The pictures are of trial 0" in text
+    assert {"map-by-cluster", "map-by-class", "confusion", "nearest-samples"} <= {one.name for one in winner_figures(run)}
+    assert {one.name for one in winner_figures(run)} <= set(api.Run(run).figures)
+    (run / "best.safetensors").unlink()
+    assert says(winner_sections(run)).startswith("There are no pictures of the winner, whose weights are not here: tuner train ")
+    assert "best.yaml --plots" in says(winner_sections(run))
+    torch.save({}, run / "best.safetensors")
+    assert "is not a checkpoint of tuner, or it is damaged" in says(winner_sections(run))
+    dec.save(run / "best.safetensors")
+    best = yaml.safe_load((run / "best.yaml").read_text())
+    (run / "best.yaml").write_text(yaml.safe_dump({**best, "dataset": {"name": "csv:gone.csv"}}))
+    assert "There are no pictures of the winner: " in says(winner_sections(run)) and "gone.csv" in says(winner_sections(run))
+    assert json.loads((run / "spec.json").read_text())["model"] == "dec"
+
+
+def says(sections: Any) -> str:
+    (section,) = sections
+    assert isinstance(section, Section) and not section.figures
+    return str(section.text[0])

@@ -1,0 +1,189 @@
+"""Maps of a code: its samples in the plane, near each other where their codes are.
+
+Shapes: S samples of the map, Z code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .figure import ORDER, Figure, Trace
+
+if TYPE_CHECKING:
+    from tuner.inference.clustered import Clustered
+
+FEWEST = 12  # samples of which there is a map
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")  # as often as the colours have all been used
+LABELLED = 40  # groups that are still named on a map
+
+
+def method() -> str:
+    """openTSNE, UMAP or PaCMAP, the first that is installed; else scikit-learn's t-SNE."""
+    known = (("openTSNE", "openTSNE"), ("umap", "UMAP"), ("pacmap", "PaCMAP"))
+    return next((name for module, name in known if importlib.util.find_spec(module)), "t-SNE of scikit-learn")
+
+
+def in_the_plane(z_SZ: NDArray[np.float32], start_S2: NDArray[np.float32] | None = None, iterations: int = 750) -> NDArray[np.float32]:
+    """(S, 2). A code of two numbers is shown as it is. `start_S2`: another map of the same samples, to which it is to be alike."""
+    if z_SZ.shape[1] == 2:
+        return z_SZ
+    if z_SZ.shape[1] == 1:  # beside each other by chance, so that they do not all lie on a line
+        return np.column_stack([z_SZ[:, 0], np.random.default_rng(0).normal(size=len(z_SZ))]).astype(np.float32)
+    found: Any
+    by = method()
+    if by == "openTSNE":
+        openTSNE = importlib.import_module("openTSNE")
+        first = None if start_S2 is None else openTSNE.initialization.rescale(start_S2)
+        found = openTSNE.TSNE(perplexity=_perplexity(z_SZ), random_state=0, n_iter=iterations - 250).fit(z_SZ, initialization=first)
+    elif by == "UMAP":
+        found = (
+            importlib.import_module("umap")
+            .UMAP(random_state=0, n_jobs=1, init="spectral" if start_S2 is None else start_S2)
+            .fit_transform(z_SZ)
+        )
+    elif by == "PaCMAP":
+        found = importlib.import_module("pacmap").PaCMAP(random_state=0).fit_transform(z_SZ, init="pca" if start_S2 is None else start_S2)
+    else:
+        from sklearn.manifold import TSNE
+
+        first = "pca" if start_S2 is None else start_S2 / start_S2[:, 0].std() * np.float32(1e-4)  # as wide as it makes the components
+        tsne = TSNE(perplexity=_perplexity(z_SZ), init=first, random_state=0, max_iter=iterations)
+        found = tsne.fit_transform(z_SZ)
+    return np.asarray(found, dtype=np.float32)
+
+
+def _perplexity(z_SZ: NDArray[np.float32]) -> float:
+    return min(30.0, (len(z_SZ) - 1) / 4)
+
+
+# --- figures -----------------------------------------------------------------------------------------------------------
+
+
+def maps(found: Clustered) -> list[Figure]:
+    """The code at the end, by cluster and by class."""
+    rows_S = found.mapped()
+    if len(rows_S) < FEWEST:
+        return []
+    xy_S2 = in_the_plane(found.code_NZ[rows_S])
+    cluster_S = found.cluster_N[rows_S]
+    class_S = None if found.class_N is None else found.class_N[rows_S]
+    z = found.code_NZ.shape[1]
+    how = f"{method()} of the code's {z} numbers" if z > 2 else "The code as it is"
+    header = ("sample", "x", "y", "cluster", *(() if class_S is None else ("class",)))
+    names_S = [None] * len(rows_S) if class_S is None else [found.class_name(k) if k >= 0 else "" for k in class_S.tolist()]
+    rows = [
+        (int(row), round(float(x), 3), round(float(y), 3), int(k), *(() if class_S is None else (name,)))
+        for row, (x, y), k, name in zip(rows_S, xy_S2, cluster_S, names_S, strict=True)
+    ]
+    groups = [by_cluster(found, cluster_S), *([] if class_S is None else [by_class(found, class_S)])]
+    counts: dict[str, Any] = {"drawn": len(rows_S), "of": len(found.cluster_N), "noun": "samples", "columns": header, "rows": rows}
+    return [_map(xy_S2, one, how, counts) for one in groups]
+
+
+def _map(xy_S2: NDArray[np.float32], groups: Groups, how: str, counts: dict[str, Any]) -> Figure:
+    """`how`: it was made. `counts`: what is drawn, and the lines of its CSV file."""
+    layout = {
+        "xaxis": bare(),
+        "yaxis": bare(scaleanchor="x"),
+        "showlegend": False,
+        "hovermode": "closest",
+        "annotations": labels(xy_S2, groups),
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+    }
+    return Figure(
+        name=f"map-by-{groups.what}",
+        title=f"The code by {groups.what}",
+        note=f"{how}, after the last epoch; the labels stand at each {groups.what}'s median.",
+        traces=list(points(xy_S2, groups)),
+        layout=layout,
+        height=330,
+        small=True,
+        **counts,
+    )
+
+
+def bare(**more: Any) -> dict[str, Any]:
+    """An axis of a map has no meaning, and shows nothing."""
+    return {"visible": False, "showgrid": False, "zeroline": False, **more}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Groups:
+    """How the samples of a map are coloured. `group_S`: -1 of none; `names`, `looks`: of each group, the latter a colour's number."""
+
+    what: str
+    group_S: NDArray[np.int64]
+    names: Sequence[str]
+    looks: Sequence[int]
+
+
+def by_cluster(found: Clustered, cluster_S: NDArray[np.int64]) -> Groups:
+    n = found.n_clusters
+    return Groups(what="cluster", group_S=cluster_S, names=[str(k) for k in range(n)], looks=range(n))
+
+
+def by_class(found: Clustered, class_S: NDArray[np.int64]) -> Groups:
+    """A class looks as the cluster that it is matched with."""
+    n = int(class_S.max(initial=-1)) + 1
+    of_class = {c: k for k, c in found.matched.items()}
+    spare = iter(range(found.n_clusters, found.n_clusters + n))
+    looks = [of_class[c] if c in of_class else next(spare) for c in range(n)]
+    return Groups(what="class", group_S=class_S, names=[found.class_name(c) for c in range(n)], looks=looks)
+
+
+def points(xy_S2: NDArray[np.float32], groups: Groups, at: str = "") -> Iterator[Trace]:
+    """A trace for each group. `at`: the number of the panel's axes. What belongs to no group comes first, and faint."""
+    size, n_colours = 6 if len(xy_S2) <= 1000 else 4.5, len(ORDER) - 1  # the last is grey
+    for k in range(-1 if (groups.group_S < 0).any() else 0, len(groups.names)):
+        xy_M2 = xy_S2[groups.group_S == k]
+        if not len(xy_M2):
+            continue
+        name, look = (f"{groups.what} {groups.names[k]}", groups.looks[k]) if k >= 0 else (f"no {groups.what}", 0)
+        colour = f"@{ORDER[look % n_colours]}" if k >= 0 else "@faint"
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [round(float(x), 2) for x in xy_M2[:, 0]],
+            "y": [round(float(y), 2) for y in xy_M2[:, 1]],
+            "name": name,
+            "hovertemplate": f"{name}<extra></extra>",
+            "marker": {"color": colour, "symbol": SYMBOLS[look // n_colours % len(SYMBOLS)], "size": size, "opacity": 0.75},
+            **({"xaxis": f"x{at}", "yaxis": f"y{at}"} if at else {}),
+        }
+
+
+def labels(xy_S2: NDArray[np.float32], groups: Groups, at: str = "") -> list[dict[str, Any]]:
+    """The names of the groups where they lie."""
+    group_S, names = groups.group_S, groups.names
+    there = [k for k in range(len(names)) if (group_S == k).any()]
+    found = []
+    for k in there if len(there) <= LABELLED else ():
+        x, y = np.median(xy_S2[group_S == k], axis=0).tolist()
+        label = names[k] if len(names[k]) <= 16 else f"{names[k][:15]}…"
+        found.append(
+            {
+                "x": round(x, 2),
+                "y": round(y, 2),
+                "text": f"<b>{escaped(label)}</b>",
+                "showarrow": False,
+                "bgcolor": "@paper",
+                "opacity": 0.85,
+                "borderpad": 1,
+                "font": {"size": 12, "color": "@ink"},
+                "xref": f"x{at}",
+                "yref": f"y{at}",
+            }
+        )
+    return found
+
+
+def escaped(text: str) -> str:
+    """For plotly, which takes a part of HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
