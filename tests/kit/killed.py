@@ -1,45 +1,112 @@
-"""A search in a process of its own, begun or resumed, that is killed at an epoch of a trial, or of a training of its confirmation."""
+"""Searches, confirmations and simulations in a process of their own that is killed at an epoch of a trial.
+
+The process is forked from one that has imported what they import: the imports take longer than most of these searches."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-_SEARCH = """
-import sys
-from pathlib import Path
 from kit.resumed import Heard
-from tuner.search import trainer
-from tuner.service.driver import SearchOptions, search
-from tuner.service.resume import ResumeOptions, resume
-from tuner.space.reader import read_space
-trainer.CHECKPOINT_EVERY_S = 0.0
-space, out, address, trial, epoch, part = sys.argv[1:]
-heard = {part: (Heard((int(trial), int(epoch)), 9),)}
-if (Path(out) / "s").exists():
-    resume(Path(out) / "s", ResumeOptions(**heard))
-else:
-    search(read_space(space), SearchOptions(out=Path(out), name="s", address=address, **heard))
-"""
+
+Place = tuple[int, int]  # a trial and an epoch of it
+
+_FORKED = multiprocessing.get_context("forkserver")
+_IMPORTED = ["kit.killed", "tuner.service.resume", "tuner.service.simulate", "tuner.tune.actor", "tuner.tune.callback"]
 
 
-def killed(space: Path, out: Path, trial: int, epoch: int, *, confirming: bool = False) -> None:
-    """`space`: of a search that begins, on the session's Ray. Its run is `s` in `out`. `confirming`: the trial is a training of its
-    confirmation."""
+def killed(space: Path, out: Path, place: Place, *, confirming: bool = False) -> None:
+    """`space`: of a search that begins, on the session's Ray; one that has begun is resumed. Its run is `s` in `out`. `confirming`: the
+    place is one of its confirmation."""
+    run_until_killed(_search, space, out, _address(), place, "confirm_listeners" if confirming else "listeners")
+
+
+def killed_confirmation(folder: Path, place: Place) -> None:
+    """Of the two best of a run, on three seeds, on the session's Ray."""
+    run_until_killed(_confirm, folder, _address(), place)
+
+
+def killed_simulation(folder: Path, table: Path, place: Place) -> None:
+    """Of `folder`'s space.yaml on eight lanes. Its run is `s` in `folder`/runs."""
+    run_until_killed(_simulate, folder, table, place)
+
+
+def _search(space: Path, out: Path, address: str, place: Place, part: str) -> None:
+    from tuner.service.driver import SearchOptions, search
+    from tuner.service.resume import ResumeOptions, resume
+    from tuner.space.reader import read_space
+
+    heard = {part: (Heard(place, signal.SIGKILL),)}
+    if (out / "s").exists():
+        resume(out / "s", ResumeOptions(**heard))
+    else:
+        search(read_space(str(space)), SearchOptions(out=out, name="s", address=address, **heard))
+
+
+def _confirm(folder: Path, address: str, place: Place) -> None:
+    from tuner.service.confirm import ConfirmOptions, confirm
+
+    confirm(folder, ConfirmOptions(top=2, seeds=3, address=address, listeners=(Heard(place, signal.SIGKILL),)))
+
+
+def _simulate(folder: Path, table: Path, place: Place) -> None:
+    from tuner.service.simulate import SimulateOptions, simulate
+    from tuner.space.reader import read_space
+
+    heard = (Heard(place, signal.SIGKILL),)
+    simulate(read_space(str(folder / "space.yaml")), SimulateOptions(table=table, out=folder / "runs", name="s", lanes=8, listeners=heard))
+
+
+def _address() -> str:
     import ray
 
-    words = [str(space), str(out), ray.get_runtime_context().gcs_address, str(trial), str(epoch)]
-    run_until_killed(_SEARCH, [*words, "confirm_listeners" if confirming else "listeners"])
+    return str(ray.get_runtime_context().gcs_address)
 
 
-def run_until_killed(program: str, words: Sequence[str]) -> None:
-    """Runs a program that SIGKILLs itself, in a process that finds `kit` and tuner as this one does."""
-    tests = Path(__file__).parent.parent
-    paths = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", program, *words]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+def run_until_killed(program: Callable[..., None], *arguments: object) -> None:
+    """Runs a function of this module, which SIGKILLs its process, in a process of its own."""
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "output"
+        process = _forking().Process(target=_in_a_fork, args=(program, arguments, dict(os.environ), output))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, output.read_text()
+        process.close()
+
+
+def _forking() -> multiprocessing.context.ForkServerContext:
+    """Its server finds `kit` and tuner as this process does."""
+    from multiprocessing import forkserver
+
+    tests, found = Path(__file__).parent.parent, os.environ.get("PYTHONPATH")
+    _FORKED.set_forkserver_preload(_IMPORTED)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(tests), str(tests.parent), *([found] if found else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        if found is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = found
+    return _FORKED
+
+
+def _in_a_fork(program: Callable[..., None], arguments: tuple[object, ...], environment: dict[str, str], output: Path) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    with output.open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    from tuner.search import trainer
+
+    trainer.CHECKPOINT_EVERY_S = 0.0
+    try:
+        program(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        raise

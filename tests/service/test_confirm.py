@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from kit.killed import run_until_killed
+from kit.killed import killed_confirmation
 from kit.one_ray import OneRay
 from kit.resumed import Heard
 from kit.without_ray import without_ray_at_all
@@ -282,26 +281,6 @@ def test_a_space_may_ask_for_it_and_an_interrupted_one_goes_on_by_tuner_resume(t
     assert not resume(outcome.folder).ran
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from kit.resumed import Heard
-from kit.without_ray import without_ray_at_all
-from tuner.search import trainer
-from tuner.service.confirm import ConfirmOptions, confirm
-trainer.CHECKPOINT_EVERY_S = 0.0
-place = Heard((int(sys.argv[3]), int(sys.argv[4])), 9)
-confirm(Path(sys.argv[1]), ConfirmOptions(top=2, seeds=3, address=sys.argv[2], listeners=(place,)))
-"""
-
-
-def kill_at(folder: Path, training: int, epoch: int) -> None:
-    """A confirmation in a process of its own, which is killed at an epoch of a training."""
-    import ray
-
-    run_until_killed(KILLED, [str(folder), ray.get_runtime_context().gcs_address, str(training), str(epoch)])
-
-
 PLACES = ((0, 1), (3, 4), (7, 5))  # in a first pre-training, in a clustering epoch, near the end
 
 
@@ -309,7 +288,7 @@ PLACES = ((0, 1), (3, 4), (7, 5))  # in a first pre-training, in a clustering ep
 def test_one_that_was_killed_at_three_places_is_the_one_that_ran_through(searched: Path, through: Path, tmp_path: Path) -> None:
     folder = copied(searched, tmp_path)
     for place in PLACES:
-        kill_at(folder, *place)
+        killed_confirmation(folder, place)
         assert read(folder).left > 0
     outcome = confirm(folder)
     assert (outcome.status, outcome.found.left) == ("done", 0)
@@ -317,28 +296,6 @@ def test_one_that_was_killed_at_three_places_is_the_one_that_ran_through(searche
     assert epochs_once(folder) == epochs_once(through)
     ours, theirs = (yaml.safe_load((one / "best.yaml").read_text()) for one in (folder, through))
     assert ours["confirmed"] == theirs["confirmed"] and ours["seed"] == theirs["seed"]
-
-
-@pytest.mark.slow
-def test_in_packs_too(searched: Path, tmp_path: Path, ray_here: OneRay) -> None:
-    ray_here.up()
-    folder = copied(searched, tmp_path)
-    path = folder / "space.yaml"
-    path.write_text(path.read_text().replace("pack: off", "pack: 3"))
-    (tmp_path / "whole").mkdir()
-    whole = copied(folder, tmp_path / "whole")
-    assert confirm(whole, ConfirmOptions(top=2, seeds=3)).status == "done"
-    assert '"width": 3' in (whole / "confirm" / "packs.json").read_text()
-    before: dict[Any, Any] = {}
-    for place in PLACES:
-        kill_at(folder, *place)
-        now = epochs_once(folder)
-        assert {key: now[key] for key in before} == before, "what was journalled stays"
-        before = now
-    outcome = confirm(folder)
-    assert (outcome.status, outcome.found.left) == ("done", 0)
-    assert epochs_once(folder).keys() == epochs_once(whole).keys()
-    assert values(folder) == {name: pytest.approx(theirs, abs=0.02) for name, theirs in values(whole).items()}
 
 
 def epochs_once(folder: Path) -> dict[tuple[int, int], dict[str, float]]:

@@ -1,5 +1,6 @@
-"""Searches with several seeds, a race or two metrics, confirmed at their end: killed at three places, the last in the confirmation, and
-resumed to the same outcome, alone and in packs."""
+"""Searches in packs with several seeds, a race or two metrics, confirmed at their end: killed at three places and more in the confirmation,
+and resumed to the same outcome. How they are where a trial trains alone is told beside what they find, bit by bit: test_seeded_searches.py,
+test_several_metrics.py, test_confirm.py."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kit.killed import killed
+from kit.killed import Place, killed
 from kit.one_ray import OneRay
 
 from tuner.evidence.report import confirmation_of
@@ -27,42 +28,35 @@ method: random
 epochs: 3
 early_terminate: none
 confirm: {top: 1, seeds: 2}
-resources: {cpu: CPU, gpu: 0, pack: PACK}
+resources: {cpu: CPU, gpu: 0, pack: 3}
 parameters:
   hidden: {value: 24}
   batch_size: {value: 50}
   lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3}
 """
 ONE_METRIC = "metric: {name: acc, goal: maximize}\n"
-KINDS = {
-    "repeat": ONE_METRIC + "trials: 3\nseed: {repeat: 2}",
-    "race": ONE_METRIC + "trials: 6\nseed: {race: 3}",
-    "metrics": "metrics: [acc, loss/recon]\ntrials: 6",
-}
-# Who comes first of several at once is chance, so this race is one in which that does not matter: with five configurations one goes on, the
-# first of them to have three beside it, and it is far ahead of the others.
-RACE_IN_PACKS = ONE_METRIC + "trials: 5\nseed: {value: 11, race: 3}"
-CLOSE = 0.02  # in a pack: how many train together moves the last bits
+CLOSE = 0.02  # how many train together moves the last bits
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A kind of search, and its space."""
+@dataclass(frozen=True)
+class Kind:
+    """`space`: its lines. `confirming`: where its confirmation is killed."""
 
-    kind: str
-    packed: bool
-    space: Path
+    name: str
+    space: str
+    confirming: Place
+
+    def __str__(self) -> str:
+        return self.name
 
 
-@pytest.fixture(params=[(kind, pack) for kind in KINDS for pack in ("off", "3")], ids=lambda one: "-".join(one))
-def case(request: pytest.FixtureRequest, tmp_path: Path, ray_here: OneRay) -> Case:
-    import ray
-
-    ray_here.up()
-    (kind, pack), path = request.param, tmp_path / "space.yaml"
-    text = SPACE.replace("KIND", RACE_IN_PACKS if (kind, pack) == ("race", "3") else KINDS[kind]).replace("PACK", pack)
-    path.write_text(text.replace("CPU", str(int(ray.cluster_resources()["CPU"]))))  # one trial, or one pack, at a time
-    return Case(kind=kind, packed=pack != "off", space=path)
+KINDS = [
+    Kind("repeat", ONE_METRIC + "trials: 3\nseed: {repeat: 2}", (0, 1)),
+    # Who comes first of several at once is chance, so this race is one in which that does not matter: with five configurations one goes on,
+    # the first of them to have three beside it, and it is far ahead of the others.
+    Kind("race", ONE_METRIC + "trials: 5\nseed: {value: 11, race: 3}", (3, 2)),
+    Kind("metrics", "metrics: [acc, loss/recon]\ntrials: 6", (1, 3)),
+]
 
 
 def epochs_of(folder: Path) -> dict[tuple[int, int], dict[str, float]]:
@@ -73,39 +67,51 @@ def epochs_of(folder: Path) -> dict[tuple[int, int], dict[str, float]]:
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:
-    """What a search came to."""
+    """What a search came to, all but its figures."""
     results, best = read_run(folder), yaml.safe_load((folder / "best.yaml").read_text())
-    confirmed = confirmation_of(results)
-    assert confirmed is not None
-    assert not confirmed.left
     return {
         "trials": [(end.trial, end.state, end.configuration, end.config) for end in results.trials],
-        "scores": [end.score for end in results.trials],
         "ranked": [one.trials for one in results.configurations()],
         "front": [end.trial for end in results.front()],
         "best": {name: best[name] for name in ("trial", "seed", "parameters", "weights")},
-        "confirmed": {one.name: dict(one.values) for one in confirmed.configurations},
         "files": {path.name for path in folder.iterdir()},
+        "epochs": (epochs_of(folder).keys(), epochs_of(folder / "confirm").keys()),
+    }
+
+
+def figures_of(folder: Path) -> dict[str, Any]:
+    """Of its trials, and of its confirmation, which is done."""
+    results = read_run(folder)
+    confirmed = confirmation_of(results)
+    assert confirmed is not None and not confirmed.left
+    return {f"trial {end.trial}": end.score for end in results.trials} | {
+        f"{one.name} on seed {seed}": value for one in confirmed.configurations for seed, value in dict(one.values).items()
     }
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_at_three_places_comes_to_the_same(case: Case, tmp_path: Path, always_checkpointed: None) -> None:
-    whole = search(read_space(str(case.space)), SearchOptions(out=tmp_path / "whole", name="s"))
-    assert whole.status == "done" and (whole.folder / "packs.json").exists() == case.packed
-    folder = tmp_path / "runs" / "s"
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_one_that_was_killed_comes_to_the_same(kind: Kind, tmp_path: Path, ray_here: OneRay, always_checkpointed: None) -> None:
+    import ray
+
+    ray_here.up()
+    space, folder = tmp_path / "space.yaml", tmp_path / "runs" / "s"
+    space.write_text(SPACE.replace("KIND", kind.space).replace("CPU", str(int(ray.cluster_resources()["CPU"]))))  # one pack at a time
+    whole = search(read_space(str(space)), SearchOptions(out=tmp_path / "whole", name="s"))
+    assert whole.status == "done"
+    for part in (whole.folder, whole.folder / "confirm"):
+        assert '"width": 3' in (part / "packs.json").read_text()
+    before: dict[tuple[int, int], dict[str, float]] = {}
     for place in ((1, 2), (4, 1)):
-        killed(case.space, folder.parent, *place)
+        killed(space, folder.parent, place)
         assert read_run(folder).status == "failed"
-    killed(case.space, folder.parent, 1, 2, confirming=True)
+        now = epochs_of(folder)
+        assert {key: now[key] for key in before} == before, "what was journalled stays"
+        before = now
+    killed(space, folder.parent, kind.confirming, confirming=True)
     assert read_run(folder).status == "done", "the search itself"
+    confirming = epochs_of(folder / "confirm")
     assert resume(folder).status == "done"
-    assert epochs_of(folder / "confirm").keys() == epochs_of(whole.folder / "confirm").keys()
-    ours, theirs = outcome_of(folder), outcome_of(whole.folder)
-    if case.packed:
-        assert ours.pop("scores") == pytest.approx(theirs.pop("scores"), abs=CLOSE)
-        assert ours.pop("confirmed") == {name: pytest.approx(of, abs=CLOSE) for name, of in theirs.pop("confirmed").items()}
-        assert epochs_of(folder).keys() == epochs_of(whole.folder).keys()
-    else:
-        assert epochs_of(folder) == epochs_of(whole.folder)
-    assert ours == theirs
+    assert {key: epochs_of(folder / "confirm")[key] for key in confirming} == confirming
+    assert figures_of(folder) == pytest.approx(figures_of(whole.folder), abs=CLOSE)
+    assert outcome_of(folder) == outcome_of(whole.folder)

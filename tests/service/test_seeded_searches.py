@@ -39,6 +39,7 @@ parameters:
   n_init: {values: [1, 3]}
 """
 SEEDS = {"repeat": "{repeat: 3}", "race": "{race: 3}"}
+PLACES = {"repeat": ((0, 3), (4, 1), (6, 2)), "race": ((1, 4), (3, 2), (5, 1))}  # where it is killed: trial and epoch
 
 
 def one_at_a_time(folder: Path, seeds: str) -> Path:
@@ -80,15 +81,14 @@ def test_every_configuration_has_its_seeds_or_was_stopped(through: Outcome) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("places", [((0, 3), (4, 1), (6, 2)), ((1, 4), (3, 2), (5, 1))])
 def test_a_search_that_was_killed_three_times_and_resumed_is_the_one_that_ran_through(
-    tmp_path: Path, through: Outcome, places: tuple[tuple[int, int], ...], always_checkpointed: None
+    tmp_path: Path, through: Outcome, always_checkpointed: None
 ) -> None:
     folder = tmp_path / "runs" / "s"
     kind = "repeat" if through.run.spec.seeds.race is None else "race"
     longest = {line["trial"]: line["epoch"] for line in read_lines(through.folder / "results.jsonl") if "state" not in line}
-    for trial, epoch in places:
-        killed(one_at_a_time(tmp_path, kind), folder.parent, trial, min(epoch, longest[trial]))
+    for trial, epoch in PLACES[kind]:
+        killed(one_at_a_time(tmp_path, kind), folder.parent, (trial, min(epoch, longest[trial])))
         assert read_run(folder).status == "failed"
     assert resume(folder).status == "done"
     same(folder, through.folder)

@@ -72,7 +72,7 @@ def test_a_search_by_two_metrics_that_was_killed_three_times_is_the_one_that_ran
     folder = tmp_path / "runs" / "s"
     longest = {line["trial"]: line["epoch"] for line in read_lines(through.folder / "results.jsonl") if "state" not in line}
     for trial, epoch in ((1, 2), (4, 1), (7, 2)):
-        killed(one_at_a_time(tmp_path, SPACE), folder.parent, trial, min(epoch, longest[trial]))
+        killed(one_at_a_time(tmp_path, SPACE), folder.parent, (trial, min(epoch, longest[trial])))
         assert read_run(folder).status == "failed"
     assert resume(folder).status == "done"
     same(folder, through.folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.killed import run_until_killed
+from kit.killed import killed_simulation
 from kit.one_ray import OneRay
 from kit.searches import CONDITIONAL, SPACE, space
 
@@ -112,25 +112,13 @@ def test_two_simulations_are_one(tmp_path: Path, table: Path) -> None:
     assert first.results.counts()["pruned"] > 5 and first.results.counts()["complete"] > 2
 
 
-_KILLED = """
-import sys
-from pathlib import Path
-from kit.resumed import Heard
-from tuner.service.simulate import SimulateOptions, simulate
-from tuner.space.reader import read_space
-folder, table, n = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-spec = read_space(str(folder / "space.yaml"))
-simulate(spec, SimulateOptions(table=table, out=folder / "runs", name="s", lanes=8, listeners=(Heard((n, 4), 9),)))
-"""
-
-
 @pytest.mark.process
 @pytest.mark.parametrize("seeds", ["", "seed: {repeat: 3}\n"], ids=["single", "repeat"])
 def test_one_that_was_killed_goes_on_to_the_same_end(seeds: str, tmp_path: Path, table: Path) -> None:
     spec = space(tmp_path, seeds + SPACE.replace("trials: 9", "trials: 40"))
     whole = simulated(spec, table, tmp_path / "whole", lanes=8)
     middle = next(end.trial for end in whole.results.trials if end.trial > 10 and end.state == "complete")
-    run_until_killed(_KILLED, [str(tmp_path), str(table), str(middle)])
+    killed_simulation(tmp_path, table, (middle, 4))
     folder = tmp_path / "runs" / "s"
     assert read_run(folder).status == "failed" and len(lines_of(folder)) < len(lines_of(whole.folder))
     with pytest.raises(UserError, match=r"already\. Say --trials \+50"):
