@@ -203,6 +203,7 @@ class Heard:
     def search_ended(self, status: str) -> None: ...
 
 
+@pytest.mark.slow
 def test_a_search_inside_a_process_that_runs_ray(ray_here: OneRay, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import ray
 

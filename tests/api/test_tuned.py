@@ -40,6 +40,7 @@ def test_what_cannot_be_is_refused(wrong: dict[str, str], message: str) -> None:
         TunedDeepClustering(**{"space": "kmeans", **wrong}).fit(X)
 
 
+@pytest.mark.slow
 def test_a_search_is_an_estimator(ray_here: OneRay, tmp_path: Path) -> None:
     ray_here.up()
     frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(X.shape[1])])

@@ -556,7 +556,7 @@ def test_wandbs_own_switches_and_names_are_wandbs(
             wandb_mode(option)
 
 
-@pytest.mark.parametrize("closed", [">&- 2>&-", "<&- >&- 2>&-", "2>&-"])
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in (">&- 2>&-", "2>&-"))])
 def test_closed_streams_stop_no_command(closed: str, tmp_path: Path) -> None:
     words = f"'{sys.executable}' -m tuner.cli train kmeans --dataset digits --limit 100 --epochs 1 {closed}; echo $? > code"
     subprocess.run(["bash", "-c", words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(layout.ROOT)}, check=True)

@@ -25,7 +25,7 @@ from tuner.model import load_model, model_names
 from tuner.space.configuration import read_recipe
 from tuner.training import checkpoint
 
-BY_DEFAULT = ("kmeans", "gmm", "idec")
+BY_DEFAULT = ("idec",)
 NAMES = [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in model_names()]
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]  # in CI they are there
 NO_OPERATOR = ("dac",)  # ONNX has none for mixtures of full covariance: a system of equations is solved

@@ -40,6 +40,7 @@ def run(tmp_path: Path, out: Path, at: At) -> Outcome:
     return search(read_space(str(one_at_a_time(tmp_path))), SearchOptions(out=out, name="s", listeners=(at,)))
 
 
+@pytest.mark.slow
 def test_a_search_whose_folder_was_away_for_a_while_is_the_one_in_which_it_was_not(
     tmp_path: Path,
     through: Outcome,
@@ -76,6 +77,7 @@ def test_what_a_search_kept_elsewhere_to_its_end_is_brought_over_by_resume(
     assert list(spills.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_search_whose_disk_was_full_for_a_while_loses_nothing_but_checkpoints(
     tmp_path: Path,
     through: Outcome,

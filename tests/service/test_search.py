@@ -238,6 +238,7 @@ def test_a_search_with_every_kind_of_end(tmp_path: Path, scripted: Callable[...,
     ]
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_dies_is_tried_again_and_loses_nothing(
     tmp_path: Path, scripted: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,7 @@ parameters:
   n_clusters: {min: 2, max: 60}
   n_init: {values: [1, 3]}
 """
+pytestmark = pytest.mark.slow  # by default tests/simulation searches with several seeds
 SEEDS = {"repeat": "{repeat: 3}", "race": "{race: 3}"}
 PLACES = {"repeat": ((0, 3), (4, 1), (6, 2)), "race": ((1, 4), (3, 2), (5, 1))}  # where it is killed: trial and epoch
 
@@ -80,7 +81,6 @@ def test_every_configuration_has_its_seeds_or_was_stopped(through: Outcome) -> N
     assert (through.folder / "best.safetensors").exists() and not (through.folder / "checkpoints").exists()
 
 
-@pytest.mark.slow
 def test_a_search_that_was_killed_three_times_and_resumed_is_the_one_that_ran_through(
     tmp_path: Path, through: Outcome, always_checkpointed: None
 ) -> None:

@@ -112,7 +112,6 @@ def test_two_simulations_are_one(tmp_path: Path, table: Path) -> None:
     assert first.results.counts()["pruned"] > 5 and first.results.counts()["complete"] > 2
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("seeds", ["", "seed: {repeat: 3}\n"], ids=["single", "repeat"])
 def test_one_that_was_killed_goes_on_to_the_same_end(seeds: str, tmp_path: Path, table: Path) -> None:
     spec = space(tmp_path, seeds + SPACE.replace("trials: 9", "trials: 40"))

@@ -91,6 +91,7 @@ def test_an_order_of_sending_in_which_no_trial_of_the_journal_is_unknown_to_the_
         assert journal(store).decode() == lines(0, 3)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_is_told_once_and_caught_up_with(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, store = a_run(server.uri(f"bucket/{tmp_path.name}/runs"))
     with Uploads(folder, store) as sending:

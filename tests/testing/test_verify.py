@@ -206,6 +206,7 @@ def verified(file: Path, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_an_import_that_fails_on_a_worker(mine: Path) -> None:
     library = mine.parent / "library"
     library.mkdir()

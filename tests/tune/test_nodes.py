@@ -72,6 +72,7 @@ def run(tmp_path: Path, cluster: Cluster) -> Outcome:
     return search(read_space(str(path)), SearchOptions(out=tmp_path / "runs", address=cluster.address))
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_a_node_where_trials_keep_dying_gets_no_more_and_no_trial_is_lost_through_it(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

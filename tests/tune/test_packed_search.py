@@ -52,6 +52,7 @@ def configs_of(outcome: Outcome) -> dict[int, dict[str, object]]:
     return {trial.trial: trial.config for trial in outcome.results.trials}
 
 
+@pytest.mark.slow
 def test_a_search_in_packs_is_the_search_without_them(tmp_path: Path, cluster: Cluster) -> None:
     alone, packed = run(tmp_path, "off"), run(tmp_path, 3)
     assert configs_of(alone) == configs_of(packed)

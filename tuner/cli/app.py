@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +48,12 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     pass
 
 
+@cache
+def _command() -> Any:
+    """What the signatures of all commands come to: reading them takes longer than most of the commands."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 our fault, 2 the user's, 130 interrupted."""
     err = new_console(stderr=True)
@@ -56,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(err, "The folder in which this runs is gone. Change into one that exists.")
         return THEIRS
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name="tuner", standalone_mode=False)
+        code = _command()(args=None if arguments is None else list(arguments), prog_name="tuner", standalone_mode=False)
     except UserError as error:
         _complain(err, str(error))
         return THEIRS
