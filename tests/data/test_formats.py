@@ -20,6 +20,7 @@ from tuner.data.datasets import DatasetSpec, load, read_raw
 from tuner.data.files import READERS
 from tuner.data.raw import Columns
 from tuner.errors import UserError
+from tuner.inference.csv_samples import csv_samples
 
 N, D = 60, 4
 R = np.random.default_rng(0)
@@ -297,6 +298,8 @@ WRITTEN = {
     "CRLF": {"lineterminator": "\r\n"},
     "a mark in front": {"encoding": "utf-8-sig"},
     "UTF-16": {"encoding": "utf-16"},
+    "UTF-16 without a mark": {"encoding": "utf-16-le"},
+    "UTF-32": {"encoding": "utf-32"},
     "three digits": {"float_format": "%.3f"},
     "exponents": {"float_format": "%.6E"},
 }
@@ -326,6 +329,37 @@ def test_numpys_own_text_is_read(tmp_path: Path) -> None:
     found = read(tmp_path / "t.txt")
     same(found, X, Y)
     assert "the header is a comment" in found.notes
+
+
+CITIES = np.array(["Köln", "Zürich", "Nîmes – “ouest”"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "latin-1", "iso8859_2", "gbk"])
+@pytest.mark.parametrize("above", [0, 400_000], ids=["from the first row on", "late in the file"])
+def test_words_are_told_apart_in_whatever_encoding_they_are(encoding: str, above: int, tmp_path: Path) -> None:
+    """Where they are not UTF-8 this is said, and the table of assignments reads the same features."""
+    words = {"gbk": np.array(["北京", "上海", "广州"]), "iso8859_2": np.array(["Łódź", "Kraków", "Gdańsk"])}.get(encoding, CITIES)
+    words = np.array(["Köln", "Zürich", "Nîmes \x81"]) if encoding == "latin-1" else words
+    first = "".join(f"{i},0.5,Bern\n" for i in range(above // 10))
+    rows = "".join(f"{i},0.25,{words[i % 3]}\n" for i in range(30))
+    (tmp_path / "t.csv").write_bytes(f"a,b,label\n{first}{rows}".encode(encoding))
+    found = read(tmp_path / "t.csv")
+    y_N, n_classes = found.classes()
+    assert n_classes == 3 + bool(above)
+    assert len({tuple(np.flatnonzero(y_N[-30:] == c)) for c in set(y_N[-30:].tolist())}) == 3
+    assert any(note.startswith("not in UTF-8: read as ") for note in found.notes) == (encoding != "utf-8")
+    samples = [sample.values_D for sample in csv_samples(tmp_path / "t.csv", None, Columns(), ",")]
+    assert np.array_equal(np.stack(samples), found.x_N)
+
+
+def test_a_header_longer_than_the_first_reading_is_read(tmp_path: Path) -> None:
+    """Tens of thousands of genes."""
+    names = [f"ENSG{i:011}.gene" for i in range(20_000)]
+    values = R.integers(0, 9, (3, len(names)))
+    pd.DataFrame(values, columns=names).assign(label=["a", "b", "a"]).to_csv(tmp_path / "t.csv", index=False)
+    found = read(tmp_path / "t.csv")
+    assert found.names_D == tuple(names) and found.classes()[0].tolist() == [0, 1, 0]
+    assert np.array_equal(found.x_N, values)
 
 
 def test_pyarrow_and_the_rows_one_by_one_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

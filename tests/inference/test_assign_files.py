@@ -208,7 +208,7 @@ def test_training_data_that_have_changed_are_not_passed_off_as_training_s(tmp_pa
         (["--input", "index.csv"], "index.csv:1: a header must name every column, but column 1 has no name."),
         (["--input", "gap.csv"], "gap.csv:2: column 'b' must hold numbers, but holds ''."),
         (["--input", "only.csv", "--id", "id"], "only.csv:1: at least one column must be a feature, but there is only id, label."),
-        (["--input", "latin.csv"], "latin.csv is not UTF-8 text"),
+        (["--input", "noise.csv"], "noise.csv is not UTF-8 text"),
         (["--input", "empty.csv"], "empty.csv holds no samples."),
         (["--input", "empty.npy"], "empty.npy holds no samples."),
         (["--input", "flat.npy"], "samples must have the shape (N, D), (N, h, w) or the like, but have (3,)."),
@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_one_message_and_no_file(words, message, best, tmp_
     Path("index.csv").write_text(",a,b\n0,1,2\n")
     Path("gap.csv").write_text("a,b\n1,\n")
     Path("only.csv").write_text("id,label\nx,1\n")
-    Path("latin.csv").write_bytes("größe,b\n1,2\n".encode("latin-1"))
+    Path("noise.csv").write_bytes(b"a,b\n1,\0\xff\n")
     Path("empty.csv").write_text("a,b\n")
     pq.write_table(pa.table({f"f{i}": X[:3, i] for i in range(64)} | {"id": [1, None, 3]}), "holes.parquet")
     Path("best.yaml").write_bytes(best.read_bytes())

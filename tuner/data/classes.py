@@ -38,6 +38,13 @@ def from_words(where: str, words: Sequence[str]) -> Labels:
     Raises:
         UserError: they are fractions, so no classes.
     """
+    places: dict[str, int] = {}
+    codes_N = np.fromiter((places.setdefault(word, len(places)) for word in words), dtype=np.int64, count=len(words))
+    return from_codes(where, list(places), codes_N)
+
+
+def from_codes(where: str, words: Sequence[str], codes_N: NDArray[Any]) -> Labels:
+    """As `from_words`, where `codes_N` says which of the `words` each row has."""
     names = {word.strip() for word in words}
     unknown = {name for name in names if name in UNKNOWN}
     two_signs = bool(names & {"-1", "-1.0"}) and (names - unknown) in ({"1"}, {"+1"}, {"1.0"})
@@ -50,7 +57,7 @@ def from_words(where: str, words: Sequence[str]) -> Labels:
     if number:  # by size, and where two are equal as they are written
         known.sort(key=lambda name: (int(name) if _WHOLE.fullmatch(name) else int(float(name)), name))
     ranks = {name: rank for rank, name in enumerate(known)}
-    y_N = np.fromiter((ranks.get(word.strip(), -1) for word in words), dtype=np.int64, count=len(words))
+    y_N = np.array([ranks.get(word.strip(), -1) for word in words], dtype=np.int64)[codes_N]
     return _told(y_N, y_N < 0, sorted(unknown), two_signs)
 
 

@@ -5,7 +5,9 @@ What is found out about a file is in tuner/data/csv_layout.py.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -19,21 +21,30 @@ from numpy.typing import NDArray
 
 from tuner.errors import UserError, first_line
 
-from .classes import UNKNOWN, Labels, from_words, is_number
+from .classes import UNKNOWN, Labels, from_codes, from_words, is_number
 from .columns import Roles, doubts_of_values, roles
-from .csv_layout import BLANKS, Layout, find_out, read_bytes
+from .csv_layout import BLANKS, Layout, find_out
 from .raw import Columns, Raw
+from .text_files import plain_start, read_bytes, start_of
 
-_BLOCK = 4096  # rows whose columns are put side by side at a time: they stay in the processor's cache
+_BLOCK = 1 << 22  # bytes of text at a time: what comes of them is put side by side while it is in the processor's cache
+_ROWS = 4096  # likewise of columns that are there already
 _FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """(N, D) features in float64, and the labels as they are written; None where no column holds them."""
+    """(N, D) features in float64, and the labels as they are written: row i has `words[codes_N[i]]`. None where no column holds them."""
 
     x_ND: NDArray[np.float64]
     words: list[str] | None
+    codes_N: NDArray[np.int64] | None = None
+
+    def labels(self, where: str) -> Labels:
+        """Raises UserError where they are no classes."""
+        if self.words is None:
+            return Labels(y_N=None)
+        return from_words(where, self.words) if self.codes_N is None else from_codes(where, self.words, self.codes_N)
 
 
 def read_csv(path: Path, wanted: Columns, preferred: str = ",") -> Raw:
@@ -43,25 +54,25 @@ def read_csv(path: Path, wanted: Columns, preferred: str = ",") -> Raw:
         UserError: the file holds what cannot be used, with its line and column.
         OSError: it cannot be read.
     """
-    content, undone = read_bytes(path)
-    try:
-        layout = find_out(path, content, wanted.header, preferred)
-    except csv.Error as error:
-        raise _no_table(path, error) from error
+    start, content, undone = plain_start(path), b"", list[str]()
+    as_it_lies = start is not None
+    if start is None:
+        content, undone = read_bytes(path)
+        start = start_of(io.BytesIO(content), b"\n")
+    layout = _layout(path, start, wanted.header, preferred)
     if not layout.width:
         raise UserError(f"{path}: at least 2 samples are needed, but it holds 0.")
-    place = f"{path}:{layout.line}"
-    if "" in layout.names:
-        at = layout.names.index("") + 1
-        raise UserError(f"{place}: a header must name every column, but column {at} has no name. (pandas: to_csv(path, index=False).)")
-    names = layout.names or tuple(str(i) for i in range(1, layout.width + 1))
-    found = roles(place, names, wanted, layout.words)
-    table = _by_arrow(content, layout, found)
+    found = _roles(f"{path}:{layout.line}", layout, wanted)
+    table = _by_arrow(path, start, layout, found) if as_it_lies and not layout.comment else None
+    if table is None and as_it_lies:
+        content, undone = read_bytes(path)
+    if table is None and (undone or layout.comment or not as_it_lies):
+        table = _by_arrow(content, start, layout, found)
     if table is None:
         table = _row_by_row(path, content, layout, found)
-    labels = Labels(y_N=None) if table.words is None else from_words(f"{path}: y", table.words)
     if len(table.x_ND) < 2:
         raise UserError(f"{path}: at least 2 samples are needed, but it holds {len(table.x_ND)}.")
+    labels = table.labels(f"{path}: y")
     doubts = doubts_of_values(table.x_ND, found.feature_names, wanted, labelled=found.label is not None)
     return Raw(
         x_N=table.x_ND,
@@ -76,46 +87,89 @@ def read_csv(path: Path, wanted: Columns, preferred: str = ",") -> Raw:
 read_tsv: Callable[[Path, Columns], Raw] = partial(read_csv, preferred="\t")
 
 
-def _by_arrow(content: bytes, layout: Layout, found: Roles) -> Table | None:
-    """None where pyarrow does not take the file for such a table, or a value is not finite: then the reason is looked for."""
+def _layout(path: Path, start: bytes, header: bool | None, preferred: str) -> Layout:
+    try:
+        return find_out(start.decode("utf-8-sig"), header, preferred)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
+    except csv.Error as error:
+        raise _no_table(path, error) from error
+
+
+def _roles(place: str, layout: Layout, wanted: Columns) -> Roles:
+    if "" in layout.names:
+        at = layout.names.index("") + 1
+        raise UserError(f"{place}: a header must name every column, but column {at} has no name. (pandas: to_csv(path, index=False).)")
+    names = layout.names or tuple(str(i) for i in range(1, layout.width + 1))
+    return roles(place, names, wanted, layout.words)
+
+
+def _by_arrow(source: Path | bytes, start: bytes, layout: Layout, found: Roles) -> Table | None:
+    """None where pyarrow does not take the file for such a table, or a value is not finite: then the reason is looked for. `source`: a
+    file, or what was made of it; `start`: its first lines."""
     import pyarrow
     from pyarrow import csv as arrow
 
     if layout.separator == BLANKS:
         return None
-    body = memoryview(content)[_line_start(content, layout.skip) :]
-    if layout.comment:
-        sign = re.escape(layout.comment.encode())
-        body = memoryview(re.sub(rb"(?m)^[ \t]*" + sign + rb"[^\n]*\n?", b"", body))
-    if not len(body):
-        return None
     columns = [str(i) for i in range(len(found.names))]
     used = [columns[i] for i in found.features]
     types: dict[str, Any] = dict.fromkeys(used, pyarrow.float64())
-    if found.label is not None:
-        types[columns[found.label]] = pyarrow.string()
+    if found.label is not None:  # as codes: a million words as Python has them take longer than all numbers
+        types[columns[found.label]] = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     try:
-        table = arrow.read_csv(
-            pyarrow.BufferReader(pyarrow.py_buffer(body)),
-            read_options=arrow.ReadOptions(column_names=columns, block_size=1 << 24),
-            parse_options=arrow.ParseOptions(delimiter=layout.separator, newlines_in_values=b'"' in content[: 1 << 18]),
-            convert_options=arrow.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False, decimal_point=layout.decimal
-            ),
-        )
+        with _stream(source, start, layout) as stream:
+            table = arrow.read_csv(
+                stream,
+                read_options=arrow.ReadOptions(column_names=columns, block_size=max(_BLOCK, len(start))),
+                parse_options=arrow.ParseOptions(delimiter=layout.separator, newlines_in_values=b'"' in start),
+                convert_options=arrow.ConvertOptions(
+                    column_types=types, include_columns=list(types), null_values=[], strings_can_be_null=False, decimal_point=layout.decimal
+                ),
+            )
     except (pyarrow.ArrowInvalid, pyarrow.ArrowKeyError):
         return None
-    x_ND = side_by_side([table.column(name).to_numpy() for name in used])
-    if not all(np.abs(x_ND[i : i + _BLOCK]).max() <= _FLOAT32 for i in range(0, len(x_ND), _BLOCK)):  # NaN is not, either
-        return None
-    return Table(x_ND=x_ND, words=None if found.label is None else table.column(columns[found.label]).to_pylist())
+    x_ND = _finite(table.select(used))
+    if x_ND is None or found.label is None:
+        return None if x_ND is None else Table(x_ND=x_ND, words=None)
+    labels = table.column(columns[found.label]).combine_chunks()
+    return Table(x_ND=x_ND, words=labels.dictionary.to_pylist(), codes_N=labels.indices.to_numpy())
+
+
+def _stream(source: Path | bytes, start: bytes, layout: Layout) -> Any:
+    """What pyarrow reads: the rows behind the header, without comments."""
+    import pyarrow
+
+    skipped = max(_line_start(start, layout.skip), len(codecs.BOM_UTF8) * start.startswith(codecs.BOM_UTF8))
+    if isinstance(source, Path):
+        stream = pyarrow.OSFile(str(source))
+        stream.seek(skipped)
+        return stream
+    body = memoryview(source)[skipped:]
+    if layout.comment:
+        sign = re.escape(layout.comment.encode())
+        body = memoryview(re.sub(rb"(?m)^[ \t]*" + sign + rb"[^\n]*\n?", b"", body))
+    return pyarrow.BufferReader(pyarrow.py_buffer(body))
+
+
+def _finite(table: Any) -> NDArray[np.float64] | None:
+    """(N, D) of a table of float64; None where a value is not one of float32."""
+    x_ND, at = np.empty((table.num_rows, table.num_columns)), 0
+    for batch in table.to_batches():
+        x_BD = x_ND[at : at + batch.num_rows]
+        at += batch.num_rows
+        for i, column in enumerate(batch.columns):
+            x_BD[:, i] = column.to_numpy()
+        if len(x_BD) and not (x_BD.max() <= _FLOAT32 and x_BD.min() >= -_FLOAT32):  # NaN is not, either
+            return None
+    return x_ND
 
 
 def side_by_side(columns: list[NDArray[Any]]) -> NDArray[np.float64]:
     """(N, D) of D columns."""
     x_ND = np.empty((len(columns[0]), len(columns)))
-    for i in range(0, len(x_ND), _BLOCK):
-        np.stack([column[i : i + _BLOCK] for column in columns], axis=1, out=x_ND[i : i + _BLOCK], casting="unsafe")
+    for i in range(0, len(x_ND), _ROWS):
+        np.stack([column[i : i + _ROWS] for column in columns], axis=1, out=x_ND[i : i + _ROWS], casting="unsafe")
     return x_ND
 
 

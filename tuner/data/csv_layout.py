@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import bz2
-import codecs
 import csv
-import gzip
 import io
-import lzma
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, TextIO, cast
-
-from tuner.errors import UserError, first_line
 
 from .classes import is_number
+from .text_files import opened, start_of
 
 SEPARATORS = (",", ";", "\t", "|")
 BLANKS = " "  # any number of blanks and tabs
 NAMED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", BLANKS: "blanks"}
-_SAMPLE = 1 << 18  # bytes of which the layout is found out
 _LINES = 200
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
@@ -64,76 +56,26 @@ class Layout:
         return cell.replace(",", ".") if self.decimal == "," else cell
 
 
-def read_bytes(path: Path) -> tuple[bytes, list[str]]:
-    """The file's bytes as UTF-8, and what was undone for that: compression, UTF-16.
-
-    Raises:
-        OSError: it cannot be read. UserError: it is damaged.
-    """
-    content, notes = path.read_bytes(), []
-    magic = {b"\x1f\x8b": ("gzip", gzip.decompress), b"BZh": ("bzip2", bz2.decompress), b"\xfd7zXZ": ("xz", lzma.decompress)}
-    for start, (name, opened) in magic.items():
-        if content.startswith(start):
-            try:
-                content = opened(content)
-            except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
-                raise UserError(f"{path} is no {name} file, or is damaged: {first_line(error)}.") from error
-            notes.append(f"compressed by {name}")
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            content = content.decode("utf-16").encode()
-            notes.append("in UTF-16")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
-    content = content.removeprefix(codecs.BOM_UTF8)  # spreadsheets write it
-    if b"\r" in content[:_SAMPLE] and b"\n" not in content[:_SAMPLE]:
-        content = content.replace(b"\r", b"\n")  # as old Macs end lines
-    return content, notes
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """The file's text as it comes, in whatever `read_bytes` reads: never the whole of it at once.
-
-    Raises:
-        OSError: it cannot be read. UnicodeDecodeError: it is no text. EOFError, lzma.LZMAError: it is damaged.
-    """
-    with path.open("rb") as file:
-        start = file.read(6)
-    pressed: dict[bytes, Callable[..., object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-    magic = next((magic for magic in pressed if start.startswith(magic)), None)
-    with cast(IO[bytes], path.open("rb") if magic is None else pressed[magic](path, "rb")) as file:
-        start = file.read(2)
-        file.seek(0)
-        encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-        with io.TextIOWrapper(file, encoding=encoding, newline="") as text:
-            yield text
-
-
 def layout_of(path: Path, header: bool | None, preferred: str = ",") -> Layout:
     """As `find_out`, of what `opened` gives. Raises as both."""
     with opened(path) as text:
-        start = text.read(_SAMPLE)
-        if text.read(1) and "\n" in start:
-            start = start[: start.rindex("\n") + 1]
-    return find_out(path, (start if "\n" in start else start.replace("\r", "\n")).encode(), header, preferred)
+        return find_out(start_of(text, "\n"), header, preferred)
 
 
-def find_out(path: Path, content: bytes, header: bool | None, preferred: str = ",") -> Layout:
-    """The layout of a file's content. `header`: whether its first row is one; None: it is found out.
+def find_out(text: str, header: bool | None, preferred: str = ",") -> Layout:
+    """The layout of a file that begins with these lines. `header`: whether its first row is one; None: it is found out.
 
     Raises:
-        UserError: it is no UTF-8 text.
+        csv.Error: they are no table.
     """
-    text = _start(path, content)
-    lines = text.splitlines()
-    comment = next((sign for sign in ("#", "%", "//") if lines and lines[0].lstrip().startswith(sign)), "")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    comment = next((sign for sign in ("#", "%", "//") if lines[0].lstrip().startswith(sign)), "")
     if not comment and any(line.startswith("#") for line in lines):
         comment = "#"
     data = [line for line in lines if line.strip() and not (comment and line.lstrip().startswith(comment))][:_LINES]
     separator = _separator(data, preferred)
     found = Layout(separator=separator, comment=comment)
-    rows = list(found.rows(text))[:_LINES]
+    rows = list(islice(found.rows(text), _LINES))
     if not rows:
         return found
     notes = [] if separator == "," else [f"separated by {NAMED[separator]}"]
@@ -144,17 +86,6 @@ def find_out(path: Path, content: bytes, header: bool | None, preferred: str = "
         notes.append("with decimal commas")
     found = Layout(separator=separator, decimal=decimal, comment=comment)
     return _with_header(found, rows, _commented_header(found, lines, len(rows[0][1])), header, notes)
-
-
-def _start(path: Path, content: bytes) -> str:
-    part = content[:_SAMPLE]
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(part, final=len(part) == len(content))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {first_line(error)}.") from error
-    if len(part) < len(content) and "\n" in text:
-        text = text[: text.rindex("\n") + 1]
-    return text
 
 
 def _separator(lines: Sequence[str], preferred: str) -> str:

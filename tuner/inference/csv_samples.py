@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tuner.data.classes import is_number
 from tuner.data.columns import LABELS
-from tuner.data.csv_layout import Layout, layout_of, opened
+from tuner.data.csv_layout import Layout, layout_of
 from tuner.data.raw import NO_LABELS, Columns
+from tuner.data.text_files import opened
 from tuner.errors import UserError, did_you_mean
 
 _LISTED = 10  # columns that a message names at most
