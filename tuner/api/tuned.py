@@ -48,6 +48,9 @@ class TunedDeepClustering(DeepClustering):
         The search's seed.
     set : dict or list of str
         Parameters pinned to one value: `{"latent_dim": 5}`.
+    confirm : bool
+        End as the space asks: with the best and the model's default on fresh seeds, which may name another winner. It takes about as long
+        again.
     out : path or None
         Where the run is kept, for `tuner.load`. None: in a temporary folder, which goes when the search has ended.
     device : str
@@ -82,6 +85,7 @@ class TunedDeepClustering(DeepClustering):
         scale: str = "none",
         random_state: int = 0,
         set: Settings = (),  # noqa: A002 - the flag's name
+        confirm: bool = False,
         out: Place | None = None,
         device: str = "auto",
         display: bool = False,
@@ -95,6 +99,7 @@ class TunedDeepClustering(DeepClustering):
         self.scale = scale
         self.random_state = random_state
         self.set = set
+        self.confirm = confirm
         self.out = out
         self.device = device
         self.display = display
@@ -136,6 +141,7 @@ class TunedDeepClustering(DeepClustering):
                 epochs=self.epochs,
                 seed=int(self.random_state),
                 set=_with(self.set, self.n_clusters),
+                no_confirm=not self.confirm,
                 out=folder if self.out is None else self.out,
                 wandb="disabled",
                 display=self.display,
