@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import declared, trained
+from . import declared, on_device, trained
 from .found import RANDOM, Check
 from .worker import imports_elsewhere
 
@@ -48,6 +48,13 @@ CHECKS: tuple[Check, ...] = (
         declared.every_weight_is_alive,
         "Searching it would be in vain.",
         "Give the term the weight None, or let it share a step, and something that it trains, with another term.",
+    ),
+    Check(
+        "its steps stay on the device",
+        on_device.steps_stay_on_the_device,
+        "On a GPU a step is recorded once and replayed: a tensor of the CPU, or a value that is asked for, breaks the record, and what is "
+        "chosen by values has no fixed shape.",
+        "Look into the updates: make tensors like others (x_BD.new_zeros(3)), no .item(), torch.where in place of x[mask].",
     ),
     Check("it draws nothing from the global generator", trained.draws_nothing_by_itself, *RANDOM),
     Check(

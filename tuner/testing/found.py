@@ -72,6 +72,11 @@ _NUMBER = (
     "Leave it a tensor: take .item() and the like away, and write torch.where in place of `if`. In a hook (start, before_epoch, "
     "after_epoch) it is allowed.",
 )
+_CHOSEN = (
+    "How large a tensor is hangs on values here: rows are chosen by a condition. Many trials train in one step, in tensors of one shape.",
+    "Keep all rows, and write torch.where in place of x[mask], or a mask that a mean is weighted with. In a hook (start, before_epoch, "
+    "after_epoch) it is allowed.",
+)
 _SHAPE = (
     "The shapes of these tensors do not go together.",
     "End each name in its shape (x_BD, z_BZ, logits_BK), and take sizes from h and data: D is data.n_features, K is h.n_clusters. The "
@@ -94,7 +99,7 @@ _MISSING_MODULE = (
 _PLAIN: tuple[tuple[str, tuple[str, str]], ...] = (
     (r"called random operation", RANDOM),
     (r"item\(\)|out of meta tensor|meta device type tensor to numpy|converted to an index|data-dependent|is_nonzero", _NUMBER),
-    (r"data-independent implementation|dynamic shape", _NUMBER),
+    (r"data-independent implementation|dynamic shape", _CHOSEN),
     (r"is not on the expected device|Expected all tensors to be on the same device", _DEVICE),
     (r"No module named", _MISSING_MODULE),
     (
