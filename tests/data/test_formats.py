@@ -134,6 +134,11 @@ def test_matlab_is_what_scipy_reads(version: str, x: str, y: str, tmp_path: Path
     same(read(tmp_path / "m.mat"), scipy.io.loadmat(tmp_path / "m.mat")[x], Y)
 
 
+def test_matlab_s_cells_of_words_are_labels(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "t.mat", {"fea": X, "gnd": np.array([str(word) for word in WORDS], dtype=object)[:, None]})
+    same(read(tmp_path / "t.mat"), X, OF_WORDS)
+
+
 def test_matlab_with_samples_in_columns_and_sparse_matrices(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "m.mat", {"X": X.T, "gnd": Y[None]})
     found = read(tmp_path / "m.mat")

@@ -137,6 +137,36 @@ def test_rows_whose_label_is_not_known_are_clustered_and_not_scored(how: str, tm
     assert accuracy(found) == 1
 
 
+WRITTEN_FOR_NONE = ["unknown", "Unlabelled", "na", "n/a", "--", ".", "Missing", "unassigned"]
+
+
+@pytest.mark.parametrize("word", WRITTEN_FOR_NONE)
+@pytest.mark.parametrize("kind", ["csv", "npz", "parquet"])
+def test_words_for_labels_that_are_not_known(word: str, kind: str, tmp_path: Path) -> None:
+    labels = np.where(SOME, word, WORDS)
+    if kind == "parquet":
+        FRAME.assign(label=labels).to_parquet(tmp_path / "own.parquet")
+    path = {"csv": lambda: csv(tmp_path, label=labels), "npz": lambda: npz(tmp_path, x=U, y=labels)}.get(
+        kind, lambda: tmp_path / "own.parquet"
+    )()
+    found = looked(path)
+    assert found.notes[-1].startswith(f"48 of 240 rows have no label ({word})") and found.data.spec.n_classes == 3
+
+
+@pytest.mark.parametrize("code", [-9, -999, 255, 999, np.iinfo(np.int64).min])
+def test_a_class_far_from_the_others_may_be_no_label_and_is_said(code: int, tmp_path: Path) -> None:
+    labels = np.where(SOME, code, Y)
+    for path in (csv(tmp_path, label=labels), npz(tmp_path, x=U, y=labels)):
+        assert any(doubt.startswith(f"label {code} is taken as a class, but may stand for") for doubt in looked(path).doubts)
+    assert not looked(csv(tmp_path, label=Y * 100)).doubts  # these are all far from each other
+
+
+def test_a_class_that_is_called_none_is_said_and_the_strands_are_two(tmp_path: Path) -> None:
+    found = looked(csv(tmp_path, label=np.array(["none", "scratch", "edge"])[Y]))
+    assert found.data.spec.n_classes == 3 and found.doubts[0].startswith("label none is taken as a class")
+    assert looked(csv(tmp_path, label=np.array(["+", "-"])[Y % 2])).data.spec.n_classes == 2
+
+
 def test_no_metric_and_no_labelled_draw_sees_what_is_not_known() -> None:
     import torch
 
@@ -198,6 +228,79 @@ def test_columns_are_left_out_and_named_by_number(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there_is_named_with_the_nearest(key: str, columns: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"there is no column 'lable' for '{key}'. Did you mean 'label'"):
         looked(csv(tmp_path, label=Y), **columns)
+
+
+LAID_OUT = {
+    "an Excel line that names the separator": "sep=;\n" + FRAME.assign(label=WORDS).to_csv(index=False, sep=";"),
+    "columns aligned by blanks": FRAME.assign(label=WORDS).to_string(index=False) + "\n",
+    "R without names of rows": FRAME.assign(label=WORDS).to_csv(index=False, sep=" ", quoting=2),
+}
+
+
+@pytest.mark.parametrize("how", list(LAID_OUT))
+def test_a_csv_as_other_programs_lay_it_out(how: str, tmp_path: Path) -> None:
+    found = looked(csv(tmp_path, text=LAID_OUT[how]))
+    assert (found.data.n_samples, found.data.spec.shape, accuracy(found)) == (N, (6,), 1)
+
+
+ROWS = "".join(f"{i % 3}.5,{i % 7}.25\n" for i in range(30))
+REFUSED = {
+    "thousands": ('a,b\n"1,000.5",2\n' + ROWS, "Write numbers without separators between thousands."),
+    "both decimal signs": ("a;b\n" + "".join(f"{i}.5;0,25\n" for i in range(30)), "a decimal comma, and other numbers have decimal points"),
+    "another minus": ("a,b\n\u22121.5,2\n" + ROWS, "Its minus is another sign than -."),
+    "units": ("a,b\n15 %,2\n" + ROWS, "Write numbers without units."),
+    "truth": ("a,b\nTrue,2\n" + ROWS, "Write 1 for true and 0 for false"),
+    "colons": ("a:b\n1.5:2\n" * 3, "none of them is found here"),
+    "R's names of rows": ("a b\n" + "".join(f'"{i}" {i}.5 2\n' for i in range(30)), "row.names = FALSE leaves it out"),
+    "a title": ("My table\na,b\n" + ROWS, "If line 1 is a title, begin it with #"),
+    "separators at the ends": ("a,b,\n" + ROWS.replace("\n", ",\n"), "Does every line end in a separator?"),
+    "separators at the ends of the rows": ("a,b\n" + ROWS.replace("\n", ",\n"), "Does every line but the header end in a separator?"),
+    "ARFF": ("@relation x\n@attribute a real\n@data\n1\n", "it is an ARFF file"),
+    "Matrix Market": ("%%MatrixMarket matrix coordinate real general\n3 3 1\n1 1 1.5\n", "it is a matrix of Matrix Market"),
+}
+
+
+@pytest.mark.parametrize("how", list(REFUSED))
+def test_what_a_csv_is_not_read_for_is_named(how: str, tmp_path: Path) -> None:
+    text, said = REFUSED[how]
+    with pytest.raises(UserError) as error:
+        looked(csv(tmp_path, text=text))
+    assert said in str(error.value)
+
+
+def test_headers_that_are_numbers_and_thousands_that_look_like_decimals_are_doubts(tmp_path: Path) -> None:
+    waves = pd.DataFrame(U, columns=[f"{400.5 + 2.5 * i}" for i in range(6)])
+    assert looked(csv(tmp_path, waves)).doubts[0].startswith("the first row, 400.5, 403.0, …, looks like a header")
+    found = looked(csv(tmp_path, text="a;b\n" + "".join(f"{1 + i % 9},{i + 100};2\n" for i in range(30))))
+    assert found.doubts[0].startswith("'1,100' is read as a decimal comma. If it separates thousands")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("customer", R.permutation(10**6)[:N], "never holds a number twice"),
+        ("patient", np.arange(N) // 3, "never falls from row to row"),
+        ("time", np.arange(N)[::-1] * 2, "falls from row to row"),
+        ("seconds", 0.1 + np.arange(N) / 7, "rises from row to row"),
+        ("fine_label", Y, "looks like labels"),
+        ("label2", Y, "looks like labels"),
+        ("true class", Y, "looks like labels"),
+    ],
+)
+def test_columns_that_name_rows_or_classes_are_doubts_whatever_they_are_called(
+    name: str, values: np.ndarray, says: str, tmp_path: Path
+) -> None:
+    found = looked(csv(tmp_path, **{name: values}, tail=U[:, 0]))
+    assert any(doubt.startswith(f"column '{name}' {says}") for doubt in found.doubts), found.doubts
+    assert not looked(csv(tmp_path, **{name: values}, tail=U[:, 0]), drop=(name,)).doubts
+
+
+def test_values_too_small_for_float32_and_a_column_flattened_by_one_value(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"whose square is beyond float32\. Say 'scale: standard'"):
+        looked(npz(tmp_path, x=U * 1e-30, y=Y))
+    assert accuracy(looked(npz(tmp_path, x=U * 1e-30, y=Y), "standard")) == 1
+    found = looked(npz(tmp_path, x=np.r_[X, [[1e6] * 6]]), "minmax")
+    assert any("flattened by few large values" in doubt and "scale: robust" in doubt for doubt in found.doubts)
 
 
 # --- arrays ------------------------------------------------------------------------------------------------------------

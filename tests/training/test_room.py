@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from kit.commands import SPACE
 
 import tuner
 from tuner.model import DataSpec, load_model
@@ -31,3 +35,17 @@ def test_what_a_machine_has_is_known_and_what_it_has_not_is_refused(monkeypatch:
     monkeypatch.setattr(room, "of_machine", lambda: 100_000_000)
     with pytest.raises(tuner.UserError, match=r"kmeans would need about 0.6.* GB of memory .1,797 samples of 64 features, 10 starts"):
         tuner.train("kmeans", dataset="digits", epochs=1)
+
+
+def test_check_says_it_and_neither_check_nor_search_begins_what_the_machine_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuner: Callable
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("space.yaml").write_text(SPACE)
+    code, out, err = tuner("check", "space.yaml")
+    assert code == 0 and "GB" in out, out + err
+    monkeypatch.setattr(room, "of_machine", lambda: 100_000_000)
+    for words in (["check", "space.yaml"], ["search", "--space", "space.yaml", "--name", "s"]):
+        code, out, err = tuner(*words)
+        assert code == 2 and "of memory (" in err and "this machine has 0.1 GB. Say 'limit' for fewer samples" in err, out + err
+    assert not Path("runs").exists()

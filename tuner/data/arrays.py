@@ -153,7 +153,7 @@ def of_arrays(  # what a file says of its samples
         x_N, notes = np.ascontiguousarray(x_N.transpose(0, 3, 1, 2)), (*notes, f"colours are the last axis of {x_N.shape}")
     if x_N.ndim == 4 and x_N.shape[1] == 1:
         x_N = x_N[:, 0]
-    return Raw(x_N=x_N, y_N=labels.y_N, unknown_N=labels.unknown_N, n_train=n_train, notes=(*notes, *labels.notes))
+    return Raw(x_N=x_N, y_N=labels.y_N, unknown_N=labels.unknown_N, n_train=n_train, notes=(*notes, *labels.notes), doubts=labels.doubts)
 
 
 def _without(path: Path, x_N: NDArray[Any], wanted: Columns) -> NDArray[Any]:

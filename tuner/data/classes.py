@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +14,30 @@ from tuner.errors import UserError
 
 # How programs write that a label is not known: pandas, R, spreadsheets, UCI. `-1` is scikit-learn's and HDBSCAN's.
 UNKNOWN = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?", "-1", "-1.0")
+# The same as words; capitals do not matter.
+_UNKNOWN_WORDS = {
+    "na", "n/a", "n.a.", "nan", "null", "-", "--", "---", ".", "unknown", "unlabeled", "unlabelled", "unassigned", "undefined", "missing",
+    "not known", "not available",
+}  # fmt: skip
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Labels:
-    """`y_N`: values that sort as the classes do; where `unknown_N` is True they mean nothing. `notes`: what was decided."""
+    """`y_N`: values that sort as the classes do; where `unknown_N` is True they mean nothing. `notes`: what was decided. `doubts`: what may
+    be meant otherwise."""
 
     y_N: NDArray[Any] | None
     unknown_N: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def not_known(names: Collection[str]) -> set[str]:
+    """Which of these labels say that there is none."""
+    found = {name for name in names if name in UNKNOWN or name.lower() in _UNKNOWN_WORDS}
+    return found - {"-"} if "+" in names else found  # the strands of DNA
 
 
 def is_number(cell: str) -> bool:
@@ -46,7 +59,7 @@ def from_words(where: str, words: Sequence[str]) -> Labels:
 def from_codes(where: str, words: Sequence[str], codes_N: NDArray[Any]) -> Labels:
     """As `from_words`, where `codes_N` says which of the `words` each row has."""
     names = {word.strip() for word in words}
-    unknown = {name for name in names if name in UNKNOWN}
+    unknown = not_known(names)
     two_signs = bool(names & {"-1", "-1.0"}) and (names - unknown) in ({"1"}, {"+1"}, {"1.0"})
     unknown -= {"-1", "-1.0"} if two_signs else set()
     known = sorted(names - unknown)
@@ -58,7 +71,24 @@ def from_codes(where: str, words: Sequence[str], codes_N: NDArray[Any]) -> Label
         known.sort(key=lambda name: (int(name) if _WHOLE.fullmatch(name) else int(float(name)), name))
     ranks = {name: rank for rank, name in enumerate(known)}
     y_N = np.array([ranks.get(word.strip(), -1) for word in words], dtype=np.int64)[codes_N]
-    return _told(y_N, y_N < 0, sorted(unknown), two_signs)
+    apart = _stands_apart([int(float(name)) for name in known]) if number else None
+    return _told(y_N, y_N < 0, sorted(unknown), two_signs, apart or _none_of(known))
+
+
+def _none_of(names: Sequence[str]) -> str | None:
+    """The class that is called so, which may be one."""
+    return next((name for name in names if name.lower() == "none"), None)
+
+
+def _stands_apart(values: Sequence[int]) -> int | None:
+    """Of sorted classes the one that is written where a label is missing, -9, 255 or 999: the others count, and it is far from them."""
+    if len(values) < 3:
+        return None
+    low, high = values[0], values[-1]
+    if low < -1 and values[1] >= 0:
+        return low
+    others = values[:-1]
+    return high if others[0] >= 0 and others[-1] < 2 * len(others) and high >= 99 and high > 10 * others[-1] else None
 
 
 def from_array(where: str, y_N: NDArray[Any], n_samples: int) -> Labels:
@@ -86,13 +116,16 @@ def from_array(where: str, y_N: NDArray[Any], n_samples: int) -> Labels:
     two_signs = bool(minus.any()) and set(np.unique(y_N[~unknown_N & ~minus]).tolist()) == {1}
     if minus.any() and not two_signs:
         unknown_N, said = unknown_N | minus, [*said, "-1"]
-    return _told(y_N, unknown_N, said, two_signs)
+    odd = None if y_N.dtype.kind == "b" else _stands_apart([int(value) for value in np.unique(y_N[~unknown_N])])
+    return _told(y_N, unknown_N, said, two_signs, odd)
 
 
 def _of_words(y_N: NDArray[Any]) -> Labels:
     words_N = y_N.astype(np.str_) if y_N.dtype.kind == "U" else np.char.decode(y_N, "utf-8", "replace")
-    unknown_N = np.isin(np.char.strip(words_N), UNKNOWN)
-    return _told(y_N, unknown_N, sorted(set(np.char.strip(words_N[unknown_N]).tolist())), two_signs=False)
+    names_C, codes_N = np.unique(np.char.strip(words_N), return_inverse=True)
+    unknown = not_known(names_C.tolist())
+    odd = _none_of([name for name in names_C.tolist() if name not in unknown])
+    return _told(y_N, np.isin(names_C, sorted(unknown))[codes_N.reshape(-1)], sorted(unknown), two_signs=False, odd=odd)
 
 
 def _flat(where: str, y_N: NDArray[Any], n_samples: int) -> NDArray[Any]:
@@ -107,10 +140,12 @@ def _flat(where: str, y_N: NDArray[Any], n_samples: int) -> NDArray[Any]:
     return y_N
 
 
-def _told(y_N: NDArray[Any], unknown_N: NDArray[np.bool_], said: Sequence[str], two_signs: bool) -> Labels:
+def _told(y_N: NDArray[Any], unknown_N: NDArray[np.bool_], said: Sequence[str], two_signs: bool, odd: int | str | None) -> Labels:
     notes = ["labels -1 and 1 are two classes: only beside other classes does -1 mean not known"] if two_signs else []
+    way = "Write -1, NaN or nothing where a label is not known"
+    doubts = () if odd is None else (f"label {odd} is taken as a class, but may stand for labels that are not known. {way}",)
     if not unknown_N.any():
-        return Labels(y_N=y_N, notes=tuple(notes))
+        return Labels(y_N=y_N, notes=tuple(notes), doubts=doubts)
     written = ", ".join(word or "empty" for word in said)
     if unknown_N.all():
         return Labels(
@@ -122,4 +157,4 @@ def _told(y_N: NDArray[Any], unknown_N: NDArray[np.bool_], said: Sequence[str], 
         )
     count = int(unknown_N.sum())
     notes.append(f"{count:,} of {len(y_N):,} rows have no label ({written}): they are clustered, and left out of every score")
-    return Labels(y_N=y_N, unknown_N=unknown_N, notes=tuple(notes))
+    return Labels(y_N=y_N, unknown_N=unknown_N, notes=tuple(notes), doubts=doubts)

@@ -26,6 +26,8 @@ _LIKE_IDS = {
     "sampleid", "patient_id", "user_id", "record_id", "object_id", "nr", "no", "no.", "#",
 }  # fmt: skip
 _OF_IDS = re.compile(r"[_ .-](id|ID|Id)$|^(id|ID|Id)[_ .-]|[a-z](Id|ID)$")
+_OF_LABELS = re.compile(r"(?:^|[_ .-])(?:label|class|target|category|cluster|truth|annotation|true)s?\d*(?:[_ .-]|$)", re.IGNORECASE)
+_OF_X = re.compile(r"(?:^|[_ .-])x(?:[_ .-]|$)")
 _MOST_CLASSES = 50  # a column of whole numbers with more of them looks like counts
 
 
@@ -92,8 +94,9 @@ def _at(where: str, key: str, name: str, names: Sequence[str]) -> int:
 def _named_doubts(found: Roles, lower: Sequence[str], wanted: Columns) -> list[str]:
     """Of columns whose names say that they are no features."""
     doubts = []
-    if found.label is not None and wanted.label is None and lower[found.label] == "y" and "x" in lower:
-        doubts.append("column 'y' is taken as the labels, beside a column 'x'. If they are coordinates, say label: none")
+    if found.label is not None and wanted.label is None and lower[found.label] == "y" and any(map(_OF_X.search, lower)):
+        beside = next(name for name in lower if _OF_X.search(name))
+        doubts.append(f"column 'y' is taken as the labels, beside a column '{beside}'. If they are coordinates, say label: none")
     for i in found.features:
         name = found.names[i].strip()
         if wanted.label is None and lower[i] in _LIKE_LABELS:
@@ -113,28 +116,58 @@ def _names_rows(name: str) -> bool:
 
 def doubts_of_values(x_ND: NDArray[Any], names: Sequence[str], wanted: Columns, labelled: bool) -> list[str]:
     """Of columns whose values say that they only count rows, or are labels. Only these columns are whole numbers."""
-    doubts, lower = [], [name.strip().lower() for name in names]
+    lower = [name.strip().lower() for name in names]
     if len(x_ND) < 10:
         return []
     some = x_ND[:2000]
     whole = [i for i in range(x_ND.shape[1]) if bool((some[:, i] == np.round(some[:, i])).all())]
-    for i in whole:
-        x_N = x_ND[:, i]
-        name = names[i].strip()
-        if wanted.id is not None or _names_rows(name):
-            continue
-        if bool((np.diff(np.sort(x_N)) == 1).all()):
-            doubts.append(f"column '{name}' counts the rows, and is a feature. Say id: {name}; id: none if it is one")
-        elif bool((np.diff(x_N) > 0).all()):
-            doubts.append(f"column '{name}' rises from row to row, and is a feature. Say id: {name} if it names them; id: none if not")
+    doubts = [] if wanted.id is not None else _doubts_of_ids(x_ND, names, whole)
+    if wanted.label != NO_LABELS:
+        for i in whole:
+            few = 2 <= len(np.unique(some[:, i])) <= _MOST_CLASSES
+            if few and lower[i] not in _LIKE_LABELS and _OF_LABELS.search(lower[i]):
+                name, too = names[i].strip(), ", too" if labelled else ""
+                way = f"Say label: {name}, or drop: [{name}]; label: none if it is one"
+                doubts.append(f"column '{name}' looks like labels{too}, and is a feature. {way}")
     likely = [i for i in whole if i == x_ND.shape[1] - 1 or i == 0]
     if labelled or wanted.label is not None or len(whole) > max(1, x_ND.shape[1] // 5) or x_ND.shape[1] < 2:
         return doubts
     for i in likely:
         classes = np.unique(x_ND[:, i])
-        if lower[i] not in _LIKE_LABELS and 2 <= len(classes) <= min(_MOST_CLASSES, len(x_ND) // 5) and np.ptp(classes) < 2 * len(classes):
+        if (
+            lower[i] not in _LIKE_LABELS
+            and not _OF_LABELS.search(lower[i])
+            and 2 <= len(classes) <= min(_MOST_CLASSES, len(x_ND) // 5)
+            and np.ptp(classes) < 2 * len(classes)
+        ):
             name = names[i].strip()
             doubts.append(
                 f"column '{name}' holds {len(classes)} whole numbers and looks like labels. Say label: {name}; label: none if not"
             )
+    return doubts
+
+
+def _doubts_of_ids(x_ND: NDArray[Any], names: Sequence[str], whole: Sequence[int]) -> list[str]:
+    """Of columns that count rows, sort them, or give each a number of its own. `whole`: those of whole numbers."""
+    doubts = []
+    few = len(whole) <= max(1, x_ND.shape[1] // 5)
+    steps = np.sign(np.diff(x_ND[:2000], axis=0))
+    rising = [i for i in range(x_ND.shape[1]) if i in whole or abs(int(steps[:, i].sum())) == len(steps)]
+    for i in rising:
+        name, x_N = names[i].strip(), x_ND[:, i]
+        if _names_rows(name):
+            continue
+        steps_N = np.diff(x_N)
+        kinds = len(np.unique(x_N)) if few or bool((steps_N >= 0).all()) else 0
+        if bool((np.diff(np.sort(x_N)) == 1).all()):
+            doubts.append(f"column '{name}' counts the rows, and is a feature. Say id: {name}; id: none if it is one")
+        elif bool((steps_N > 0).all()) or bool((steps_N < 0).all()):
+            how = "rises" if steps_N[0] > 0 else "falls"
+            doubts.append(f"column '{name}' {how} from row to row, and is a feature. Say id: {name} if it names them; id: none if not")
+        elif i in whole and kinds > _MOST_CLASSES and bool((steps_N >= 0).all()):
+            doubts.append(
+                f"column '{name}' never falls from row to row, and is a feature. Say id: {name} if it names them; id: none if not"
+            )
+        elif i in whole and kinds == len(x_N) and few:
+            doubts.append(f"column '{name}' never holds a number twice, and is a feature. Say id: {name} if it names rows; id: none if not")
     return doubts

@@ -30,6 +30,7 @@ from .text_files import plain_start, read_bytes, start_of
 _BLOCK = 1 << 22  # bytes of text at a time: what comes of them is put side by side while it is in the processor's cache
 _ROWS = 4096  # likewise of columns that are there already
 _FLOAT32 = float(np.finfo(np.float32).max)
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([., '\u2019\u00a0\u202f]\d{3})+([.,]\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +81,7 @@ def read_csv(path: Path, wanted: Columns, preferred: str = ",") -> Raw:
         unknown_N=labels.unknown_N,
         names_D=found.feature_names,
         notes=(*undone, *layout.notes, *found.notes, *labels.notes),
-        doubts=(*layout.doubts, *found.doubts, *doubts),
+        doubts=(*layout.doubts, *found.doubts, *doubts, *labels.doubts),
     )
 
 
@@ -99,7 +100,8 @@ def _layout(path: Path, start: bytes, header: bool | None, preferred: str) -> La
 def _roles(place: str, layout: Layout, wanted: Columns) -> Roles:
     if "" in layout.names:
         at = layout.names.index("") + 1
-        raise UserError(f"{place}: a header must name every column, but column {at} has no name. (pandas: to_csv(path, index=False).)")
+        way = "Does every line end in a separator?" if 1 < at == layout.width else "(pandas: to_csv(path, index=False).)"
+        raise UserError(f"{place}: a header must name every column, but column {at} has no name. {way}")
     names = layout.names or tuple(str(i) for i in range(1, layout.width + 1))
     return roles(place, names, wanted, layout.words)
 
@@ -194,7 +196,8 @@ def _row_by_row(path: Path, content: bytes, layout: Layout, found: Roles) -> Tab
             continue
         place = f"{path}:{line}"
         if len(cells) != layout.width:
-            raise UserError(f"{place}: every row must have as many values as the first, {layout.width}, but this one has {len(cells)}.")
+            rule = f"every row must have as many values as the first, {layout.width}, but this one has {len(cells)}"
+            raise UserError(f"{place}: {rule}.{_of_width(layout, cells)}")
         if found.label is not None:
             words.append(cells[found.label])
         rows.append(_row(place, [layout.number(cells[i]) for i in found.features], [names[i] for i in found.features]))
@@ -227,7 +230,35 @@ def _row(place: str, cells: list[str], names: list[str]) -> NDArray[np.float64]:
             f"{place}: {names[at]} must hold finite numbers, but holds '{cells[at].strip()}', a missing value. Fill missing values in, or "
             f"leave such rows out, before; drop: [{name}] leaves the column out."
         )
-    raise UserError(
-        f"{place}: {names[at]} must hold finite numbers, but holds '{cells[at].strip()}'. Labels belong in a column named 'label' or 'y', "
-        f"or say label: {name}; drop: [{name}] leaves the column out."
-    )
+    rule = f"{place}: {names[at]} must hold finite numbers, but holds '{cells[at].strip()}'."
+    if hint := _of_cell(cells[at].strip(), len(cells)):
+        raise UserError(f"{rule} {hint}")
+    raise UserError(f"{rule} Labels belong in a column named 'label' or 'y', or say label: {name}; drop: [{name}] leaves the column out.")
+
+
+def _of_width(layout: Layout, cells: list[str]) -> str:
+    """What a row of another width may come from."""
+    if layout.width == 1:
+        return f" If line {layout.line} is a title, begin it with #, or leave it out."
+    if len(cells) == layout.width + 1 and not cells[-1].strip():
+        return " Does every line but the header end in a separator?"
+    if layout.names and len(cells) == layout.width + 1:
+        return " If the first column names the rows, give it a name, too (R: row.names = FALSE leaves it out)."
+    return ""
+
+
+def _of_cell(cell: str, columns: int) -> str:
+    """What a cell that is no number may be; empty where it is a word."""
+    if columns == 1 and re.search(r"\d\W.*\d", cell) and not _GROUPED.fullmatch(cell):
+        return "Columns are separated by commas, semicolons, tabs, vertical bars or blanks: none of them is found here."
+    if _GROUPED.fullmatch(cell):
+        return "Write numbers without separators between thousands."
+    if re.fullmatch(r"[+-]?\d*,\d+", cell):
+        return "This is a decimal comma, and other numbers have decimal points. Write all in one way."
+    if re.fullmatch(r"[\u2212\u2010-\u2015][\d.,]+", cell):
+        return "Its minus is another sign than -."
+    if re.fullmatch(r"[+-]?[\d.,]+ ?[%\u20ac$\u00a3]", cell):
+        return "Write numbers without units."
+    if cell.lower() in ("true", "false"):
+        return "Write 1 for true and 0 for false (pandas: astype(int)), or say label: with its name if it holds the labels."
+    return ""

@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -18,6 +18,10 @@ SEPARATORS = (",", ";", "\t", "|")
 BLANKS = " "  # any number of blanks and tabs
 NAMED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", BLANKS: "blanks"}
 _LINES = 200
+_FOREIGN = {
+    "%%matrixmarket": "a matrix of Matrix Market: scipy.sparse.save_npz(path, scipy.io.mmread(...)) writes what is read",
+    "@relation": "an ARFF file: read it with scipy.io.arff, and write a csv",
+}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 _FRACTION = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*([eE][+-]?\d+)?|[+-]?[\d.,]+[eE]-\d+")
@@ -44,7 +48,7 @@ class Layout:
         comment, lines = self.comment, io.StringIO(text, newline="") if isinstance(text, str) else text
         kept = ("\n" if comment and line.lstrip().startswith(comment) else line for line in lines)
         if self.separator == BLANKS:
-            yield from ((i, line.split()) for i, line in enumerate(kept, 1) if line.split())
+            yield from ((i, _by_blanks(line)) for i, line in enumerate(kept, 1) if line.split())
             return
         reader = csv.reader(kept, delimiter=self.separator)
         for cells in reader:
@@ -69,7 +73,10 @@ def find_out(text: str, header: bool | None, preferred: str = ",") -> Layout:
         csv.Error: they are no table.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-    comment = next((sign for sign in ("#", "%", "//") if lines[0].lstrip().startswith(sign)), "")
+    for sign, what in _FOREIGN.items():
+        if lines[0].lower().startswith(sign):
+            raise csv.Error(f"it is {what}")
+    comment = next((sign for sign in ("#", "%", "//", "sep=") if lines[0].lstrip().startswith(sign)), "")
     if not comment and any(line.startswith("#") for line in lines):
         comment = "#"
     data = [line for line in lines if line.strip() and not (comment and line.lstrip().startswith(comment))][:_LINES]
@@ -85,7 +92,16 @@ def find_out(text: str, header: bool | None, preferred: str = ",") -> Layout:
         decimal = ","
         notes.append("with decimal commas")
     found = Layout(separator=separator, decimal=decimal, comment=comment)
-    return _with_header(found, rows, _commented_header(found, lines, len(rows[0][1])), header, notes)
+    found = _with_header(found, rows, _commented_header(found, lines, len(rows[0][1])), header, notes)
+    marked = [cell for cell in cells if decimal == "," and "," in cell and is_number(cell.replace(",", "."))]
+    if marked and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in marked):
+        said = f"'{marked[0]}' is read as a decimal comma. If it separates thousands, write numbers without it"
+        return replace(found, doubts=(*found.doubts, said))
+    return found
+
+
+def _by_blanks(line: str) -> list[str]:
+    return [cell.strip('"') for cell in re.findall(r'"[^"]*"|\S+', line)] if '"' in line else line.split()
 
 
 def _separator(lines: Sequence[str], preferred: str) -> str:
@@ -105,9 +121,10 @@ def _separator(lines: Sequence[str], preferred: str) -> str:
         score = (float(numbers > 0.5), same, numbers, width)
         if score > most:
             best, most = separator, score
-    by_blanks = [line.split() for line in lines]
-    same = len({len(row) for row in by_blanks}) == 1 and len(by_blanks[0]) > 1
-    if not most[3] and same and all(is_number(cell) for row in by_blanks[1:] for cell in row):
+    by_blanks = [_by_blanks(line) for line in lines]
+    widths = {len(row) for row in by_blanks[1:]}
+    same = len(widths) == 1 and len(by_blanks[0]) > 1 and len(by_blanks[0]) in (max(widths), max(widths) - 1)  # R names its rows
+    if not most[3] and same and all(2 * sum(map(is_number, row)) >= len(row) for row in by_blanks[1:]):
         return BLANKS
     return best
 
@@ -152,6 +169,8 @@ def _with_header(
 def _is_header(found: Layout, first: Sequence[str], body: Sequence[Sequence[str]], numeric: Sequence[bool]) -> tuple[bool, str]:
     """Whether the first row is a header, and what is doubtful about it."""
     cells = [cell.strip() for cell in first]
+    start = ", ".join(cells[:2])
+    looks = f"the first row, {start}, …, looks like a header: it is taken as a sample. Say header: true if it is one"
     digits = [int(cell) for cell in cells if re.fullmatch(r"0|[1-9]\d{0,8}", cell)]
     counts = len(digits) >= 2 and digits in (list(range(len(digits))), list(range(1, len(digits) + 1)))
     if not all(numeric):
@@ -161,20 +180,23 @@ def _is_header(found: Layout, first: Sequence[str], body: Sequence[Sequence[str]
         if alike:
             new = [i for i, is_one in enumerate(numeric) if not is_one and cells[i] not in {row[i].strip() for row in body}]
             rises = len(digits) == sum(numeric) > 1 and all(a < b for a, b in pairwise(digits))
-            said = f"the first row, {cells[0]}, {cells[1]}, …, looks like a header: it is taken as a sample. Say header: true if it is one"
-            return False, said if new and rises else ""
+            return False, looks if new and rises else ""
         likely = any(_FRACTION.fullmatch(cell) for cell in cells) or 2 * sum(numeric) > len(cells)
         said = f"the first row, {cells[0]}, {cells[1]}, …, is taken as a header, but holds numbers. Say header: false if it is a sample"
         return True, said if likely else ""
     fractions = body and all(any(_FRACTION.fullmatch(row[i].strip()) for row in body if i < len(row)) for i in range(len(cells)))
     if len(digits) < len(cells) or len(cells) < 2 or not body:
-        return False, ""
+        return False, looks if len(cells) > 2 and len(body) >= 10 and _alone_rises(found, [first, *body]) else ""
     if counts and fractions:
         return True, f"the first row counts {cells[0]}, {cells[1]}, …: it is taken as a header. Say header: false if it is a sample"
     rises = all(a < b for a, b in pairwise(digits))
     if counts or (rises and fractions and len(cells) > 2):
-        return (
-            False,
-            f"the first row, {cells[0]}, {cells[1]}, …, looks like a header: it is taken as a sample. Say header: true if it is one",
-        )
+        return False, looks
     return False, ""
+
+
+def _alone_rises(found: Layout, rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row of numbers rises from left to right, as wavelengths do, and no other."""
+    numbers = [[float(found.number(cell)) for cell in row if is_number(found.number(cell))] for row in rows]
+    rises = [all(a < b for a, b in pairwise(row)) for row in numbers]
+    return rises[0] and not any(rises[1:])

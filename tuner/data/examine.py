@@ -22,6 +22,8 @@ _ROUGH = 1e-3  # of a column's deviation: what rounding to float32 may move
 _NEARLY = 0.999  # of the rows that hold one value
 _MANY_CLASSES = 200
 _MANY_TIMES = 5  # as many clusters as classes
+_LEAST = 1e-18  # a deviation whose square float32 does not hold
+_SLIVER = 0.01  # of a column's range
 _MOST = 1e18  # its square, which every distance and loss takes, is about the largest that float32 holds
 
 
@@ -66,6 +68,9 @@ def examine(dataset: DatasetSpec, root: Path | None = None) -> Findings:
     most = max(abs(data.scaling.low), abs(data.scaling.high))
     if data.scaling.kind == "none" and most > _MOST:
         raise UserError(f"{dataset.name} holds values of up to {most:.3g}, whose squares are beyond float32. Say 'scale: standard'.")
+    if data.scaling.kind == "none" and 0 < data.scaling.deviation < _LEAST:
+        deviation = f"{data.scaling.deviation:.3g}"
+        raise UserError(f"{dataset.name} has a deviation of {deviation}, whose square is beyond float32. Say 'scale: standard'.")
     distinct = _distinct(data.x_ND.numpy())
     if distinct == 1 and data.scaling.low < data.scaling.high:
         sizes = f"values of {data.scaling.low:g} to {data.scaling.high:g}, with a deviation of {data.scaling.deviation:.3g}"
@@ -139,7 +144,12 @@ def _doubts_of_columns(raw: Raw, data: Data, dataset: DatasetSpec) -> Iterator[s
     deviation_D = x_ND.std(axis=0, dtype=np.float64)
     constant = np.flatnonzero(low_D == high_D)
     if len(constant):
-        said = "becomes 0" if data.scaling.kind in ("minmax", "standard", "robust") else "says nothing"
+        one = len(constant) == 1
+        said = (
+            ("becomes", "become")[not one] + " 0"
+            if data.scaling.kind in ("minmax", "standard", "robust")
+            else ("says", "say")[not one] + " nothing"
+        )
         yield f"{_named(raw, constant)} never {'varies' if len(constant) == 1 else 'vary'}, and {said}. Leave out with drop: [...]"
     nearly = [i for i in np.flatnonzero(low_D < high_D) if len(x_ND) >= 1000 and _commonest(x_ND[:, i]) >= _NEARLY]
     if nearly and len(nearly) < x_ND.shape[1] // 2 + 1:  # of counts and pixels most columns are such
@@ -154,6 +164,12 @@ def _doubts_of_columns(raw: Raw, data: Data, dataset: DatasetSpec) -> Iterator[s
     elif not unscaled and len(rough):
         differs = "differ" if len(rough) > 1 else "differs"
         yield f"{_named(raw, rough)} {differs} little beside the size of the values. Scaled in float64, nothing is lost"
+    if data.scaling.kind == "minmax":
+        low99_D, high99_D = np.percentile(x_ND[:: max(1, len(x_ND) // 2000)], (1, 99), axis=0)
+        flat = np.flatnonzero((high99_D - low99_D < _SLIVER * (high_D - low_D)) & (high99_D > low99_D))
+        if len(flat):
+            sliver = f"98 % of the values lie within {_SLIVER:.0%} of the range"
+            yield f"{_named(raw, flat)} {'is' if len(flat) == 1 else 'are'} flattened by few large values ({sliver}). Say scale: robust"
     varies_D = deviation_D[deviation_D > 0]
     if unscaled and len(varies_D) > 1:
         wide = np.flatnonzero(deviation_D > _OUTWEIGHS * np.median(varies_D))

@@ -40,6 +40,7 @@ _FOREIGN = {
     **dict.fromkeys(("pt", "pth"), "Write np.savez(path, x=x.numpy(), y=y.numpy())."),
     **dict.fromkeys(("rds", "rda", "rdata"), "Write it in R with write.csv(x, path, row.names = FALSE)."),
     **dict.fromkeys(("arff", "sav", "dta", "sas7bdat", "orc", "json", "jsonl"), "Read it with pandas, and write df.to_parquet(path)."),
+    "mtx": "Write scipy.sparse.save_npz(path, scipy.io.mmread(...)).",
     **dict.fromkeys(("zarr", "loom"), "Write it as .h5ad with anndata."),
     **dict.fromkeys(("svm", "libsvm"), "Write scipy.sparse.save_npz(path, load_svmlight_file(...)[0]), or np.savez(path, x=..., y=...)."),
     **dict.fromkeys(("yaml", "yml", "py", "ipynb", "md", "html", "pdf", "safetensors"), "They hold no samples."),

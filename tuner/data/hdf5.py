@@ -105,7 +105,8 @@ def _of_anndata(path: Path, file: Any, wanted: Columns) -> Raw:
     bare = Columns(label=wanted.label)  # what is dropped is gone, and names of rows are no columns here
     raw = of_arrays(path, x_NG, None, bare, name=place)
     return Raw(
-        x_N=raw.x_N, y_N=labels.y_N, unknown_N=labels.unknown_N, names_D=names, notes=(*notes, *said, *labels.notes), doubts=tuple(doubts),
+        x_N=raw.x_N, y_N=labels.y_N, unknown_N=labels.unknown_N, names_D=names, notes=(*notes, *said, *labels.notes),
+        doubts=(*doubts, *labels.doubts),
         kind=COUNTS,
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ def _joined(where: str, columns: Sequence[NDArray[Any]], names: Sequence[str]) -
 def _raw(where: str, x_ND: NDArray[np.float64], labels: Labels, names: tuple[str, ...], doubts: tuple[str, ...]) -> Raw:
     if len(x_ND) < 2:
         raise UserError(f"{where}: at least 2 samples are needed, but it holds {len(x_ND)}.")
-    return Raw(x_N=x_ND, y_N=labels.y_N, unknown_N=labels.unknown_N, names_D=names, notes=labels.notes, doubts=doubts)
+    return Raw(x_N=x_ND, y_N=labels.y_N, unknown_N=labels.unknown_N, names_D=names, notes=labels.notes, doubts=(*doubts, *labels.doubts))
 
 
 def read_openml(name: str, folder: Path, wanted: Columns) -> Raw:
