@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from tuner.errors import UserError
 from tuner.machines.cluster import Cluster
-from tuner.model import load_model, model_names
+from tuner.model import SGD, Descend, Net, Phase, load_model, model_names
 from tuner.runs.journal import read_lines
 from tuner.search.trainer import Trainer
 from tuner.service.driver import SearchOptions, search
@@ -103,6 +104,65 @@ def test_other_content_is_no_hit(cache, change):
     else:
         data = dataclasses.replace(DATA, x_ND=DATA.x_ND.flip(0))
     assert cache.entry(DEC, h, data, seed=1, pretrain_seed=seed).start() is None
+
+
+def by_half(h, epoch):
+    return {"lr": h.lr / epoch}
+
+
+def another(net, data, h, g):
+    return {}
+
+
+UPDATE = {
+    "losses": partial(DEC.phases(short(DEC))[0].updates[0].losses, noise=Net({})),
+    "trains": ("encoder",),
+    "lr": "lr",
+    "optimizer": SGD(momentum=0.9),
+    "clip": "lr",
+    "name": "another",
+}
+PHASE = {
+    "name": "layers",
+    "epochs": "epochs",
+    "updates": (),
+    "noise": lambda h, data, B, g: {},
+    "clusters": True,
+    "start": another,
+    "before_epoch": another,
+    "every_batches": "batch_size",
+    "after_epoch": another,
+    "until": lambda net, data, h, epoch: False,
+    "schedule": by_half,
+    "depends": (),
+}
+
+
+@pytest.mark.parametrize(("part", "field"), [(part, f.name) for part in (Descend, Phase) for f in dataclasses.fields(part)])
+def test_every_field_of_a_phase_and_of_its_update_counts(cache, monkeypatch, part, field):
+    h = dataclasses.replace(short(DEC), epochs=5)
+    (before,) = cache.entry(DEC, h, DATA, seed=1, pretrain_seed=7).files.values()
+    first, *others = DEC.phases(h)
+    if part is Descend:
+        more = {"updates": (dataclasses.replace(first.updates[0], **{field: UPDATE[field]}), *first.updates[1:])}
+    else:
+        more = {field: PHASE[field]}
+    monkeypatch.setattr(type(DEC), "phases", lambda self, h: (dataclasses.replace(first, **more), *others))
+    entry = cache.entry(DEC, h, DATA, seed=1, pretrain_seed=7)
+    if field in ("clusters", "depends"):
+        assert entry is None, "it is shared no more"
+    else:
+        assert before not in entry.files.values()
+
+
+def test_two_functions_of_one_place_are_two(cache, monkeypatch):
+    h, found = short(DEC), []
+    first, *others = DEC.phases(h)
+    for schedule in (lambda h, epoch: {"lr": 0.5}, lambda h, epoch: {"lr": 0.1}):  # of one name, in one line
+        changed = dataclasses.replace(first, schedule=schedule)
+        monkeypatch.setattr(type(DEC), "phases", lambda self, h, changed=changed: (changed, *others))
+        found += cache.entry(DEC, h, DATA, seed=1, pretrain_seed=7).files.values()
+    assert len(set(found)) == 2
 
 
 def test_a_damaged_entry_counts_as_absent(cache, caplog):

@@ -9,12 +9,12 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from importlib.util import find_spec, resolve_name
 from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ class PretrainingCache:
         functions = [f for phase in phases for f in _functions(phase)]
         modules = {module for f in functions for module in _with_siblings(sys.modules[function_of(f).__module__])}
         content = {
-            "phases": [(phase.name, getattr(h, phase.epochs), [_about(update) for update in phase.updates]) for phase in phases],
+            "phases": [(getattr(h, phase.epochs), _about(phase)) for phase in phases],
             "depends": {name: values[name] for name in sorted({name for phase in phases for name in phase.depends})},
             "pretrain_seed": trial.pretrain_seed,
             "initial": digest(_moved(phases, initial)),
@@ -165,14 +165,26 @@ def _functions(phase: Phase) -> list[Callable[..., Any]]:
     return updates + [f for f in rest if f is not None]
 
 
-def _about(update: Descend | Replace) -> list[str]:
-    """What an update is beside its function's code: what a `partial` has bound, how it moves what."""
-    bound, f = [], update.losses if isinstance(update, Descend) else update.values
-    while isinstance(f, partial):
-        bound.append(repr((f.args, f.keywords)))
-        f = f.func
-    how = [str(update.rates()), str(update.optimizer), str(update.clip)] if isinstance(update, Descend) else []
-    return [update.name, *bound, *how]
+def _about(part: Phase | Descend | Replace) -> dict[str, object]:
+    """Every field of a phase or an update, so that one that comes later counts, too; what the hyper-parameters that they name are worth
+    stands in `depends`, and how many epochs a phase has, beside it."""
+    return {field.name: _written(getattr(part, field.name)) for field in fields(part) if field.name not in ("epochs", "depends")}
+
+
+def _written(value: object) -> object:
+    """As JSON. Of a function, which one of its module it is: the module's source counts as a whole."""
+    if isinstance(value, Phase | Descend | Replace):
+        return _about(value)
+    if isinstance(value, tuple):
+        return [_written(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(key): _written(one) for key, one in value.items()}
+    if isinstance(value, partial):
+        return [_written(value.func), _written(value.args), _written(value.keywords)]
+    if code := getattr(value, "__code__", None):
+        constants = [repr(one) for one in code.co_consts if not isinstance(one, CodeType)]  # whose repr has an address
+        return [value.__qualname__, code.co_firstlineno, code.co_code.hex(), constants]  # type: ignore[attr-defined]  # a function has it
+    return repr(value)
 
 
 def _moved(phases: Sequence[Phase], tensors: Mapping[str, torch.Tensor]) -> State:
