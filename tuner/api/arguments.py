@@ -20,6 +20,7 @@ Place = str | os.PathLike[str]
 Named = Place | type | Source  # a model's name, or a model of one's own itself
 Space = Place | Mapping[str, Any]
 Settings = Mapping[str, Any] | Sequence[str]
+_LEFT_OUT = ("confirm", "report")  # what a space may ask for at its end, and `no_confirm` and `no_report` leave out
 
 
 class OfFile(TypedDict, total=False):
@@ -53,12 +54,12 @@ def options(**given: Any) -> Options:
     Raises:
         UserError: no such option.
     """
-    known = ["no_confirm" if one.name == "confirm" else one.name for one in fields(Options)]
+    known = [f"no_{one.name}" if one.name in _LEFT_OUT else one.name for one in fields(Options)]
     unknown = [name for name in given if name not in known]
     if unknown:
         raise UserError(f"There is no option '{unknown[0]}'.{did_you_mean(unknown[0], known)} Known are {', '.join(known)}.")
     found = {name: plain(value) for name, value in given.items() if value is not None and name != "models"}
-    found["confirm"] = False if found.pop("no_confirm", False) else None
+    found |= {name: False if found.pop(f"no_{name}", False) else None for name in _LEFT_OUT}
     found["models"] = brought(given.get("models") or ())
     if isinstance(found.get("drop"), str):
         found["drop"] = [found["drop"]]

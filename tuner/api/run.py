@@ -186,6 +186,7 @@ class Run(Winner):
             models=brought(models),
             listeners=heard_by(listeners, wandb or self.results.spec_json.get("wandb"), display=display),
             confirm_listeners=shown(display=display),
+            report=True,
         )
         with one_search():
             self.reason = go_on(self.folder, given).reason
@@ -211,14 +212,9 @@ class Run(Winner):
         from tuner.service.confirm import ConfirmOptions
         from tuner.service.confirm import confirm as run_confirm
 
-        given = ConfirmOptions(
-            top=at_least(1, top, "top"),
-            seeds=at_least(2, seeds, "seeds"),
-            address=address,
-            data_root=path_or_none(data_root),
-            dataset=dataset,
-            listeners=[*shown(display=display), *listeners],
-        )
+        said = {"top": at_least(1, top, "top"), "seeds": at_least(2, seeds, "seeds"), "dataset": dataset}
+        heard = [*shown(display=display), *listeners]
+        given = ConfirmOptions(**said, address=address, data_root=path_or_none(data_root), listeners=heard, report=True)
         with one_search():
             outcome = run_confirm(self.folder, given)
         self.reason = outcome.reason

@@ -40,6 +40,7 @@ def search(
     data_root: Place | None = None,
     out: Place = RUNS,
     no_confirm: bool = False,
+    no_report: bool = False,
     models: Models = (),
     listeners: Sequence[Listener] = (),
     display: bool = True,
@@ -65,7 +66,7 @@ def search(
     check_place(name, folder)
     mode, root = wandb_mode(wandb), path_or_none(data_root)
     chosen = dataset_name(data, labels, dataset, folder)
-    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm}
+    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm, "no_report": no_report}
     given = options(
         dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes, **of_file
     )
@@ -80,7 +81,15 @@ def search(
         outcome = drive(
             spec,
             SearchOptions(
-                name=name, out=folder, uri=uri, address=address, data_root=root, wandb=mode, listeners=heard, confirm_listeners=confirmation
+                name=name,
+                out=folder,
+                uri=uri,
+                address=address,
+                data_root=root,
+                wandb=mode,
+                listeners=heard,
+                confirm_listeners=confirmation,
+                report=True,
             ),
         )
     return Run(outcome.folder, reason=outcome.reason)

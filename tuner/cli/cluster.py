@@ -24,6 +24,7 @@ from .options import (
     Limit,
     Models,
     NoConfirm,
+    NoReport,
     Out,
     Samples,
     Scale,
@@ -174,6 +175,7 @@ def submit(
     models: Models = None,
     set_: Set = None,
     no_confirm: NoConfirm = False,
+    no_report: NoReport = False,
 ) -> None:
     """Run a search on a cluster and let go: it goes on when this machine sleeps. Prints the run's name once the search has begun."""
     from tuner.machines import jobs
@@ -183,6 +185,7 @@ def submit(
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
         data_root=data_root and Path(data_root), models=models, set=set_, confirm=False if no_confirm else None,
+        report=False if no_report else None,
         **said_of_data(**content),
     )  # fmt: skip
     words = jobs.search_words(
@@ -191,7 +194,7 @@ def submit(
             "set": set_,
         }
     )  # fmt: skip
-    words = [*words, *(["--no-confirm"] if no_confirm else [])]
+    words = [*words, *(["--no-confirm"] if no_confirm else []), *(["--no-report"] if no_report else [])]
     what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
     with (
         interruptible("Interrupted. `tuner status --address` says whether it was submitted."),

@@ -50,7 +50,7 @@ def confirm(
     from tuner.runs.results import read_run
 
     from .confirm_view import end_of_confirmation, print_confirmed
-    from .search import print_uploads
+    from .end import print_page, print_uploads
 
     console = new_console(lasting=True)
     print_warnings(new_console(stderr=True))
@@ -67,9 +67,11 @@ def confirm(
             from .live import Display
 
         options = ConfirmOptions(
-            top=top, seeds=seeds, address=address, data_root=data_root, dataset=dataset, listeners=(Display(console),)
+            top=top, seeds=seeds, address=address, data_root=data_root, dataset=dataset, listeners=(Display(console),),
+            report=True,
         )  # fmt: skip
         outcome = run_confirm(folder, options)
     print_confirmed(outcome, console)
+    print_page(outcome.page, console)
     print_uploads(outcome.sent, folder, console)
     end_of_confirmation(outcome)

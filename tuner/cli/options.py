@@ -151,6 +151,7 @@ Trials = Annotated[int | None, typer.Option(help="Number of configurations to tr
 Epochs = Annotated[int | None, typer.Option(help="Clustering epochs of a trial, at most.", metavar="N")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", metavar="N")]
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="End with the last trial, whatever the space says under `confirm`.")]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no page at the end, whatever the space says under `report`.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="The folder of data files; downloads go there.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),

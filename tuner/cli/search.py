@@ -1,4 +1,4 @@
-"""`tuner search` and `tuner resume`, and what they print at the end."""
+"""`tuner search` and `tuner resume`, until they end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from rich.text import Text
 
 from tuner.trackers.modes import wandb_mode
 
+from .end import print_end, print_finished
 from .options import (
-    INTERRUPTED,
-    OURS,
     RUN,
     SPACE,
     Colours,
@@ -29,6 +28,7 @@ from .options import (
     Models,
     Name,
     NoConfirm,
+    NoReport,
     Out,
     Samples,
     Scale,
@@ -37,7 +37,6 @@ from .options import (
     Size,
     Trials,
     Wandb,
-    as_typed,
     complete_run,
     complete_space,
     examples,
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from tuner.runs.events import Listener
     from tuner.service.driver import Outcome
     from tuner.space.spec import Spec
-    from tuner.stores.uploads import Sent
 
 commands = typer.Typer()
 
@@ -99,6 +97,7 @@ def search(  # its length is that of its options
     models: Models = None,
     set_: Set = None,
     no_confirm: NoConfirm = False,
+    no_report: NoReport = False,
 ) -> None:
     """Search hyper-parameters: many trials, bad ones stopped early, the best one kept.
 
@@ -111,13 +110,14 @@ def search(  # its length is that of its options
         **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
         "trials": trials, "epochs": epochs, "name": name, "seed": seed,
         "data_root": data_root, "models": models, "set": set_, "confirm": False if no_confirm else None,
+        "report": False if no_report else None,
     }  # fmt: skip
     folder, uri = folder_and_uri(out)
     where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
     with interruptible("Interrupted before the first trial."):
         spec = _read_while_ray_starts(space, given, where, console)
         outcome = _search(spec, where, console, wandb)
-    _print_end(outcome, console)
+    print_end(outcome, console)
 
 
 def _read_while_ray_starts(space: str, given: Mapping[str, Any], where: Mapping[str, Any], console: Console) -> Spec:
@@ -147,7 +147,7 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
 
     mode = wandb_mode(wandb and wandb.value)
     listeners = (Display(console), _mirror(mode, console))
-    return run_search(spec, SearchOptions(**where, wandb=mode, listeners=listeners, confirm_listeners=(Display(console),)))
+    return run_search(spec, SearchOptions(**where, wandb=mode, listeners=listeners, confirm_listeners=(Display(console),), report=True))
 
 
 @commands.command(
@@ -212,89 +212,13 @@ def resume(  # its length is that of its options
             models=models or (),
             listeners=listeners,
             confirm_listeners=(Display(console),),
+            report=True,
         )
         outcome = run_resume(folder, given)
-    (_print_end if outcome.ran else _print_finished)(outcome, console)
-
-
-def _print_finished(outcome: Outcome, console: Console) -> None:
-    """Says that there was nothing left to run, and how to run more."""
-    from tuner.runs.configurations import grouped
-
-    spec, trials = outcome.run.spec, outcome.results.trials
-    count = len(grouped(trials))
-    have_ended = f"{count} trials have ended" if spec.seeds.single else f"{count} configurations, {len(trials)} trials, have ended"
-    left = "every configuration of its space was tried" if count < spec.trials else have_ended
-    more = "" if count < spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
-    say(console, f"{outcome.folder.name} is finished: {left}.{more}")
-    print_uploads(outcome.sent, outcome.folder, console)
-
-
-# --- listeners and warnings --------------------------------------------------------------------------------------------
+    (print_end if outcome.ran else print_finished)(outcome, console)
 
 
 def _mirror(mode: str, console: Console) -> Listener:
     from tuner.trackers.wandb import WandbRuns
 
     return WandbRuns(mode, say=lambda text: console.print(text, markup=False, soft_wrap=True))
-
-
-# --- the end of a search -----------------------------------------------------------------------------------------------
-
-
-def _print_end(outcome: Outcome, console: Console) -> None:
-    """Prints the tables at the end of a search; raises its exit code where it is not 0."""
-    from tuner.text import counted
-
-    from .results_view import outcome_view, written
-
-    results = outcome.results
-    console.print()
-    for part in outcome_view(results):
-        console.print(part)
-    if outcome.confirmed is not None:
-        from .confirm_view import print_confirmed
-
-        print_confirmed(outcome.confirmed, console)
-    console.print()
-    for part in written(outcome.folder):
-        console.print(part)
-    print_uploads(outcome.sent, outcome.folder, console)
-    if outcome.confirmed is not None:
-        from .confirm_view import end_of_confirmation
-
-        end_of_confirmation(outcome.confirmed)
-    if outcome.status == "stopped":
-        ended = sum(trial.is_over for trial in results.trials)
-        kept = f"{counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
-        console.print()
-        say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {as_typed(outcome.folder)}")
-        raise typer.Exit(INTERRUPTED)
-    if outcome.reason is not None:
-        say(new_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
-        raise typer.Exit(OURS)
-    reasons = {trial.reason for trial in results.trials if trial.state == "failed"}
-    if results.trials and results.counts()["failed"] == len(results.trials):
-        why = next(iter(reasons)) if len(reasons) == 1 else f"for {len(reasons)} reasons, the first: {results.trials[0].reason}"
-        every = f"all {counted(len(results.trials), 'trial')}" if len(results.trials) > 1 else "the only trial"
-        say(new_console(stderr=True), f"Nothing was found: {every} failed: {why}")
-        raise typer.Exit(OURS)
-    if outcome.status == "failed":
-        say(new_console(stderr=True), "The search failed before all its trials were run. What is above was kept.")
-        raise typer.Exit(OURS)
-
-
-def print_uploads(sent: Sent | None, folder: Path, console: Console) -> None:
-    """Says what a run's store lacks of it; nothing where it has none."""
-    from tuner.text import near
-
-    if sent is None:
-        return
-    if not sent.missing:
-        say(console, f"Everything is in {sent.place}/ too.")
-        return
-    shown = ", ".join(sent.missing[:5]) + (f" and {len(sent.missing) - 5} more" if len(sent.missing) > 5 else "")
-    say(
-        new_console(stderr=True),
-        f"Missing or outdated in {sent.place}/: {shown}. To send them: tuner resume {near(folder)}",
-    )

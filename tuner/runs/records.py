@@ -115,6 +115,7 @@ class About(TypedDict, total=False):
     share: Annotated[dict[str, Any], MAPPING]
     versions: Annotated[dict[str, Any], MAPPING]
     resumed: Annotated[list[dict[str, Any]], LIST_OF_MAPPINGS]
+    report: Annotated[bool, TRUTH]
     confirms: Annotated[str, TEXT]
     simulated: Annotated[dict[str, Any], MAPPING]
     commit: str | None

@@ -48,6 +48,7 @@ from tuner.tune.pack_client import chosen_width, shape
 from tuner.tune.run import OnRay, Packing, within_reach
 
 from .known_data import same_data
+from .page import page_at_end
 from .stages import Ended, Opened, OrdersTo, drive
 from .trainers import new_trainer
 
@@ -59,7 +60,7 @@ USUAL = Confirm(top=5, seeds=10)  # what `tuner confirm` does where nothing else
 @dataclass(frozen=True, kw_only=True)
 class ConfirmOptions:
     """What is said of a confirmation. `top`: how many of the best configurations; `seeds`: how many fresh seeds; None: as before, as the
-    space says, or `USUAL`. The rest is that of a search that goes on."""
+    space says, or `USUAL`. `report`: whether the page is written anew. The rest is that of a search that goes on."""
 
     top: int | None = None
     seeds: int | None = None
@@ -67,11 +68,12 @@ class ConfirmOptions:
     data_root: Path | None = None
     dataset: str | None = None
     listeners: Sequence[Listener] = ()
+    report: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfirmOutcome:
-    """How it ended: `status` is done | stopped | failed. `ran`: whether there was anything to train."""
+    """How it ended: `status` is done | stopped | failed. `ran`: whether there was anything to train. `page`: the page that was written."""
 
     status: str
     results: Results  # of the search
@@ -79,6 +81,7 @@ class ConfirmOutcome:
     reason: str | None = None
     ran: bool = True
     sent: Sent | None = None
+    page: Path | None = None
 
 
 def confirm(folder: Path, options: ConfirmOptions = ConfirmOptions()) -> ConfirmOutcome:
@@ -91,6 +94,7 @@ def confirm(folder: Path, options: ConfirmOptions = ConfirmOptions()) -> Confirm
     with RunLock(folder), uploading(folder, read_run(folder).spec_json.get("uri")) as uploads:
         check_brought(folder, ())  # its file may say something else by now; the run's copy trains
         outcome = confirm_held(folder, options)
+        outcome = replace(outcome, page=page_at_end(folder, outcome.status) if options.report else None)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

@@ -35,6 +35,7 @@ from tuner.tune.pack_client import chosen_width
 from tuner.tune.run import OnRay, Packing, within_reach
 
 from .confirm import ConfirmOptions, ConfirmOutcome, confirm_at_end
+from .page import page_at_end
 from .stages import Ended, Opened, drive
 from .trainers import new_trainer
 
@@ -46,7 +47,8 @@ class SearchOptions:
     """What is said of a search beside its space. `name`: of the run; by default the space's, numbered where it is taken.
 
     `uri`: the place in a store that the runs in `out` are sent to. `wandb`: W&B's mode, for whoever resumes the run.
-    `confirm_listeners`: hear of the trainings of the confirmation, where the space asks for one.
+    `confirm_listeners`: hear of the trainings of the confirmation, where the space asks for one. `report`: whether a page may be written at
+    the end, which the space decides then.
     """
 
     name: str | None = None
@@ -57,12 +59,14 @@ class SearchOptions:
     wandb: str | None = None
     listeners: Sequence[Listener] = ()
     confirm_listeners: Sequence[Listener] = ()
+    report: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How a search ended. `reason`: why it was given up. `ran`: whether there was anything to do. `sent`: what its store has of it.
-    `confirmed`: what its confirmation found, if it had one; `status` and `reason` are then that one's."""
+    `confirmed`: what its confirmation found, if it had one; `status` and `reason` are then that one's. `page`: what was
+    written about it."""
 
     run: Run
     status: str  # done | stopped | failed
@@ -72,6 +76,7 @@ class Outcome:
     ran: bool = True
     sent: Sent | None = None
     confirmed: ConfirmOutcome | None = None
+    page: Path | None = None
 
     def confirmed_by(self, confirm: Callable[[], ConfirmOutcome | None]) -> Outcome:
         """The search with its confirmation. Ctrl-C before that trains anything is an interruption of the whole.
@@ -122,6 +127,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             if outcome.status == "done" and outcome.folder == run.folder:
                 more = ConfirmOptions(data_root=options.data_root, listeners=options.confirm_listeners)
                 outcome = outcome.confirmed_by(lambda: confirm_at_end(run, cluster, more))
+                outcome = replace(outcome, page=page_at_end(outcome.folder, outcome.status) if options.report else None)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

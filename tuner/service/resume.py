@@ -41,6 +41,7 @@ from .confirm import ConfirmOptions, confirm_at_end, confirm_held
 from .driver import Outcome, opened_files, outcome_of
 from .known_data import same_data
 from .left_off import left_off
+from .page import page_at_end
 from .stages import Opened, drive
 from .trainers import new_trainer
 
@@ -51,7 +52,7 @@ logger = logging.getLogger("tuner")
 class ResumeOptions:
     """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `address`: of a Ray
     cluster, or `local` for one in this process. `dataset`: the run's data under another name, such as `npz:PATH`.
-    `models`: the file of the run's model, which must be what the run began with."""
+    `models`: the file of the run's model, which must be what the run began with. `report`: whether a page may be written at the end."""
 
     trials: str | None = None
     address: str | None = None
@@ -60,6 +61,7 @@ class ResumeOptions:
     models: Sequence[str | Path | type | Source] = ()
     listeners: Sequence[Listener] = ()
     confirm_listeners: Sequence[Listener] = ()
+    report: bool = False
 
     def for_confirmation(self) -> ConfirmOptions:
         """The same for the trainings that come after the search."""
@@ -79,6 +81,8 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         outcome = _finish(found) if found.is_over else _go_on(found, options)
         if found.is_over and found.run.spec.confirm is not None and outcome.results.best() is not None:
             outcome = outcome.confirmed_by(lambda: confirm_held(folder, options.for_confirmation()))
+        if options.report and outcome.ran and outcome.folder == folder:
+            outcome = replace(outcome, page=page_at_end(folder, outcome.status))
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

@@ -21,7 +21,7 @@ from .confirming import Confirm, read_confirm
 from .dataset_key import read_dataset
 from .holding import read_holdout
 from .objectives import read_metrics
-from .reading import Asha, Read, Reading, whole, word
+from .reading import Asha, Read, Reading, truth, whole, word
 from .scores import SCORES
 from .seeding import MOST_SEED, Seeds, read_seed
 from .selection import read_select
@@ -258,6 +258,11 @@ _TABLE = (
         name="confirm", kind="a mapping or none", default="`none`", example="{top: 3, seeds: 5}",
         doc="At the end, train the best configurations again on fresh seeds ([confirm.md](confirm.md)).", read=read_confirm,
         plain=lambda found: "none" if found is None else asdict(found), decides=False, show=_show_confirm,
+    ),
+    Key(
+        name="report", kind="true or false", default="`true`", example="false",
+        doc="At the end, write one page about the search into its folder ([report.md](report.md)).", read=truth(True), decides=False,
+        show=lambda values, data: (),
     ),
     Key(
         name="parameters", kind="a mapping", default="required", example="{n_clusters: {values: [7, 10]}}",

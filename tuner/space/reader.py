@@ -41,7 +41,7 @@ _OF_DATA = ("scale", "limit", *(field.name for field in fields(Columns)))  # wha
 class Options:
     """What the command line says in place of the file. `label` to `colours`: see `Columns`. `set`: texts such as `hidden=500`.
     `data_root`: where data files live. `models`: of your own: files, folders, or in Python a subclass of `Model`. `confirm`: False
-    leaves that of the file out."""
+    leaves that of the file out; `report`: likewise."""
 
     dataset: str | None = None
     scale: str | None = None
@@ -59,6 +59,7 @@ class Options:
     seed: int | None = None
     set: Sequence[str] = ()
     confirm: bool | None = None
+    report: bool | None = None
     data_root: Path | None = None
     models: Sequence[str | Path | type | Source] = ()
 
@@ -156,6 +157,8 @@ class _Reader:
                 said[key] = replace(before, value={**before.value, "value": node}) if before is not None and beside else node
         if options.confirm is False:
             said["confirm"] = given("--no-confirm", "none")
+        if options.report is False:
+            said["report"] = given("--no-report", False)
         if options.dataset is not None:
             before = said.get("dataset")
             if before is not None and isinstance(before.value, dict) and len(before.value) > 1:

@@ -133,6 +133,20 @@ def word(known: Collection[str], default: str, others: Mapping[str, str] = Mappi
     return read
 
 
+def truth(default: bool) -> Read:
+    """true or false."""
+
+    def read(reading: Reading, key: str) -> bool:
+        node = reading.nodes.get(key)
+        if node is None:
+            return bool(reading.default(key, default))
+        if not isinstance(node.value, bool):
+            reading.problems.at(node, f"'{key}' must be true or false, but got {node.shown}.")
+        return node.value if isinstance(node.value, bool) else default
+
+    return read
+
+
 # --- readers of one key each -------------------------------------------------------------------------------------------
 
 

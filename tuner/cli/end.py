@@ -1,0 +1,95 @@
+"""What `tuner search`, `tuner resume` and `tuner confirm` print at their end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+
+from .options import INTERRUPTED, OURS, as_typed, new_console, say
+
+if TYPE_CHECKING:
+    from tuner.service.driver import Outcome
+    from tuner.stores.uploads import Sent
+
+
+def print_finished(outcome: Outcome, console: Console) -> None:
+    """Says that there was nothing left to run, and how to run more."""
+    from tuner.runs.configurations import grouped
+
+    spec, trials = outcome.run.spec, outcome.results.trials
+    count = len(grouped(trials))
+    have_ended = f"{count} trials have ended" if spec.seeds.single else f"{count} configurations, {len(trials)} trials, have ended"
+    left = "every configuration of its space was tried" if count < spec.trials else have_ended
+    more = "" if count < spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
+    say(console, f"{outcome.folder.name} is finished: {left}.{more}")
+    print_uploads(outcome.sent, outcome.folder, console)
+
+
+def print_end(outcome: Outcome, console: Console) -> None:
+    """Prints the tables at the end of a search; raises its exit code where it is not 0."""
+    from tuner.text import counted
+
+    from .results_view import outcome_view, written
+
+    results = outcome.results
+    console.print()
+    for part in outcome_view(results):
+        console.print(part)
+    if outcome.confirmed is not None:
+        from .confirm_view import print_confirmed
+
+        print_confirmed(outcome.confirmed, console)
+    console.print()
+    for part in written(outcome.folder):
+        console.print(part)
+    print_page(outcome.page, console)
+    print_uploads(outcome.sent, outcome.folder, console)
+    if outcome.confirmed is not None:
+        from .confirm_view import end_of_confirmation
+
+        end_of_confirmation(outcome.confirmed)
+    if outcome.status == "stopped":
+        ended = sum(trial.is_over for trial in results.trials)
+        kept = f"{counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
+        console.print()
+        say(new_console(stderr=True), f"Interrupted: {kept} To go on: tuner resume {as_typed(outcome.folder)}")
+        raise typer.Exit(INTERRUPTED)
+    if outcome.reason is not None:
+        say(new_console(stderr=True), f"Given up: {outcome.reason}. What is above was kept.")
+        raise typer.Exit(OURS)
+    reasons = {trial.reason for trial in results.trials if trial.state == "failed"}
+    if results.trials and results.counts()["failed"] == len(results.trials):
+        why = next(iter(reasons)) if len(reasons) == 1 else f"for {len(reasons)} reasons, the first: {results.trials[0].reason}"
+        every = f"all {counted(len(results.trials), 'trial')}" if len(results.trials) > 1 else "the only trial"
+        say(new_console(stderr=True), f"Nothing was found: {every} failed: {why}")
+        raise typer.Exit(OURS)
+    if outcome.status == "failed":
+        say(new_console(stderr=True), "The search failed before all its trials were run. What is above was kept.")
+        raise typer.Exit(OURS)
+
+
+def print_page(page: Path | None, console: Console) -> None:
+    """Names the page that was written; nothing where none was."""
+    from tuner.text import near
+
+    if page is not None:
+        say(console, f"Report: {near(page)}")
+
+
+def print_uploads(sent: Sent | None, folder: Path, console: Console) -> None:
+    """Says what a run's store lacks of it; nothing where it has none."""
+    from tuner.text import near
+
+    if sent is None:
+        return
+    if not sent.missing:
+        say(console, f"Everything is in {sent.place}/ too.")
+        return
+    shown = ", ".join(sent.missing[:5]) + (f" and {len(sent.missing) - 5} more" if len(sent.missing) > 5 else "")
+    say(
+        new_console(stderr=True),
+        f"Missing or outdated in {sent.place}/: {shown}. To send them: tuner resume {near(folder)}",
+    )
