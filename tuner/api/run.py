@@ -24,17 +24,17 @@ from .best import Best, Winner
 from .display import heard_by, shown
 from .frames import frame
 from .one_at_a_time import one_search
+from .reported import Reported
 
 if TYPE_CHECKING:
     import optuna
     import pandas
-    import plotly.graph_objects
 
     from tuner.evidence.report import Confirmation
     from tuner.evidence.selection import Judged
 
 
-class Run(Winner):
+class Run(Winner, Reported):
     """A search that runs or has run, read from its folder whenever it is asked. `reason`: why it was given up, where it was here."""
 
     def __init__(self, folder: Place, *, reason: str | None = None, models: Models = ()) -> None:
@@ -113,24 +113,6 @@ class Run(Winner):
     def progress(self) -> Progress:
         """How far it is, and who drives it: as `tuner status RUN`."""
         return progress_of(self.folder)
-
-    def report(self, *others: Run, output: Place | None = None, data_root: Place | None = None) -> Path:
-        """Writes one page about the run, or about several side by side, and the same text as Markdown beside it: as `tuner report`.
-        Gives the page's file.
-
-        Raises:
-            UserError: it cannot be written.
-        """
-        from tuner.report.write import write_report
-
-        return write_report([run.folder for run in (self, *others)], path_or_none(output), data_root=path_or_none(data_root)).page
-
-    @property
-    def figures(self) -> dict[str, plotly.graph_objects.Figure]:
-        """The figures of its report by name, as plotly's, so that a notebook shows them."""
-        from .figures import figures
-
-        return figures(self.folder)
 
     def ranked(self, by: str | Sequence[str]) -> list[Judged]:
         """The complete trials, or configurations, by criteria that look at no labels, best first: as `tuner show RUN --by NAMES`.
@@ -212,9 +194,15 @@ class Run(Winner):
         from tuner.service.confirm import ConfirmOptions
         from tuner.service.confirm import confirm as run_confirm
 
-        said = {"top": at_least(1, top, "top"), "seeds": at_least(2, seeds, "seeds"), "dataset": dataset}
-        heard = [*shown(display=display), *listeners]
-        given = ConfirmOptions(**said, address=address, data_root=path_or_none(data_root), listeners=heard, report=True)
+        given = ConfirmOptions(
+            top=at_least(1, top, "top"),
+            seeds=at_least(2, seeds, "seeds"),
+            address=address,
+            data_root=path_or_none(data_root),
+            dataset=dataset,
+            listeners=[*shown(display=display), *listeners],
+            report=True,
+        )
         with one_search():
             outcome = run_confirm(self.folder, given)
         self.reason = outcome.reason

@@ -1,4 +1,4 @@
-"""`tuner report`."""
+"""`tuner report` and `tuner watch`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DataRoot, Out, complete_run, examples, new_console, run_folder, say
+from .options import RUN, DataRoot, Out, complete_run, examples, new_console, run_folder, say
 
 commands = typer.Typer()
 
@@ -37,3 +37,25 @@ def report(
 
     written = write_report([run_folder(name, out) for name in run], output, data_root=data_root)
     say(new_console(), f"Report: {near(written.page)} ({size(written.page.stat().st_size)}), and {near(written.text)}")
+
+
+@commands.command(
+    epilog=examples(
+        "tuner watch aae_unsup   then open http://127.0.0.1:8800/",
+        "tuner watch aae_unsup --port 0   on any port that is free",
+    )
+)
+def watch(
+    run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
+    port: Annotated[int, typer.Option(help="0: any that is free.", metavar="PORT", min=0, max=65535)] = 8800,
+    host: Annotated[str, typer.Option(help="A loopback address: the page is for this machine alone.", metavar="ADDRESS")] = "127.0.0.1",
+    out: Out = None,
+) -> None:
+    """Serve the page about a search to a browser of this machine while it runs; the page renews itself. Ctrl-C ends it.
+
+    Nothing but reading: nothing that a browser asks for changes anything.
+    """
+    from tuner.report.watch import serve
+
+    console = new_console()
+    serve(run_folder(run, out), host, port, lambda url: say(console, f"{url}   Ctrl-C ends it."))

@@ -16,10 +16,11 @@ from .sections import Part
 HERE = Path(__file__).parent
 # Nothing is fetched, whatever a journal's texts hold. plotly compiles what draws parallel coordinates, which is 'unsafe-eval'.
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:"
+_FROM_ITS_SERVER = "; connect-src 'self'"
 
 
-def page(parts: Sequence[Part], *, refresh: int | None = None) -> str:
-    """The page of one run, or of several side by side. `refresh`: seconds after which a browser asks for it again."""
+def page(parts: Sequence[Part], *, served: str | None = None) -> str:
+    """The page of one run, or of several side by side. `served`: the version of one that a server has; a browser asks for newer ones."""
     runs = [part.run for part in parts]
     title = runs[0].results.name if len(runs) == 1 else ", ".join(run.results.name for run in runs)
     figures: list[dict[str, Any]] = []
@@ -35,7 +36,8 @@ def page(parts: Sequence[Part], *, refresh: int | None = None) -> str:
         (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><meta name="color-scheme" content="light dark">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}{_FROM_ITS_SERVER if served else ""}">',
+            '<meta name="color-scheme" content="light dark">',
             f'<title>{_text(title)}</title><link rel="icon" href="data:,"><style>{_own("page.css")}</style></head><body><main>',
             body,
             f"<footer>{_text(words.made())} Figures can be saved as PNG, SVG and CSV.</footer></main>",
@@ -43,10 +45,25 @@ def page(parts: Sequence[Part], *, refresh: int | None = None) -> str:
             f'<script type="application/json" id="figures">{_json(figures)}</script>',
             f'<script type="application/json" id="colours">{_json(COLOURS)}</script>',
             f"<script>{_own('page.js')}</script>",
-            "" if refresh is None else f"<script>setTimeout(() => location.reload(), {1000 * refresh})</script>",
+            "" if served is None else _newer(served),
             "</body></html>\n",
         )
     )
+
+
+def waiting_page(text: str, version: str) -> str:
+    """What a server has before the first page is made. `text`: in HTML."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}{_FROM_ITS_SERVER}"><title>tuner</title>'
+        f'<link rel="icon" href="data:,"><style>{_own("page.css")}</style></head>'
+        f"<body><main><p class=lead>{text}</p></main>{_newer(version)}</body></html>\n"
+    )
+
+
+def _newer(version: str) -> str:
+    """The script that looks for a newer page: not while somebody uses this one, and where it is hidden."""
+    return f'<script>const version = "{version}";\n{_own("watch.js")}</script>'
 
 
 def _one(part: Part, figures: list[dict[str, Any]], *, top: bool) -> str:

@@ -94,7 +94,7 @@ def confirm(folder: Path, options: ConfirmOptions = ConfirmOptions()) -> Confirm
     with RunLock(folder), uploading(folder, read_run(folder).spec_json.get("uri")) as uploads:
         check_brought(folder, ())  # its file may say something else by now; the run's copy trains
         outcome = confirm_held(folder, options)
-        outcome = replace(outcome, page=page_at_end(folder, outcome.status) if options.report else None)
+        outcome = replace(outcome, page=page_at_end(folder, outcome.status, options.data_root) if options.report else None)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

@@ -127,7 +127,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             if outcome.status == "done" and outcome.folder == run.folder:
                 more = ConfirmOptions(data_root=options.data_root, listeners=options.confirm_listeners)
                 outcome = outcome.confirmed_by(lambda: confirm_at_end(run, cluster, more))
-                outcome = replace(outcome, page=page_at_end(outcome.folder, outcome.status) if options.report else None)
+                outcome = replace(outcome, page=page_at_end(outcome.folder, outcome.status, options.data_root) if options.report else None)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

@@ -82,7 +82,7 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         if found.is_over and found.run.spec.confirm is not None and outcome.results.best() is not None:
             outcome = outcome.confirmed_by(lambda: confirm_held(folder, options.for_confirmation()))
         if options.report and outcome.ran and outcome.folder == folder:
-            outcome = replace(outcome, page=page_at_end(folder, outcome.status))
+            outcome = replace(outcome, page=page_at_end(folder, outcome.status, options.data_root))
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

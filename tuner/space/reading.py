@@ -134,12 +134,12 @@ def word(known: Collection[str], default: str, others: Mapping[str, str] = Mappi
 
 
 def truth(default: bool) -> Read:
-    """true or false."""
+    """true or false, of what changes no result: its default is not among those that are told."""
 
     def read(reading: Reading, key: str) -> bool:
         node = reading.nodes.get(key)
         if node is None:
-            return bool(reading.default(key, default))
+            return default
         if not isinstance(node.value, bool):
             reading.problems.at(node, f"'{key}' must be true or false, but got {node.shown}.")
         return node.value if isinstance(node.value, bool) else default
