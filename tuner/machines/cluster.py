@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tuner import layout
 from tuner.errors import UserError, first_line
 
-from .surroundings import check_loopback, short_folder
+from .surroundings import check_loopback, short_folder, short_temporary
 
 if TYPE_CHECKING:
     from tuner.space.spec import Resources
@@ -123,7 +123,10 @@ class Cluster:
             # `local`: without it Ray would join whatever `ray start` began on this machine.
             own: dict[str, Any] = {"address": "local", "dashboard_host": "127.0.0.1", "object_store_memory": _OBJECT_STORE_BYTES}
             own |= {} if (short := short_folder()) is None else {"_temp_dir": short}
-            context = ray.init(include_dashboard=True, **own, **quiet)
+            with short_temporary() as temporary:
+                if temporary is not None:
+                    quiet["job_config"].set_runtime_env({"env_vars": {"TMPDIR": temporary}})
+                context = ray.init(include_dashboard=True, **own, **quiet)
             protect_token()
         self._ours = True
         self._url = context.dashboard_url

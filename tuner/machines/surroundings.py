@@ -6,6 +6,8 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tuner.errors import UserError
@@ -13,6 +15,7 @@ from tuner.errors import UserError
 _LONGEST = 103 if sys.platform == "darwin" else 107  # bytes in a socket's path
 # What Ray puts behind its folder: a session by time and process, and a socket.
 _BEHIND = len("/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store.1")
+_BEHIND_OF_PYTHON = len("/pymp-abcdefgh/listener-abcdefgh")  # multiprocessing's fork server
 _SHORT = Path("/tmp")
 
 
@@ -23,7 +26,33 @@ def short_folder() -> str | None:
         UserError: there is no shorter one.
     """
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)
-    if variable is None or len(os.fsencode(os.environ[variable])) + _BEHIND <= _LONGEST:
+    return None if variable is None else _shorter(variable, _BEHIND)
+
+
+@contextmanager
+def short_temporary() -> Iterator[str | None]:
+    """The processes that Ray starts meanwhile get a folder of our own as TMPDIR where this one's is too long: those of its dashboard make
+    sockets in it. Gives the TMPDIR that the trials are to have all the same; None: nothing has changed.
+
+    Raises:
+        UserError: there is no shorter one.
+    """
+    before = os.environ.get("TMPDIR")
+    short = None if not before else _shorter("TMPDIR", _BEHIND_OF_PYTHON)
+    if before is None or short is None:
+        yield None
+        return
+    tempfile.gettempdir()  # this process keeps it
+    os.environ["TMPDIR"] = short
+    try:
+        yield before
+    finally:
+        os.environ["TMPDIR"] = before
+
+
+def _shorter(variable: str, behind: int) -> str | None:
+    """A folder of our own where a socket in what `variable` says, with so many bytes behind it, would have too long a path."""
+    if len(os.fsencode(os.environ[variable])) + behind <= _LONGEST:
         return None
     folder = _SHORT / f"tuner-{os.getuid()}"
     try:
@@ -34,7 +63,7 @@ def short_folder() -> str | None:
             pass
     except OSError as error:
         raise UserError(
-            f"Ray's sockets need a folder with a path of at most {_LONGEST - _BEHIND} bytes, but {variable} is {os.environ[variable]}, and "
+            f"Ray's sockets need a folder with a path of at most {_LONGEST - behind} bytes, but {variable} is {os.environ[variable]}, and "
             f"{folder} cannot be used: {error.strerror or error}. Set RAY_TMPDIR to a short path that can be written."
         ) from error
     return str(folder)
