@@ -72,6 +72,16 @@ def coders(h, data, n_codes=None):
     }
 
 
+def pixels(output_BD, h):
+    """What the decoder's output means as data."""
+    return output_BD.sigmoid() if h.recon_loss == "bce" else output_BD
+
+
+def decoded(net, z_BZ, h):
+    """(B, D): what a code means as data."""
+    return pixels(net.decoder(z_BZ), h)
+
+
 def drop_inputs(h, data, B, g):
     return {"keep_BD": (g.uniform(B, data.n_features) >= h.input_dropout) / (1 - h.input_dropout)}
 

@@ -101,3 +101,9 @@ def bound(net, x_BD, f_BF, h, noise):
 
 def cluster_of(net, x_BD, h):
     return infer(net, net.features(x_BD), h)[2].softmax(-1)
+
+
+def both_codes(net, x_BD, h):
+    """(B, K + Z): what the decoder takes, without chance."""
+    mu_BZ, _, logits_BK = infer(net, net.features(x_BD), h)
+    return torch.cat([logits_BK.softmax(-1), mu_BZ], -1)

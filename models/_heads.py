@@ -54,5 +54,11 @@ def head_distances(net, z_BZ, h):
     return sq_dist(_whitened(net, z_BZ, h), net.centers_KZ).sqrt() if h.head == "kmeans" else None
 
 
+def head_centers(net, h):
+    """(K, Z): the clusters' centres among the codes."""
+    centers_KZ = net.centers_KZ if h.head == "kmeans" else net.means_KZ
+    return centers_KZ @ torch.linalg.pinv(net.whiten_ZZ) + net.mean_Z if h.whiten else centers_KZ
+
+
 def _whitened(net, z_BZ, h):
     return (z_BZ - net.mean_Z) @ net.whiten_ZZ if h.whiten else z_BZ

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tuner.losses import misfit
 from tuner.model import Descend, Hyper, Term, hp
 
-from ._autoencoder import MISFIT, RECON_AE, autoencode, coder, coders, drop_inputs, pretraining
+from ._autoencoder import MISFIT, RECON_AE, autoencode, coder, coders, drop_inputs, pixels, pretraining
 from ._self_taught import self_taught
 
 INTERP = "mean d(x_mix)^2, x_mix decoded from a z_i + (1 - a) z_j, a in [0, 1/2], j the sample opposite i in the batch"
@@ -24,11 +24,6 @@ def coders_and_critic(h, data):
 
 def draw_shares(h, data, B, g):
     return {"share_B1": g.uniform(B, 1) / 2}
-
-
-def pixels(output_BD, h):
-    """What the decoder's output means as data."""
-    return output_BD.sigmoid() if h.recon_loss == "bce" else output_BD
 
 
 def mixed(net, z_BZ, share_B1):

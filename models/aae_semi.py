@@ -89,3 +89,15 @@ class AAESemi(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)[1]
+
+    def encode(self, net, x_BD, h):
+        return torch.cat(net.encoder(x_BD), -1)
+
+    def decode(self, net, e_BE, h):
+        return net.decoder(e_BE).sigmoid()
+
+    def n_styles(self, h):
+        return h.latent_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return self.decode(net, torch.cat([y_BK, eps_BS], -1), h)

@@ -16,8 +16,8 @@ from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_MEAN, TINY, Coders
-from ._heads import Head, blank_head, by_head, fit_head, head_distances
+from ._autoencoder import RECON_MEAN, TINY, Coders, decoded
+from ._heads import Head, blank_head, by_head, fit_head, head_centers, head_distances
 from ._mixing import CRITIC_DATA, CRITIC_MIX, INTERP, MIX, coders_and_critic, criticise, draw_shares, interpolate
 
 
@@ -71,3 +71,9 @@ class ACAI(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ head_centers(net, h), h)

@@ -13,7 +13,7 @@ from tuner.losses import misfit
 from tuner.model import Descend, Model, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_MEAN, TINY, Coders, Denoised, Pretrained
+from ._autoencoder import RECON_MEAN, TINY, Coders, Denoised, Pretrained, decoded
 from ._mixing import INTERP, MIX, PRETRAINED_TERMS, Constrained, coders_and_critic, interpolate, phases_mixed
 from ._self_taught import KL, SelfTaught, centers_and_target, kl_to_target, soft_assign
 
@@ -49,3 +49,9 @@ class ACAIIDEC(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ net.centers_KZ, h)

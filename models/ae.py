@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from tuner.model import Descend, Model, Phase, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_AE, TINY, Coders, Denoised, autoencode, coders, drop_inputs
-from ._heads import Head, blank_head, by_head, fit_head, head_distances
+from ._autoencoder import RECON_AE, TINY, Coders, Denoised, autoencode, coders, decoded, drop_inputs
+from ._heads import Head, blank_head, by_head, fit_head, head_centers, head_distances
 
 
 class AE(Model):
@@ -48,3 +48,9 @@ class AE(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ head_centers(net, h), h)

@@ -10,12 +10,12 @@ sizes of its networks are not known to us: the auto-encoder is DEC's, the critic
 
 from dataclasses import dataclass
 
-from tuner.clustering import Mixture, drawn, em, gmm, responsibilities
+from tuner.clustering import Mixture, around, drawn, em, gmm, responsibilities
 from tuner.losses import fool, misfit, tell_apart
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network, mlp
 
-from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, decoded, pretraining
 
 
 class DAC(Model):
@@ -83,3 +83,12 @@ class DAC(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def n_styles(self, h):
+        return h.latent_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, around(Mixture.of(net), y_BK, eps_BS), h)

@@ -17,7 +17,7 @@ from tuner.losses import misfit
 from tuner.model import Descend, Model, Phase, Replace, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, place_centers, pretraining
+from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, decoded, place_centers, pretraining
 
 
 class DCN(Model):
@@ -91,3 +91,9 @@ class DCN(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ net.centers_KZ, h)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tuner.model import SGD, Descend, Model, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_AE, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._autoencoder import RECON_AE, TINY, Coders, Denoised, Pretrained, coders, decoded, pretraining
 from ._self_taught import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
 
 
@@ -46,3 +46,9 @@ class DEC(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ net.centers_KZ, h)

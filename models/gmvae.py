@@ -19,7 +19,7 @@ from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network, decoder, encoder
 
-from ._autoencoder import RECON_SUM, check_pixels
+from ._autoencoder import RECON_SUM, check_pixels, decoded
 from ._gumbel import Relaxed, cool, kl_to_uniform, relax
 from ._vae import kl_to_each, sampled
 
@@ -124,3 +124,15 @@ class GMVAE(Model):
             c_BK = self.assign(net, x_BD, h)
             return net.encoder(torch.cat([x_BD, c_BK], -1))[:, : h.latent_dim]
         return self.infer(net, x_BD, h)[0]
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def n_styles(self, h):
+        return h.latent_dim if h.form == "simple" else h.style_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        if h.form == "simple":
+            return decoded(net, sampled(*net.prior(y_BK).chunk(2, -1), eps_BS), h)
+        means_BKZ, _ = self.mixture(net, eps_BS, h)
+        return decoded(net, (y_BK[..., None] * means_BKZ).sum(-2), h)

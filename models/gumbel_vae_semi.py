@@ -20,7 +20,8 @@ from tuner.losses import one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 from tuner.nn import Network
 
-from ._gumbel import BOUND, PARTS, Codes, Relaxed, bound, cluster_of, code_networks, cool, draw_codes
+from ._autoencoder import decoded
+from ._gumbel import BOUND, PARTS, Codes, Relaxed, both_codes, bound, cluster_of, code_networks, cool, draw_codes
 
 
 def vote(f_BF, f_LF, y_L, n_neighbours, n_classes):
@@ -113,3 +114,15 @@ class GumbelVAESemi(Model):
 
     def embed(self, net, x_BD, h):
         return net.features(x_BD)
+
+    def encode(self, net, x_BD, h):
+        return both_codes(net, x_BD, h)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def n_styles(self, h):
+        return h.latent_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, torch.cat([y_BK, eps_BS], -1), h)

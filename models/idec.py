@@ -12,7 +12,7 @@ from tuner.losses import misfit
 from tuner.model import Descend, Model, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._autoencoder import RECON_AE, RECON_MEAN, TINY, Coders, Denoised, Pretrained, coders, decoded, pretraining
 from ._self_taught import KL, SelfTaught, centers_and_target, kl_to_target, self_taught, soft_assign
 
 
@@ -52,3 +52,9 @@ class IDEC(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ net.centers_KZ, h)

@@ -101,3 +101,10 @@ class InfoGAN(Model):
 
     def embed(self, net, x_BD, h):
         return net.trunk(x_BD)
+
+    def n_styles(self, h):
+        return h.n_codes + h.latent_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        uniform_BS = 2 * torch.special.ndtr(eps_BS) - 1
+        return net.generator(torch.cat([y_BK, uniform_BS], -1)).sigmoid()

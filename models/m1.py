@@ -14,6 +14,7 @@ from tuner.losses import one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
 from tuner.nn import mlp
 
+from ._autoencoder import pixels
 from ._m1 import ELBO, Features, codes, feature_networks, learn_features
 
 
@@ -62,3 +63,6 @@ class M1(Model):
 
     def embed(self, net, x_BD, h):
         return codes(net, x_BD)
+
+    def decode(self, net, e_BE, h):
+        return pixels(net.pixels(e_BE), h)

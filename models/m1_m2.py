@@ -10,8 +10,11 @@ and not learnt: a dimension that M1 does not use hardly varies, and then says no
 import math
 from dataclasses import dataclass
 
+import torch
+
 from tuner.model import Descend, Model, PartlyLabelled, Phase, hp
 
+from ._autoencoder import pixels
 from ._m1 import ELBO, Features, codes, feature_networks, learn_features
 from ._m2 import TERMS, bounds, draw_styles, style_networks
 
@@ -57,3 +60,12 @@ class M1M2(Model):
 
     def embed(self, net, x_BD, h):
         return codes(net, x_BD)
+
+    def decode(self, net, e_BE, h):
+        return pixels(net.pixels(e_BE), h)
+
+    def n_styles(self, h):
+        return h.style_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return self.decode(net, net.decoder(torch.cat([y_BK, eps_BS], -1)), h)

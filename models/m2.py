@@ -14,7 +14,7 @@ import torch
 from tuner.losses import misfit, one_hot
 from tuner.model import Descend, Model, PartlyLabelled, Phase, hp
 
-from ._autoencoder import check_pixels
+from ._autoencoder import check_pixels, decoded
 from ._m2 import TERMS, bounds, draw_styles, style_networks
 
 
@@ -56,3 +56,16 @@ class M2(Model):
         """The mean style under the likeliest class."""
         y_BK = one_hot(net.classifier(x_BD).argmax(-1), h.n_clusters, x_BD.dtype)
         return net.encoder(torch.cat([x_BD, y_BK], -1)).chunk(2, -1)[0]
+
+    def encode(self, net, x_BD, h):
+        y_BK = one_hot(net.classifier(x_BD).argmax(-1), h.n_clusters, x_BD.dtype)
+        return torch.cat([y_BK, self.embed(net, x_BD, h)], -1)
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def n_styles(self, h):
+        return h.latent_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, torch.cat([y_BK, eps_BS], -1), h)

@@ -18,7 +18,7 @@ from tuner.losses import misfit
 from tuner.model import Adam, Descend, Model, Phase, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, pretraining
+from ._autoencoder import RECON_AE, RECON_SUM, TINY, Coders, Denoised, Pretrained, coders, decoded, pretraining
 from ._vae import draw_code, kl_to_each, risen, sampled
 
 
@@ -100,3 +100,12 @@ class VaDE(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)[:, : h.latent_dim]
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def n_styles(self, h):
+        return h.latent_dim
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ net.means_KZ + (y_BK @ net.log_vars_KZ / 2).exp() * eps_BS, h)

@@ -13,8 +13,8 @@ from tuner.losses import kl_normal, misfit
 from tuner.model import Descend, Model, Phase, Term, hp
 from tuner.nn import Network
 
-from ._autoencoder import RECON_SUM, TINY, Coders, coders
-from ._heads import Head, blank_head, by_head, fit_head, head_distances
+from ._autoencoder import RECON_SUM, TINY, Coders, coders, decoded
+from ._heads import Head, blank_head, by_head, fit_head, head_centers, head_distances
 from ._vae import draw_code, risen, sampled
 
 
@@ -62,3 +62,9 @@ class VAE(Model):
 
     def embed(self, net, x_BD, h):
         return net.encoder(x_BD)[:, : h.latent_dim]
+
+    def decode(self, net, e_BE, h):
+        return decoded(net, e_BE, h)
+
+    def generate(self, net, y_BK, eps_BS, h):
+        return decoded(net, y_BK @ head_centers(net, h), h)

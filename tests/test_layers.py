@@ -37,7 +37,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "torch": {"", "data", "training", "testing", "search", "evidence/baselines", "inference", "api/train"},
     "torchvision": {"data/published", "data/pictures"},
     "optuna": {"search", "space/request", "tune", "service", "api/run", "report/importance"},
-    "plotly": {"report/page", "api/figures", "api/reported"},
+    "plotly": {"report/page", "api/figures", "api/reported", "api/train"},
     "ray": {"machines", "tune", "simulation/virtual", "trackers/prometheus", "service"},
     "wandb": {"trackers/wandb", "trackers/wandb_login"},
     "pyarrow": {"stores", "inference", "data/csv_files", "data/tables"},

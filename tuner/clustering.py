@@ -182,8 +182,14 @@ def responsibilities(z_NZ: Tensor, mixture: Mixture) -> Tensor:
 
 def drawn(mixture: Mixture, e_BK: Tensor, eps_BZ: Tensor) -> Tensor:
     """(B, Z) samples of the mixture, from exponential and standard normal draws. Also runs under `vmap`."""
-    log_pi_K, means_KZ, scale = mixture
+    log_pi_K = mixture.log_pi_K
     k_BK = one_hot((e_BK.log() - log_pi_K).argmin(-1), len(log_pi_K), eps_BZ.dtype)  # argmin(e / pi): see `k_means_plus_plus`
+    return around(mixture, k_BK, eps_BZ)
+
+
+def around(mixture: Mixture, k_BK: Tensor, eps_BZ: Tensor) -> Tensor:
+    """(B, Z) samples of the Gaussians that `k_BK` names, one-hot, from standard normal draws; 0 gives their means."""
+    _, means_KZ, scale = mixture
     if scale.dim() == 2:
         return k_BK @ means_KZ + (k_BK @ scale) * eps_BZ
     roots_BZZ = scale if len(scale) == 1 else (k_BK @ scale.flatten(1)).reshape(-1, *scale.shape[1:])

@@ -189,6 +189,24 @@ class Model(ABC):
     def embed(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
         """(B, Z): the latent that plots and neighbourhood measures look at."""
 
+    # What a model can show, where it can: pictures of what it has learned. None: it cannot.
+
+    def encode(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
+        """(B, E): all that `decode` needs of a sample; by default the latent."""
+        return self.embed(net, x_BD, h)
+
+    def decode(self, net: Any, e_BE: Tensor, h: Any) -> Tensor | None:
+        """(B, D): the samples that `encode` gave these numbers for, rebuilt, as values of the data."""
+        return None
+
+    def n_styles(self, h: Any) -> int:
+        """S: how many numbers beside the cluster `generate` makes a sample of."""
+        return 0
+
+    def generate(self, net: Any, y_BK: Tensor, eps_BS: Tensor, h: Any) -> Tensor | None:
+        """(B, D): a sample of each cluster. `y_BK`: one-hot; `eps_BS`: its style, standard normal numbers, 0 for the cluster's mode."""
+        return None
+
     @property
     def name(self) -> str:
         """The file's name: the one that users type."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from kit.browser import CHROMIUM, Tab, in_browser
 from kit.journals import write_run
+from kit.winners import with_winner
 
 import tuner as api
 from tuner.report.importance import importances_of
@@ -155,7 +156,10 @@ def test_the_best_of_n_is_that_of_all_draws_of_n(tmp_path: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 @pytest.mark.slow
 def test_a_browser_draws_it_without_an_error_or_a_request_and_saves_its_figures(tmp_path: Path) -> None:
-    page = write_report([write_run(tmp_path / "run", 40, 8)], tmp_path / "page.html").page
+    training = api.train("aae_unsup", limit=200, epochs=2, set={"hidden": 32})
+    dataset = {"name": "digits", "limit": 200}
+    run = with_winner(write_run(tmp_path / "run", 40, 8, model="aae_unsup", dataset={**dataset, "scale": None}), training, dataset)
+    page = write_report([run], tmp_path / "page.html").page
 
     async def use(tab: Tab) -> None:
         for width, dark in ((1280, False), (390, True)):
@@ -169,16 +173,20 @@ def test_a_browser_draws_it_without_an_error_or_a_request_and_saves_its_figures(
             "[...document.querySelectorAll('.plot')].find(p => p.data[0].type === 'parcoords').data[0].dimensions[0].values.length"
         )
         assert n == 40
-        for kind in ("png", "svg", "csv"):
-            await tab.run(f"document.querySelector('button[data-as={kind}]').click()")
-            for _ in range(100):
-                if any(tmp_path.glob(f"*.{kind}")):
-                    break
-                await tab.run("new Promise(done => setTimeout(done, 100))")
-            (file,) = tmp_path.glob(f"*.{kind}")
-            assert file.stat().st_size > 100
-        (file,) = tmp_path.glob("*.csv")
-        assert file.read_text().splitlines()[0] == "trial,state,cluster_epoch,acc"
+        mapped = "[...document.querySelectorAll('.plot')].find(p => (p.data[0].name || '').startsWith('cluster ')).data"
+        assert await tab.run(f"{mapped}.reduce((n, trace) => n + trace.x.length, 0)") == 200
+        wide = "p => p.data[0].type === 'image' && p.querySelector('image').getBoundingClientRect().width > 100"
+        assert await tab.run(f"[...document.querySelectorAll('.plot')].filter({wide}).length") == 5
+        names = await tab.run("JSON.parse(document.getElementById('figures').textContent).map(figure => figure.name)")
+        for name, first in (("learning-curves", "trial,state,cluster_epoch,acc"), ("styles", "cluster,column,pixels")):
+            for kind in ("png", "svg", "csv"):
+                await tab.run(f"document.querySelector('button[data-figure=\"{names.index(name)}\"][data-as={kind}]').click()")
+                for _ in range(100):
+                    if any(tmp_path.glob(f"{name}.{kind}")):
+                        break
+                    await tab.run("new Promise(done => setTimeout(done, 100))")
+                assert (tmp_path / f"{name}.{kind}").stat().st_size > 100
+            assert (tmp_path / f"{name}.csv").read_text().splitlines()[0] == first
         assert tab.errors == []
         assert {re.sub(":.*", "", url) for url in tab.asked} <= {"file", "data", "blob"}
 

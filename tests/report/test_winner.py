@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from kit.journals import write_run
+from kit.winners import with_winner
 from PIL import Image
 from sklearn.datasets import load_wine
 
@@ -20,16 +21,19 @@ import tuner as api
 from tuner.api.train import Training
 from tuner.data.datasets import DatasetSpec, load
 from tuner.inference.assign import Assigner
-from tuner.inference.clustered import Clustered, Moment, clustered
+from tuner.inference.clustered import Clustered, clustered
 from tuner.metrics import acc
 from tuner.report.course import by_epoch
-from tuner.report.figure import Section
+from tuner.report.figure import Figure, Section
+from tuner.report.generated import Drawing, cannot, learned, modes
 from tuner.report.maps import in_the_plane, maps
 from tuner.report.marks import confusion, differences
 from tuner.report.png import png
 from tuner.report.tiles import GAP, Tiles, sprite, tiled
-from tuner.report.winner import nearest_samples, pictures, winner_figures, winner_sections
+from tuner.report.winner import largest, nearest_samples, pictures, scale_of, winner_figures, winner_sections
 from tuner.report.write import write_report
+from tuner.runs.course import Moment, read_course, write_course
+from tuner.training.codes import subsample_of, subsample_rows
 
 DIGITS = DatasetSpec(name="digits", limit=300)
 
@@ -38,14 +42,9 @@ def trained(model: str, **settings: Any) -> Training:
     return api.train(model, limit=300, seed=1, set=settings)
 
 
-def with_winner(folder: Path, training: Training, dataset: dict[str, Any]) -> Path:
-    """A run whose best trial is this training."""
+def a_run(folder: Path, training: Training, dataset: dict[str, Any]) -> Path:
     write_run(folder, 1, 2, model=training.model.name, dataset={"limit": None, "scale": None, **dataset})
-    training.save(folder / "best.safetensors")
-    parameters = {name: value for name, value in training.config.items() if name != "epochs"}
-    best = {"model": training.model.name, "dataset": dataset, "epochs": training.config["epochs"], "seed": training.seed, "trial": 0}
-    (folder / "best.yaml").write_text(yaml.safe_dump({**best, "parameters": parameters}))
-    return folder
+    return with_winner(folder, training, dataset)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +84,63 @@ def test_every_figure_says_what_it_draws(found: Clustered) -> None:
     table = confusion(found)
     assert table is not None and table.rows is not None
     assert sum(sum(row[1:]) for row in table.rows) == table.drawn == 300
-    near = nearest_samples(found, (8, 8))
+    near = nearest_samples(drawing(found))
     assert near.drawn == near.of == len(np.unique(found.cluster_N)) and near.rows is not None
     clusters = {(row[0], found.cluster_N[row[2]]) for row in near.rows if row[2] is not None}
     assert all(str(k) == label for label, k in clusters)
+
+
+def drawing(found: Clustered) -> Drawing:
+    return Drawing(found=found, clusters=largest(found), scale=scale_of(found), shape=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "names"),
+    [
+        ("dec", {"hidden": 16, "latent_dim": 3, "pretrain_epochs": 1, "epochs": 1}, ["reconstructions", "interpolations"]),
+        ("aae_unsup", {"hidden": 32, "epochs": 1}, ["reconstructions", "interpolations", "styles", "generated"]),
+        ("infogan", {"hidden": 32, "epochs": 1}, ["styles", "generated"]),
+        ("kmeans", {"epochs": 1}, []),
+    ],
+)
+def test_a_model_shows_what_it_can_and_says_what_it_cannot(model: str, settings: dict[str, Any], names: list[str]) -> None:
+    training = trained(model, **settings)
+    found = clustered(Assigner(training.snapshot), load(DIGITS))
+    figures = list(learned(drawing(found)))
+    assert [figure.name for figure in figures] == names
+    said = " ".join(cannot(found))
+    assert ("does not decode" in said) == ("reconstructions" not in names)
+    assert ("generates no samples" in said) == (model == "kmeans") and ("has no style" in said) == (model == "dec")
+    used = len(np.unique(found.cluster_N))
+    assert all(figure.drawn == used for figure in figures)
+    assert ("mode" in nearest_samples(drawing(found)).note) == (model != "kmeans")
+    if "reconstructions" in names:
+        x_RD = found.samples(np.arange(5))
+        again_RD = found.assigner.decoded(found.assigner.encoded(x_RD))
+        assert again_RD is not None and again_RD.shape == x_RD.shape
+
+
+def test_a_style_of_nothing_is_the_mode_and_an_interpolation_ends_in_reconstructions() -> None:
+    found = clustered(Assigner(trained("aae_unsup", hidden=32, epochs=1).snapshot), load(DIGITS))
+    made = {figure.name: figure for figure in learned(drawing(found))}
+    clusters = largest(found)
+    mode_PD = modes(found, clusters)
+    assert mode_PD is not None
+    assert pixels_of(made["styles"])[4] == pixels(mode_PD[0])  # the middle of nine steps
+    again_PD = found.assigner.decoded(found.assigner.encoded(found.samples(np.array([found.nearest(k, 1)[0] for k in clusters]))))
+    assert again_PD is not None
+    assert pixels_of(made["interpolations"])[0] == pixels(again_PD[0])
+    if len(clusters) > 1:
+        assert pixels_of(made["interpolations"])[8] == pixels(again_PD[1])
+
+
+def pixels_of(figure: Figure) -> list[str]:
+    assert figure.rows is not None
+    return [row[-1] for row in figure.rows]
+
+
+def pixels(x_D: Any) -> str:
+    return " ".join(map(str, np.rint(np.clip(x_D.astype(np.float64), 0, 1) * 255).astype(int).tolist()))
 
 
 def test_without_labels_nothing_is_said_of_classes(dec: Training) -> None:
@@ -98,6 +150,53 @@ def test_without_labels_nothing_is_said_of_classes(dec: Training) -> None:
     names = [figure.name for section in sections for figure in section.figures]
     assert "map-by-cluster" in names and "map-by-class" not in names and "confusion" not in names
     assert "Only the end of the training was kept" in sections[0].text[0]
+
+
+def test_a_training_writes_its_pictures_and_gives_them_as_figures(tmp_path: Path, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--set", "hidden=32", "--set", "latent_dim=3", "--set", "pretrain_epochs=1", "--epochs", "6", "--limit", "256")
+    code, said, _ = tuner("train", "dec", "--plots", *words)
+    assert code == 0 and "Pictures: dec-digits.html (" in said
+    text = (tmp_path / "dec-digits.html").read_text()
+    assert "dec on digits" in text and "The winner" not in text
+    training = api.train("dec", limit=256, epochs=6, set={"hidden": 32, "latent_dim": 3, "pretrain_epochs": 1})
+    figures = training.figures
+    assert {"map-by-cluster", "map-by-epoch", "confusion", "reconstructions"} <= set(figures)
+    assert [note.text for note in figures["map-by-epoch"].layout.annotations if "epoch" in note.text] == ["epoch 1", "epoch 5", "epoch 6"]
+    assert training.plots(tmp_path / "again.html").read_text().partition("<footer>")[0] == text.partition("<footer>")[0]
+
+
+def test_columns_in_memory_keep_their_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    wine = load_wine()
+    table = pandas.DataFrame(wine.data, columns=wine.feature_names)
+    training = api.train("kmeans", data=table, labels=wine.target, scale="standard", set={"n_clusters": 3, "epochs": 2})
+    assert "proline" in training.figures["marks"].layout.yaxis.ticktext
+    assert training.figures["confusion"].data[0].z is not None
+
+
+def test_a_course_is_read_as_it_was_written_and_a_damaged_one_is_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    moments = [Moment(epoch=n, c_S=rng.integers(0, 3, 40), z_SZ=rng.normal(size=(40, 2)).astype(np.float32)) for n in (1, 20, 5)]
+    path = tmp_path / "best.course.safetensors"
+    write_course(path, moments)
+    read = read_course(path)
+    assert [one.epoch for one in read] == [1, 5, 20]
+    np.testing.assert_array_equal(read[1].z_SZ, moments[2].z_SZ)
+    np.testing.assert_array_equal(read[1].c_S, moments[2].c_S)
+    path.write_bytes(path.read_bytes()[:100])
+    assert read_course(path) == read_course(tmp_path / "nothing") == []
+
+
+def test_long_codes_are_kept_of_fewer_samples_the_first_of_the_same() -> None:
+    data = load(DIGITS)
+    training = trained("infogan", hidden=512, epochs=1)
+    about = (training.model, training.model.hyper(training.config), data, training.snapshot)
+    whole, few = subsample_of(*about), subsample_of(*about, 512 * 100)
+    assert whole[1].shape == (300, 512) and few[1].shape == (100, 512)
+    at = np.searchsorted(subsample_rows(300).numpy(), subsample_rows(300, 100).numpy())
+    np.testing.assert_array_equal(whole[1][at], few[1])
+    np.testing.assert_array_equal(whole[0][at], few[0])
 
 
 def test_maps_keep_what_is_near_and_small_codes_are_drawn_as_they_are() -> None:
@@ -138,7 +237,7 @@ def test_what_marks_a_cluster_is_named_by_its_column(tmp_path: Path) -> None:
     (tmp_path / "wine.csv").write_text("\n".join(lines) + "\n")
     dataset = {"name": f"csv:{tmp_path / 'wine.csv'}", "scale": "standard"}
     training = api.train("kmeans", dataset=dataset["name"], scale="standard", set={"n_clusters": 3, "epochs": 3})
-    sections = winner_sections(with_winner(tmp_path / "run", training, dataset))
+    sections = winner_sections(a_run(tmp_path / "run", training, dataset))
     table = next(table for section in sections for table in section.tables)
     assert len(table.rows) == 3 and "flavanoids −" in " ".join(row[2] for row in table.rows)
     figure = next(figure for section in sections for figure in section.figures if figure.name == "marks")
@@ -152,7 +251,7 @@ def test_what_marks_a_cluster_is_named_by_its_column(tmp_path: Path) -> None:
 
 def test_the_winner_stands_in_the_page_and_where_it_cannot_a_line_says_why(dec: Training, tmp_path: Path) -> None:
     dataset = {"name": "digits", "limit": 300}
-    run = with_winner(tmp_path / "run", dec, dataset)
+    run = a_run(tmp_path / "run", dec, dataset)
     text = write_report([run]).page.read_text()
     assert "The winner" in text and "data:image/png;base64" in text and "The pictures are of trial 0" in text
     assert {"map-by-cluster", "map-by-class", "confusion", "nearest-samples"} <= {one.name for one in winner_figures(run)}

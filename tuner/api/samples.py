@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,9 @@ def dataset_name(data: Any, labels: Any, dataset: str | None, folder: Path) -> s
             raise UserError("'labels' go with data in memory: a file or a data set holds its own.")
         return dataset if data is None else name
     return samples(data, labels).written(folder)
+
+
+def column_names(data: Any, labels: Any) -> tuple[str, ...]:
+    """Of a table in memory, without the column of the labels; empty of other data."""
+    names: Iterable[object] = getattr(data, "column_names", getattr(data, "columns", ()))  # of pyarrow, of pandas
+    return tuple(str(name) for name in names if not (isinstance(labels, str) and name == labels))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tuner.data.datasets import Data, DatasetSpec
 from tuner.data.dense import dense
 from tuner.data.examine import Findings, examine
+from tuner.errors import UserError
 from tuner.inference.assign import Assigner, Assignment
 from tuner.model import Hyper, Model
 from tuner.own_given import Models, name_of, with_itself
@@ -30,7 +32,13 @@ from tuner.training.room import check_room
 from tuner.training.trial import check_fits
 
 from .arguments import Named, OfFile, Place, Settings, columns_of, options
-from .samples import dataset_name, named
+from .pictured import Pictured
+from .samples import column_names, dataset_name, named
+
+if TYPE_CHECKING:
+    import plotly.graph_objects
+
+    from tuner.inference.clustered import Clustered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +100,35 @@ class Training:
     seed: int
     model: Model
     snapshot: Snapshot
+    _clustered: Callable[[], Clustered] | None = field(default=None, repr=False)
+
+    @property
+    def figures(self) -> dict[str, plotly.graph_objects.Figure]:
+        """The clustering in pictures, by name, as plotly's figures, which a notebook shows: maps of the code by cluster and class, at the
+        end and after a few epochs, and what else `tuner train --plots` draws.
+
+        Raises:
+            UserError: it diverged.
+        """
+        from .figures import figures_of_training
+
+        return figures_of_training(self._pictured())
+
+    def plots(self, path: Place) -> Path:
+        """Writes the pictures as one page: as `tuner train --plots`. Gives its file.
+
+        Raises:
+            UserError: it diverged, or the file cannot be written.
+        """
+        from tuner.report.write import write_pictures
+
+        found = self._pictured()
+        return write_pictures(Path(path), found, f"{self.model.name} on {found.data.name}", f"seed {self.seed}")
+
+    def _pictured(self) -> Clustered:
+        if self._clustered is None:
+            raise UserError(f"The training {self.ended}, so there are no clusters to be drawn: {self.reason}")
+        return self._clustered()
 
     def save(self, path: Place) -> None:
         """Writes the weights, with all that using them needs, as one safetensors file. Raises OSError where it cannot be written."""
@@ -118,6 +155,7 @@ def train(
     data_root: Place | None = None,
     models: Models = (),
     set: Settings = (),  # noqa: A002 - the flag's name
+    plots: Place | None = None,
     display: bool = False,
     **of_file: Unpack[OfFile],
 ) -> Training:  # its length is that of its arguments, which are the command's
@@ -127,7 +165,8 @@ def train(
     numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix; or a file's path, or a data set's name, as `dataset`.
     `labels`: (N,) of data in memory, or the column of `data` that holds them: they are scored against, and learned from by semi-supervised
     models alone. `models`: of your own, as for `search`. `of_file`: label, drop, id, header, samples, size and colours, of a file of data.
-    `display`: print a line for each epoch, and what is doubtful about the data. Everything else is the flag of its name.
+    `plots`: the file of a page with the pictures of its clusters, unless it diverged. `display`: print a line for each epoch, and what is
+    doubtful about the data. Everything else is the flag of its name.
 
     Raises:
         UserError: what cannot be, all in one message.
@@ -138,25 +177,31 @@ def train(
         sizes = {"limit": limit, "epochs": epochs, "seed": seed}
         given = options(dataset=name, scale=scale, data_root=data_root, models=with_itself(what, models), set=set, **sizes, **of_file)
         prepared = prepare(name_of(what), given, shown)
+    if shown is not None:  # the file, which is gone again, had none
+        prepared = replace(prepared, found=replace(prepared.found, names_D=column_names(data, labels)))
     for line in prepared.found.lines(getattr(prepared.hyper, "n_clusters", 1)) if display else ():
         print(f"Note: {line}.")
-    return _trained(prepared, display=display)
+    training = _trained(prepared, display=display)
+    if plots is not None and training.labels is not None:
+        training.plots(plots)
+    return training
 
 
 def _trained(prepared: Prepared, *, display: bool) -> Training:
     lines: list[dict[str, Any]] = []
     last: Epoch | None = None
-    for last in prepared.epochs():
+    pictured = Pictured(prepared.recipe.model, prepared.hyper, prepared.found)
+    for last in pictured.listen(prepared.epochs()):
         lines.append({"epoch": last.epoch, "phase": last.phase, "cluster_epoch": last.cluster_epoch, "metrics": last.metrics})
         if display:
             print(f"epoch {last.epoch} {last.phase}  " + "  ".join(f"{name} {number(value, name)}" for name, value in last.metrics.items()))
     assert last is not None, "every model has at least one epoch"
     snapshot = last.snapshot()
-    found = None
+    found, clusters = None, None
     if last.ended != "diverged":
         assigner = Assigner(snapshot, device=best_device(), model=prepared.recipe.model)
-        found = np.concatenate([part.cluster_N for part in assigner.known(prepared.data)])
+        found, clusters = np.concatenate([part.cluster_N for part in assigner.known(prepared.data)]), partial(pictured.clustered, snapshot)
     return Training(
         epochs=lines, metrics=last.metrics, ended=str(last.ended), reason=last.reason, labels=found, config=prepared.hyper.flat(),
-        seed=prepared.recipe.seed, model=prepared.recipe.model, snapshot=snapshot,
+        seed=prepared.recipe.seed, model=prepared.recipe.model, snapshot=snapshot, _clustered=clusters,
     )  # fmt: skip

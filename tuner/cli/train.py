@@ -37,6 +37,8 @@ from .options import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from tuner.api.train import Prepared
+    from tuner.inference.clustered import Clustered
     from tuner.model import Hyper, Model
     from tuner.training.loop import Epoch
 
@@ -49,6 +51,7 @@ commands = typer.Typer()
         "tuner train my_model --models my_model.py   a model of your own",
         "tuner train runs/aae_unsup/best.yaml   a search's best trial again",
         "tuner train runs/aae_unsup/best.yaml --seed 1   with another seed",
+        "tuner train aae_unsup --plots   and its clusters in pictures, as one page",
     )
 )
 def train(
@@ -68,8 +71,12 @@ def train(
     data_root: DataRoot = None,
     models: Models = None,
     set_: Set = None,
+    plots: Annotated[
+        bool, typer.Option("--plots", help="Write the clustering in pictures, as one page: of a YAML beside it, else MODEL-DATA.html here.")
+    ] = False,
 ) -> None:
     """Train one configuration on this machine: one line per epoch, no Ray, no account."""
+    from tuner.api.pictured import Pictured
     from tuner.api.train import prepare
     from tuner.text import counted
 
@@ -87,9 +94,26 @@ def train(
     about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
     console.print(Text.assemble((f"{recipe.model.name} on {loaded.name}", "bold"), about))
     with interruptible("Interrupted. Nothing was written."):
-        epoch = _print_epochs(training.epochs(), training.hyper, recipe.model, console)
+        pictured = Pictured(recipe.model, training.hyper, training.found) if plots else None
+        epochs_ = training.epochs() if pictured is None else pictured.listen(training.epochs())
+        epoch = _print_epochs(epochs_, training.hyper, recipe.model, console)
     if epoch.ended != "complete":
         say(console, Text(f"{str(epoch.ended).capitalize()} after {counted(epoch.epoch, 'epoch')}: {epoch.reason}", style="yellow"))
+    if pictured is not None and epoch.ended != "diverged":
+        say(console, Text(_drawn(what, training, pictured.clustered(epoch.snapshot()))))
+
+
+def _drawn(what: str, training: Prepared, found: Clustered) -> str:
+    """Writes the page of the pictures; the line that says where."""
+    from tuner.api.pictured import page_of
+    from tuner.report.write import write_pictures
+    from tuner.text import near, size
+
+    recipe = training.recipe
+    page = write_pictures(
+        page_of(what, recipe.model, training.data.name), found, f"{recipe.model.name} on {training.data.name}", f"seed {recipe.seed}"
+    )
+    return f"Pictures: {near(page)} ({size(page.stat().st_size)})"
 
 
 def _print_epochs(epochs: Iterable[Epoch], h: Hyper, model: Model, console: Console) -> Epoch:

@@ -30,13 +30,15 @@ _MOST = 1e18  # its square, which every distance and loss takes, is about the la
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
     """`facts`: label and text of each line. `doubts`: what may be meant otherwise, each with the key that settles it. `distinct`: rows that
-    differ from each other."""
+    differ from each other. `names_D`, `names_C`: of the columns and of the classes of a file; empty where they have none."""
 
     data: Data
     facts: tuple[tuple[str, str], ...]
     doubts: tuple[str, ...]
     notes: tuple[str, ...]
     distinct: int
+    names_D: tuple[str, ...] = ()
+    names_C: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"{name:<10}{text}" for name, text in self.facts] + [f"Found out: {note}." for note in self.notes]
@@ -79,7 +81,8 @@ def examine(dataset: DatasetSpec, root: Path | None = None) -> Findings:
         raise UserError(f"{dataset.name}: all {data.n_samples:,} rows are equal, so that there is nothing to cluster.")
     own = ":" in dataset.name  # of published data all is known
     doubts = (*raw.doubts, *_doubts(raw, data, dataset, distinct)) if own else ()
-    return Findings(data=data, facts=tuple(_facts(raw, data, distinct)), doubts=doubts, notes=raw.notes, distinct=distinct)
+    names = {"names_D": raw.names_D, "names_C": raw.class_names()} if own else {}
+    return Findings(data=data, facts=tuple(_facts(raw, data, distinct)), doubts=doubts, notes=raw.notes, distinct=distinct, **names)
 
 
 def _facts(raw: Raw, data: Data, distinct: int) -> Iterator[tuple[str, str]]:

@@ -97,6 +97,12 @@ class Raw:
         found_N[~self.unknown_N] = y_M
         return found_N, len(names_C)
 
+    def class_names(self) -> tuple[str, ...]:
+        """The labels, in the order of the classes that `classes` numbers; empty where there are none."""
+        if self.y_N is None:
+            return ()
+        return tuple(str(name) for name in np.unique(self.y_N if self.unknown_N is None else self.y_N[~self.unknown_N]))
+
 
 def data_root(root: Path | None = None) -> Path:
     """The folder where data files live, absolute: `root`, or TUNER_DATA, or ~/.cache/tuner."""

@@ -5,7 +5,7 @@ Shapes: N samples, B those of one piece, D features, Z code, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -128,6 +128,35 @@ class Assigner:
             next_distance_N=None if near_B2 is None else _numpy(near_B2[:, 1]),
             code_NZ=_numpy(by_slices(lambda part: model.embed(net, x_BD[part], values), n, self.rows_at_once)) if code else None,
         )
+
+    # --- what the model can show; None of each where it cannot ---
+
+    def encoded(self, x_BD: NDArray[Any]) -> NDArray[np.float32]:
+        """(B, E): what `decoded` takes, of samples that are scaled already."""
+        return _numpy(self._shown(lambda x: self.model.encode(self._net, x, self._values), x_BD))
+
+    def decoded(self, e_BE: NDArray[Any]) -> NDArray[np.float32] | None:
+        """(B, D), scaled: the samples that these stand for."""
+        return _numpy_or_none(self._shown(lambda e: self.model.decode(self._net, e, self._values), e_BE))
+
+    @property
+    def n_styles(self) -> int:
+        """S: how many numbers a style has."""
+        return self.model.n_styles(self._values)
+
+    def generated(self, cluster_B: NDArray[np.int64], eps_BS: NDArray[Any]) -> NDArray[np.float32] | None:
+        """(B, D), scaled: samples of clusters with styles, which are standard normal numbers."""
+        K = int(getattr(self.h, "n_clusters", 1))
+        y_BK = torch.eye(K, device=self.device)[torch.from_numpy(cluster_B).to(self.device)]
+        return _numpy_or_none(self._shown(lambda eps: self.model.generate(self._net, y_BK, eps, self._values), eps_BS))
+
+    @torch.no_grad()
+    def _shown(self, f: Callable[[Tensor], Any], given: NDArray[Any]) -> Any:
+        return f(torch.as_tensor(given, dtype=torch.float32, device=self.device))
+
+
+def _numpy_or_none(t: Tensor | None) -> NDArray[np.float32] | None:
+    return None if t is None else _numpy(t)
 
 
 def _nearest_two(model: Model, net: Net, x_BD: Tensor, values: Values) -> Tensor:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tuner.data.datasets import Data, DatasetSpec, read_raw
 from tuner.metrics import contingency
+from tuner.runs.course import BEST_COURSE, Moment, read_course
 from tuner.training.codes import subsample_rows
 
 from .assign import Assigner, joined
@@ -25,19 +26,10 @@ MAPPED = 5000  # samples of a map
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Moment:
-    """What a training made of the fixed subsample after a clustering epoch: (S,) clusters and (S, Z) codes."""
-
-    epoch: int
-    c_S: NDArray[np.int64]
-    z_SZ: NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Clustered:
     """`cluster_N`, `code_NZ`: of every sample; `rank_N`: the smaller, the nearer a sample lies to its cluster's centre; `by_distance`:
-    whether that is the distance from a centre. `moments`: of the training, earliest first. `names_D`: of the columns; `names_C`: of the
-    classes; empty where they have none."""
+    whether that is the distance from a centre. `epoch`: after how many clustering epochs; `moments`: of the training before, earliest
+    first. `names_D`: of the columns; `names_C`: of the classes; empty where they have none."""
 
     assigner: Assigner
     data: Data
@@ -45,6 +37,7 @@ class Clustered:
     code_NZ: NDArray[np.float32]
     rank_N: NDArray[np.float64]
     by_distance: bool
+    epoch: int | None = None
     moments: Sequence[Moment] = ()
     names_D: Sequence[str] = ()
     names_C: Sequence[str] = ()
@@ -122,7 +115,7 @@ def clustered(assigner: Assigner, data: Data, moments: Sequence[Moment] = ()) ->
         else _by_confidence(code_NZ, found.cluster_N, found.confidence_N)
     )
     return Clustered(
-        assigner=assigner, data=data, cluster_N=found.cluster_N, code_NZ=code_NZ, rank_N=rank_N, by_distance=by_distance, moments=moments
+        assigner=assigner, data=data, cluster_N=found.cluster_N, code_NZ=code_NZ, rank_N=rank_N, by_distance=by_distance, moments=moments,
     )  # fmt: skip
 
 
@@ -136,13 +129,15 @@ def _by_confidence(code_NZ: NDArray[np.float32], cluster_N: NDArray[np.int64], c
     return np.round(1 - confidence_N.astype(np.float64), 3) * 1e3 + distance_N / (most or 1.0)
 
 
-def clustered_of(trained: Trained, data_root: Path | None = None, moments: Sequence[Moment] = ()) -> Clustered:
-    """Of a run's best model, or the one beside a `best.yaml`.
+def clustered_of(trained: Trained, data_root: Path | None = None) -> Clustered:
+    """Of a run's best model, or the one beside a `best.yaml`, with what was kept of its training.
 
     Raises:
         UserError: the data are absent, or others by now.
     """
-    found = clustered(trained.assigner, training_data(trained, data_root), moments)
+    last = trained.snapshot.cluster_epoch
+    moments = [one for one in read_course(trained.folder / BEST_COURSE) if one.epoch < last]
+    found = replace(clustered(trained.assigner, training_data(trained, data_root), moments), epoch=last)
     names_D, names_C = names_of(trained.dataset, data_root)
     return replace(found, names_D=names_D, names_C=names_C)
 
@@ -152,7 +147,4 @@ def names_of(dataset: DatasetSpec, data_root: Path | None = None) -> tuple[Seque
     if ":" not in dataset.name:
         return (), ()
     raw = read_raw(dataset, data_root)
-    if raw.y_N is None:
-        return raw.names_D, ()
-    known_M = raw.y_N if raw.unknown_N is None else raw.y_N[~raw.unknown_N]
-    return raw.names_D, tuple(str(name) for name in np.unique(known_M))
+    return raw.names_D, raw.class_names()

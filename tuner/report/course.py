@@ -27,14 +27,14 @@ def by_epoch(found: Clustered) -> Figure | None:
         return None
     rows_S = found.mapped(len(found.moments[0].c_S))
     shown: list[Shown] = [(f"epoch {one.epoch}", one.c_S, one.z_SZ) for one in found.moments[: PANELS - 1]]
-    shown.append(("end", found.cluster_N[rows_S], found.code_NZ[rows_S]))
+    shown.append(("the end" if found.epoch is None else f"epoch {found.epoch}", found.cluster_N[rows_S], found.code_NZ[rows_S]))
     if len(rows_S) < FEWEST or any(len(c_S) != len(rows_S) for _, c_S, _ in shown):
         return None
     traces, layout, rows = _panels(found, rows_S, shown)
     n_rows = 1 if found.class_N is None else 2
     return Figure(
         name="map-by-epoch",
-        title="The code by epoch",
+        title="As the training went on",
         note=f"{method()}; each map begins from the one before it.",
         traces=traces,
         layout={"showlegend": False, "hovermode": "closest", "margin": {"l": 26, "r": 8, "t": 30, "b": 8}, **layout},
@@ -62,7 +62,7 @@ def _panels(
         xy_S2 = in_the_plane(z_SZ, xy_S2, 500)
         for j, groups in enumerate([by_cluster(found, c_S), *([] if class_S is None else [by_class(found, class_S)])]):
             at, high = str(1 + i + j * n), 1 - j / n_rows
-            traces += points(xy_S2, groups, at)
+            traces += points(xy_S2, groups, at, size=4)
             layout[f"xaxis{at}"] = bare(domain=[i / n + 0.01, (i + 1) / n - 0.01], anchor=f"y{at}")
             layout[f"yaxis{at}"] = bare(domain=[high - 1 / n_rows + 0.02, high - 0.02], anchor=f"x{at}")
             words += labels(xy_S2, groups, at)

@@ -19,6 +19,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "ink": ("#1C1C1C", "#EDEDED"),
     "paper": ("#FFFFFF", "#14171C"),  # these two as in page.css
     "faint": ("#CFD3D8", "#41464F"),
+    "deep": ("#0072B2", "#1F6FA8"),  # a blue on which white can be read
 }
 ORDER = ("blue", "orange", "green", "red", "purple", "sky", "grey")
 SCALE = "Cividis"  # made for the colour-blind; as bright as the value is large

@@ -138,9 +138,9 @@ def by_class(found: Clustered, class_S: NDArray[np.int64]) -> Groups:
     return Groups(what="class", group_S=class_S, names=[found.class_name(c) for c in range(n)], looks=looks)
 
 
-def points(xy_S2: NDArray[np.float32], groups: Groups, at: str = "") -> Iterator[Trace]:
+def points(xy_S2: NDArray[np.float32], groups: Groups, at: str = "", size: float = 4.5) -> Iterator[Trace]:
     """A trace for each group. `at`: the number of the panel's axes. What belongs to no group comes first, and faint."""
-    size, n_colours = 6 if len(xy_S2) <= 1000 else 4.5, len(ORDER) - 1  # the last is grey
+    n_colours = len(ORDER) - 1  # the last is grey
     for k in range(-1 if (groups.group_S < 0).any() else 0, len(groups.names)):
         xy_M2 = xy_S2[groups.group_S == k]
         if not len(xy_M2):
@@ -163,23 +163,18 @@ def labels(xy_S2: NDArray[np.float32], groups: Groups, at: str = "") -> list[dic
     """The names of the groups where they lie."""
     group_S, names = groups.group_S, groups.names
     there = [k for k in range(len(names)) if (group_S == k).any()]
+    if not there or len(there) > LABELLED:
+        return []
+    at_G2 = np.stack([np.median(xy_S2[group_S == k], axis=0) for k in there])
+    near_2 = 0.05 * (xy_S2.max(axis=0) - xy_S2.min(axis=0))
+    common = {"showarrow": False, "bgcolor": "@paper", "opacity": 0.85, "borderpad": 1, "font": {"size": 12, "color": "@ink"}}
     found = []
-    for k in there if len(there) <= LABELLED else ():
-        x, y = np.median(xy_S2[group_S == k], axis=0).tolist()
+    for i, k in enumerate(there):
+        under = int((np.abs(at_G2[:i] - at_G2[i]) < near_2).all(axis=1).sum())  # labels that it would cover
         label = names[k] if len(names[k]) <= 16 else f"{names[k][:15]}…"
+        x, y = (round(float(value), 2) for value in at_G2[i])
         found.append(
-            {
-                "x": round(x, 2),
-                "y": round(y, 2),
-                "text": f"<b>{escaped(label)}</b>",
-                "showarrow": False,
-                "bgcolor": "@paper",
-                "opacity": 0.85,
-                "borderpad": 1,
-                "font": {"size": 12, "color": "@ink"},
-                "xref": f"x{at}",
-                "yref": f"y{at}",
-            }
+            {"x": x, "y": y, "yshift": 15 * under, "text": f"<b>{escaped(label)}</b>", "xref": f"x{at}", "yref": f"y{at}", **common}
         )
     return found
 

@@ -32,6 +32,17 @@ def page(parts: Sequence[Part], *, served: str | None = None) -> str:
             run = part.run
             line = f"{run.results.name}: {' '.join(words.headline(run))}"
             body += f"<details><summary>{_text(line)}</summary>{_one(part, figures, top=False)}</details>"
+    return _document(title, body, figures, served)
+
+
+def pictures_page(title: str, lead: str, sections: Iterable[Section]) -> str:
+    """The page of one trained model. `lead`: below the title."""
+    figures: list[dict[str, Any]] = []
+    body = "".join(_section(section, figures) for section in sections if section)
+    return _document(title, f"<h1>{_text(title)}</h1><p class=lead>{_text(lead)}</p>{body}", figures)
+
+
+def _document(title: str, body: str, figures: Sequence[dict[str, Any]], served: str | None = None) -> str:
     return "".join(
         (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',

@@ -51,17 +51,17 @@ def tiled(tiles: Tiles, *, name: str, title: str, note: str = "", of: int, noun:
         note=note,
         traces=[{"type": "image", "source": data_address(pixels), "hoverinfo": "skip", "name": title}],
         layout={
-            "xaxis": {**across, "side": "top", "tickangle": 0},
+            "xaxis": {**across, "side": "top", "tickangle": 0, "tickfont": {"size": 10}, "automargin": False},
             "yaxis": down,
             "showlegend": False,
-            "margin": {"t": 46, "b": 8, "r": 8, "l": 50},
+            "margin": {"t": 26, "b": 6, "r": 8, "l": 50},
         },
         drawn=n_rows,
         of=of,
         noun=noun,
         columns=header,
         rows=rows,
-        height=round(62 + n_rows * min(44, WIDTH / n_columns) * edge_y / edge_x),
+        height=round(40 + n_rows * min(44, WIDTH / n_columns) * edge_y / edge_x),
         small=True,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.errors import UserError
 from tuner.runs.paths import BEST_WEIGHTS
@@ -16,6 +17,7 @@ from tuner.text import near, number
 
 from .course import by_epoch
 from .figure import Figure, Section
+from .generated import Drawing, cannot, learned, modes
 from .maps import maps
 from .marks import confusion, marks, marks_table
 from .tiles import ROWS, Range, Tiles, image_shape, tiled
@@ -23,7 +25,7 @@ from .tiles import ROWS, Range, Tiles, image_shape, tiled
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
 
-NEAREST = 8
+NEAREST = 7
 TITLE = "The winner"
 
 
@@ -57,7 +59,7 @@ def _sections(folder: Path, data_root: Path | None, stamps: tuple[Any, ...]) -> 
         found = clustered_of(load_trained(folder, data_root=data_root), data_root)
     except UserError as error:
         return [Section(title=TITLE, text=[f"There are no pictures of the winner: {error}"])]
-    return list(pictures(found, who=_who(folder)))
+    return list(pictures(found, _who(folder), TITLE))
 
 
 def _without_weights(folder: Path) -> str:
@@ -79,20 +81,23 @@ def _who(folder: Path) -> str:
     return f"The pictures are of trial {best.get('trial', '–')} as the search trained it{score}."
 
 
-def pictures(found: Clustered, who: str = "") -> Iterator[Section]:
-    """The sections about one trained model."""
+def pictures(found: Clustered, who: str = "", title: str = "The clusters") -> Iterator[Section]:
+    """The sections about one trained model. `who`: it is; `title`: of the first."""
     course = by_epoch(found)
-    said = [
-        line for line in (who, "" if course else "Only the end of the training was kept, so there are no maps of earlier epochs.") if line
-    ]
-    yield Section(title=TITLE, text=said, figures=[*maps(found), *_there(confusion(found))])
+    said = [who] if who else []
+    if course is None:
+        how = ": tuner train with its best.yaml and --plots draws them" if who else ""
+        said.append(f"Only the end of the training was kept, so there are no maps of earlier epochs{how}.")
+    yield Section(title=title, text=said, figures=[*maps(found), *_there(confusion(found))])
     if course:
         yield Section(title="The code by epoch", figures=[course])
     shape = image_shape(found.data.shape)
     if shape is None:
         yield Section(title="What marks a cluster", tables=[marks_table(found)], figures=_there(marks(found)))
     else:
-        yield Section(title="Clusters in pictures", figures=[nearest_samples(found, shape)])
+        drawing = Drawing(found=found, clusters=largest(found), scale=scale_of(found), shape=shape)
+        figures = [nearest_samples(drawing), *learned(drawing)]
+        yield Section(title="Clusters in pictures", text=cannot(found), figures=figures)
 
 
 def _there(*figures: Figure | None) -> list[Figure]:
@@ -117,21 +122,28 @@ def scale_of(found: Clustered) -> Range:
     return Range(low, high)
 
 
-def nearest_samples(found: Clustered, shape: Sequence[int]) -> Figure:
-    """A row for each cluster: its mean, and the samples nearest to its centre."""
-    clusters, scale = largest(found), scale_of(found)
-    images = np.full((len(clusters), 1 + NEAREST, *shape), np.nan)
+def nearest_samples(drawing: Drawing) -> Figure:
+    """A row for each cluster: its mean, its mode where the model has one, and the samples nearest to its centre."""
+    found, clusters = drawing.found, drawing.clusters
+    first: list[tuple[str, NDArray[Any]]] = [("mean", found.means()[clusters])]
+    mode_PD = modes(found, clusters)
+    if mode_PD is not None:
+        first.append(("mode", mode_PD))
+    n = len(first)
+    images = np.full((len(clusters), n + NEAREST, *drawing.shape), np.nan)
     samples = np.full(images.shape[:2], -1, dtype=np.int64)
-    images[:, 0] = scale.images(found.means()[clusters], shape)
+    for j, (_, x_PD) in enumerate(first):
+        images[:, j] = drawing.images(x_PD)
     for i, k in enumerate(clusters):
         rows_R = found.nearest(k, NEAREST)
-        images[i, 1 : 1 + len(rows_R)] = scale.images(found.samples(rows_R), shape)
-        samples[i, 1 : 1 + len(rows_R)] = rows_R
+        images[i, n : n + len(rows_R)] = drawing.images(found.samples(rows_R))
+        samples[i, n : n + len(rows_R)] = rows_R
     how = "nearest to its centre" if found.by_distance else "of which the model is surest, and among them those nearest to the mean code"
+    mode = "" if mode_PD is None else ", its mode, which the model generates,"
     return tiled(
-        Tiles(images=images, rows=[str(k) for k in clusters], columns=["mean", *[""] * NEAREST], samples=samples),
+        Tiles(images=images, rows=[str(k) for k in clusters], columns=[*(name for name, _ in first), *[""] * NEAREST], samples=samples),
         name="nearest-samples",
-        title="Mean and nearest samples",
-        note=f"Of each cluster its mean, and the samples {how}.",
-        of=int((found.size_K > 0).sum()),
+        title="Means and nearest samples" if mode_PD is None else "Means, modes and nearest samples",
+        note=f"Of each cluster its mean{mode} and the samples {how}.",
+        of=drawing.used,
     )

@@ -12,10 +12,13 @@ from tuner.errors import UserError
 
 from .markdown import markdown
 from .material import read_material
-from .page import page
+from .page import page, pictures_page
 from .sections import Part
+from .winner import pictures
 
 if TYPE_CHECKING:
+    from tuner.inference.clustered import Clustered
+
     from .figure import Figure
 
 REPORT = "report.html"  # in the run's folder; of several runs, in the current one
@@ -50,6 +53,19 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, data_ro
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}.") from error
     return Written(page=target, text=text)
+
+
+def write_pictures(target: Path, found: Clustered, title: str, lead: str) -> Path:
+    """Writes the page of one trained model's pictures.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        write_whole(target, pictures_page(title, lead, pictures(found)))
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror or error}.") from error
+    return target
 
 
 def figures_of(folder: Path) -> Mapping[str, Figure]:

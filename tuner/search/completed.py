@@ -1,4 +1,5 @@
-"""What is kept of a complete trial beside its weights: what they make of a fixed subsample, by which trials compare without labels."""
+"""What is kept of a trial beside its weights: what they make of a fixed subsample, when it is complete, by which trials compare without
+labels; and what a training makes of it after a few epochs, for maps."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.runs.course import SHOWN, Moment
 from tuner.runs.partitions import partition_file, write_partition
 
 if TYPE_CHECKING:
     from tuner.training.checkpoint import Snapshot
+    from tuner.training.loop import Epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +44,17 @@ def keep_partition(place: Place, about: tuple[Any, Any, Any], final: Snapshot) -
             raise
         place.fallback.mkdir(parents=True, exist_ok=True)
         write_partition(partition_file(place.fallback, place.trial), c_S, z_SZ)
+
+
+NUMBERS = 2**18  # of the codes of one epoch, at most: 1 MB
+
+
+def moment_of(about: tuple[Any, Any, Any], epoch: Epoch) -> Moment | None:
+    """What a training makes of the subsample after an epoch that is shown, and after which it goes on; None after another one. `about`: as
+    in `keep_partition`."""
+    if epoch.cluster_epoch not in SHOWN or epoch.ended is not None:
+        return None
+    from tuner.training.codes import subsample_of
+
+    c_S, z_SZ = subsample_of(*about, epoch.snapshot(), NUMBERS)
+    return Moment(epoch=epoch.cluster_epoch, c_S=c_S, z_SZ=z_SZ)

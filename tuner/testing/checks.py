@@ -105,6 +105,13 @@ CHECKS: tuple[Check, ...] = (
         "`assign` returns (B, K), one-hot where the method is hard (tuner.clustering.nearest); `embed` returns (B, Z).",
     ),
     Check(
+        "what it decodes and generates are samples",
+        trained.shows_samples,
+        "The pictures of its clusters are made of them.",
+        "`decode` returns (B, D) for what `encode` gave; `generate` returns (B, D) for one-hot clusters (B, K) and styles (B, S). Without "
+        "them the model has no such pictures.",
+    ),
+    Check(
         "three easy blobs are told apart",
         trained.separates_blobs,
         "Data on which k-means makes no mistake. Either the method does not work yet, or `tiny` is too short for it.",

@@ -143,6 +143,28 @@ def assigns_probabilities(model: Model) -> None:
         raise Broken(f"`embed` gives {len(z_BZ)} rows for 7 samples.", place=places.of_key(model, "embed", ""))
 
 
+def shows_samples(model: Model) -> None:
+    """`decode` and `generate`, where the model has them, give samples of the data's shape and range, whatever is chosen."""
+    for over in choices(model):
+        h = tiny(model, **over)
+        engine = Solo(model, h, DATA.spec, DATA.x_ND, seed=0)
+        values = Settings(model, h, terms_on(model, h), {}).values(DATA.x_ND)
+        y_KK = torch.eye(h.n_clusters, dtype=DATA.x_ND.dtype)
+        eps_KS = torch.zeros(h.n_clusters, model.n_styles(values), dtype=y_KK.dtype)
+        with engine.view() as net:
+            decoded = model.decode(net, model.encode(net, DATA.x_ND[:7], values), values)
+            generated = model.generate(net, y_KK, eps_KS, values)
+        for hook, shown, n in (("decode", decoded, 7), ("generate", generated, h.n_clusters)):
+            if shown is None:
+                continue
+            if shown.shape != (n, DATA.spec.n_features):
+                raise Broken(
+                    f"`{hook}` gives {tuple(shown.shape)}, and not {(n, DATA.spec.n_features)}.", place=places.of_key(model, hook, "")
+                )
+            if not shown.isfinite().all():
+                raise Broken(f"`{hook}` gives values that are not finite.", place=places.of_key(model, hook, ""))
+
+
 def separates_blobs(model: Model) -> None:
     data = blobs(n_samples=300, dtype=torch.float32)
     accs = []

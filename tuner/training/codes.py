@@ -40,13 +40,18 @@ def subsample_rows(n_samples: int, most: int = SUBSAMPLE) -> Tensor:
     return Draws("subsample", like=torch.empty(())).permutation(n_samples)[:most].sort().values
 
 
-def subsample_of(model: Model, h: Hyper, data: Data, snapshot: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def subsample_of(
+    model: Model, h: Hyper, data: Data, snapshot: Snapshot, numbers: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """(S,) clusters and (S, Z) codes of at most `SUBSAMPLE` samples, the same ones for all trials on the data; on the CPU. `snapshot`: as
-    in `codes_of`."""
+    in `codes_of`. `numbers`: of the codes in all, at most; long codes are then of fewer samples."""
     trained = restored(model, h, data.spec, snapshot, data.x_ND)
     net, rows_S = trained.evaluating(), subsample_rows(data.n_samples).to(data.x_ND.device)
     with torch.no_grad():
         size = model.eval_rows or slice_of(data.x_ND)
+        if numbers is not None:
+            width = model.embed(net, data.batch(rows_S[:2]), trained.values).flatten(1).shape[1]
+            rows_S = subsample_rows(data.n_samples, min(SUBSAMPLE, max(1, numbers // width))).to(rows_S.device)
         p_SK = by_rows(lambda rows_B: model.assign_rows(net, data.batch(rows_B), rows_B, trained.values), rows_S, size)
         z_SZ = by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), trained.values), rows_S, size)
     c_S: NDArray[np.int64] = p_SK.argmax(dim=1).cpu().numpy()
