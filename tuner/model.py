@@ -183,21 +183,17 @@ class Model(ABC):
 
     def distances(self, net: Any, x_BD: Tensor, h: Any) -> Tensor | None:
         """(B, K), to the clusters' centres, where the method has centres; else None."""
-        return None
 
     @abstractmethod
     def embed(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
         """(B, Z): the latent that plots and neighbourhood measures look at."""
 
-    # What a model can show, where it can: pictures of what it has learned. None: it cannot.
-
     def encode(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
-        """(B, E): all that `decode` needs of a sample; by default the latent."""
+        """(B, E): all that `decode` needs of a sample; by default the latent. This and what follows is for pictures; None: it has none."""
         return self.embed(net, x_BD, h)
 
     def decode(self, net: Any, e_BE: Tensor, h: Any) -> Tensor | None:
         """(B, D): the samples that `encode` gave these numbers for, rebuilt, as values of the data."""
-        return None
 
     def n_styles(self, h: Any) -> int:
         """S: how many numbers beside the cluster `generate` makes a sample of."""
@@ -233,8 +229,7 @@ class Model(ABC):
 
     def unknown(self, name: str) -> str:
         """The message for a name that this model does not have."""
-        term = self.terms.get(weighed_term(name) or "")
-        if term is not None:
+        if weighed_term(name) in self.terms:
             return f"'{name}' would change nothing: the term stands alone in its step. Search the step's rate instead."
         return f"{self.name} has no '{name}'.{did_you_mean(name, self.parameters())}"
 
