@@ -59,9 +59,8 @@ class RMSprop:
 class SGD:
     momentum: float | str = 0.0
     weight_decay: float | str = 0.0
-    nesterov: bool | str = (
-        False  # looks ahead along the momentum (Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html)
-    )
+    # Looks ahead along the momentum (Sutskever et al. 2013, https://proceedings.mlr.press/v28/sutskever13.html).
+    nesterov: bool | str = False
     scale_invariant: ClassVar[bool] = False
 
 
@@ -183,6 +182,7 @@ class Model(ABC):
 
     def distances(self, net: Any, x_BD: Tensor, h: Any) -> Tensor | None:
         """(B, K), to the clusters' centres, where the method has centres; else None."""
+        return None
 
     @abstractmethod
     def embed(self, net: Any, x_BD: Tensor, h: Any) -> Tensor:
@@ -194,6 +194,7 @@ class Model(ABC):
 
     def decode(self, net: Any, e_BE: Tensor, h: Any) -> Tensor | None:
         """(B, D): the samples that `encode` gave these numbers for, rebuilt, as values of the data."""
+        return None
 
     def n_styles(self, h: Any) -> int:
         """S: how many numbers beside the cluster `generate` makes a sample of."""
@@ -271,9 +272,8 @@ def load_source(source: Source) -> Model:
     else:
         wrong = "".join([f"has a Hyper without '{name}'" for name in ("n_clusters", "epochs") if name not in declared(kind)][:1])
     if wrong:
-        raise UserError(
-            f"{source.shown} cannot be used: its class {type(model).__name__} {wrong}. `tuner new-model` writes one that has all."
-        )
+        refused = f"{source.shown} cannot be used: its class {type(model).__name__} {wrong}."
+        raise UserError(f"{refused} `tuner new-model` writes one that has all.")
     return model
 
 

@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     (packages / "METADATA").write_text("Metadata-Version: 2.1\nName: optuna\nVersion: 1.2.3\n")
     files = folder / "files"
     files.mkdir()
-    (files / "my.csv").write_text("a,b\n" + "".join(f"{i / 8},{(7 * i) % 20 / 4}\n" for i in range(20)))
+    (files / "my.csv").write_text("a,b\n" + "".join(f"{(3 * i) % 20 / 8},{(7 * i) % 20 / 4}\n" for i in range(20)))
     # A folder that every process sees as another one, or not at all: a share that is not shared.
     mine = f"/proc/self/fd/{os.open(files, os.O_RDONLY)}"
     out = folder / "runs"

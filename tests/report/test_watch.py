@@ -124,7 +124,11 @@ def test_a_search_is_seen_while_it_runs(tmp_path: Path, ray_here: OneRay, monkey
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_command_quietly(tmp_path: Path) -> None:
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests that run in a shell's background would hand on that it is ignored
     process = tuner_process("watch", str(write_run(tmp_path / "run", 2, 2)), "--port", "0")
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert "<main>" in get(line.split()[0])

@@ -42,7 +42,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
 ) -> None:
     store = Store(uri).at("s")
     monkeypatch.setattr(search_command, "_mirror", lambda mode, console: Heard((4, 5)))
-    assert main(["search", "--space", str(one_at_a_time(tmp_path)), "--out", uri, "--name", "s"]) == INTERRUPTED
+    assert main(["search", "--space", str(one_at_a_time(tmp_path)), "--out", uri, "--name", "s", "--no-report"]) == INTERRUPTED
     said = capsys.readouterr()
     folder = local_place(uri) / "s"
     assert f"in {folder.relative_to(tmp_path)}/\nSent to {store.place}/ as it goes on\n" in said.out
