@@ -301,8 +301,8 @@ def test_train_prints_one_line_per_epoch_and_needs_no_ray() -> None:
 
 
 def test_a_collapsed_training_says_so_and_is_no_error(tuner: Any) -> None:
-    x_ND = np.zeros((40, 5), "float32")
-    x_ND[0, 0] = 1e-30  # no two rows are at a distance that float32 can square
+    x_ND = np.full((40, 5), 1000, "float32")
+    x_ND[0, 0] = np.nextafter(x_ND[0, 0], np.float32(2000))  # so near to the others that squared distances in float32 do not tell
     np.savez("same.npz", x=x_ND)
     code, out, err = tuner("train", "kmeans", "--dataset", "npz:same.npz", "--set", "n_clusters=2", "--set", "n_init=1")
     assert code == DONE and all(line.startswith("Note: ") for line in err.splitlines())

@@ -38,7 +38,7 @@ def test_what_a_machine_has_is_known_and_what_it_has_not_is_refused(monkeypatch:
 
 
 def test_check_says_it_and_neither_check_nor_search_begins_what_the_machine_has_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuner: Callable
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuner: Callable, cluster: object
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("space.yaml").write_text(SPACE)
