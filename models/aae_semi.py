@@ -98,6 +98,3 @@ class AAESemi(Model):
 
     def n_styles(self, h):
         return h.latent_dim
-
-    def generate(self, net, y_BK, eps_BS, h):
-        return self.decode(net, torch.cat([y_BK, eps_BS], -1), h)

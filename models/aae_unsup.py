@@ -184,6 +184,3 @@ class AAEUnsup(Model):
 
     def n_styles(self, h):
         return h.latent_dim
-
-    def generate(self, net, y_BK, eps_BS, h):
-        return self.decode(net, torch.cat([y_BK, eps_BS], -1), h)

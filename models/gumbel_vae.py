@@ -10,8 +10,6 @@ uniform, and where images are small it wins before the decoder has learnt to loo
 
 from dataclasses import dataclass
 
-import torch
-
 from tuner.model import Descend, Model, Phase
 from tuner.nn import Network
 
@@ -53,6 +51,3 @@ class GumbelVAE(Model):
 
     def n_styles(self, h):
         return h.latent_dim
-
-    def generate(self, net, y_BK, eps_BS, h):
-        return decoded(net, torch.cat([y_BK, eps_BS], -1), h)

@@ -123,6 +123,3 @@ class GumbelVAESemi(Model):
 
     def n_styles(self, h):
         return h.latent_dim
-
-    def generate(self, net, y_BK, eps_BS, h):
-        return decoded(net, torch.cat([y_BK, eps_BS], -1), h)

@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor, cat, nn
 
 from .draws import Draws
 from .errors import UserError, did_you_mean
@@ -201,8 +201,8 @@ class Model(ABC):
         return 0
 
     def generate(self, net: Any, y_BK: Tensor, eps_BS: Tensor, h: Any) -> Tensor | None:
-        """(B, D): a sample of each cluster. `y_BK`: one-hot; `eps_BS`: its style, standard normal numbers, 0 for the cluster's mode."""
-        return None
+        """(B, D): a sample of each cluster. `y_BK`: one-hot; `eps_BS`: its style, standard normal, 0 for the mode: by default `decode`d."""
+        return self.decode(net, cat([y_BK, eps_BS], -1), h) if self.n_styles(h) else None
 
     @property
     def name(self) -> str:
