@@ -138,6 +138,7 @@ class Run(Winner, Reported):
         self,
         *,
         trials: int | str | None = None,
+        hours: float | None = None,
         address: str | None = None,
         wandb: str | None = None,
         data_root: Place | None = None,
@@ -147,6 +148,7 @@ class Run(Winner, Reported):
         display: bool = True,
     ) -> Run:
         """Goes on where it was interrupted, or with more trials, and returns at its end. `trials`: in all, or "+50" for 50 more.
+        `hours`: it may take so many from now on, after which it is interrupted.
 
         Raises:
             UserError: it cannot go on. Nothing has been changed then.
@@ -158,10 +160,11 @@ class Run(Winner, Reported):
         if self.results.spec_json.get("simulated"):
             from tuner.service.simulate import resume_simulated
 
-            self.reason = resume_simulated(self.folder, to_be, listeners).reason
+            self.reason = resume_simulated(self.folder, to_be, listeners, hours).reason
             return self
         given = ResumeOptions(
             trials=to_be,
+            hours=hours,
             address=address,
             data_root=path_or_none(data_root),
             dataset=dataset,

@@ -32,6 +32,7 @@ def search(
     limit: int | None = None,
     trials: int | None = None,
     epochs: int | None = None,
+    hours: float | None = None,
     name: str | None = None,
     seed: int | None = None,
     set: Settings = (),  # noqa: A002 - the flag's name
@@ -66,7 +67,7 @@ def search(
     check_place(name, folder)
     mode, root = wandb_mode(wandb), path_or_none(data_root)
     chosen = dataset_name(data, labels, dataset, folder)
-    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": no_confirm, "no_report": no_report}
+    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "hours": hours, "no_confirm": no_confirm, "no_report": no_report}
     given = options(
         dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes, **of_file
     )

@@ -23,6 +23,7 @@ def simulate(
     limit: int | None = None,
     trials: int | None = None,
     epochs: int | None = None,
+    hours: float | None = None,
     name: str | None = None,
     seed: int | None = None,
     set: Settings = (),  # noqa: A002 - the flag's name
@@ -43,7 +44,7 @@ def simulate(
 
     folder, root = Path(os.fspath(out)), path_or_none(data_root)
     check_place(name, folder)
-    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "no_confirm": True}
+    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "hours": hours, "no_confirm": True}
     given = options(dataset=dataset, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes)
     spec = read_spec(space, given)
     outcome = drive(spec, SimulateOptions(table=Path(os.fspath(table)), lanes=gpus, name=name, out=folder, data_root=root))

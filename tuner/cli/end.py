@@ -22,8 +22,9 @@ def print_finished(outcome: Outcome, console: Console) -> None:
     spec, trials = outcome.run.spec, outcome.results.trials
     count = len(grouped(trials))
     have_ended = f"{count} trials have ended" if spec.seeds.single else f"{count} configurations, {len(trials)} trials, have ended"
-    left = "every configuration of its space was tried" if count < spec.trials else have_ended
-    more = "" if count < spec.trials else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
+    because = outcome.results.because
+    left = because or ("every configuration of its space was tried" if count < spec.trials else have_ended)
+    more = "" if count < spec.trials and because is None else f" More: tuner resume {as_typed(outcome.folder)} --trials +{count}"
     say(console, f"{outcome.folder.name} is finished: {left}.{more}")
     print_uploads(outcome.sent, outcome.folder, console)
 
@@ -51,7 +52,10 @@ def print_end(outcome: Outcome, console: Console) -> None:
         from .confirm_view import end_of_confirmation
 
         end_of_confirmation(outcome.confirmed)
-    if outcome.status == "stopped":
+    by_rule = results.because is not None and outcome.status == results.status
+    if by_rule:
+        _print_going_on(outcome, console)
+    if outcome.status == "stopped" and not by_rule:
         ended = sum(trial.is_over for trial in results.trials)
         kept = f"{counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."
         console.print()
@@ -69,6 +73,14 @@ def print_end(outcome: Outcome, console: Console) -> None:
     if outcome.status == "failed":
         say(new_console(stderr=True), "The search failed before all its trials were run. What is above was kept.")
         raise typer.Exit(OURS)
+
+
+def _print_going_on(outcome: Outcome, console: Console) -> None:
+    """How a search goes on that one of its rules has ended."""
+    console.print()
+    more = "" if outcome.status == "stopped" else " --trials +10"
+    kept = "What was training is kept, and goes on then. " if outcome.status == "stopped" else ""
+    say(console, f"{kept}To go on: tuner resume {as_typed(outcome.folder)}{more}")
 
 
 def print_page(page: Path | None, console: Console) -> None:

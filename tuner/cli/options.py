@@ -150,6 +150,9 @@ Limit = Annotated[int | None, typer.Option(help="Use N samples only, always the 
 Trials = Annotated[int | None, typer.Option(help="Number of configurations to try.", metavar="N")]
 Epochs = Annotated[int | None, typer.Option(help="Clustering epochs of a trial, at most.", metavar="N")]
 Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", metavar="N")]
+Hours = Annotated[
+    float | None, typer.Option(help="Begin no trial after so many hours, and interrupt what trains; `tuner resume` goes on.", metavar="H")
+]
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="End with the last trial, whatever the space says under `confirm`.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no page at the end, whatever the space says under `report`.")]
 DataRoot = Annotated[

@@ -137,6 +137,8 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
     ends |= {state: others.count(state) for state in dict.fromkeys(others)}
     line = Text(f"{counted(len(results.trials), 'trial')}: ").append_text(states(ends))
     yield line.append(f"; {counted(results.epochs, 'epoch')} in {duration(results.seconds)}")
+    if results.because is not None:
+        yield Text(f"Ended before all its trials were tried: {results.because}.")
     asked = [trial.trial for trial in results.trials if trial.asked_for]
     if asked:
         yield Text(f"Asked for: {_who(asked).lower()}")

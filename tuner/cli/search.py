@@ -22,6 +22,7 @@ from .options import (
     Drop,
     Epochs,
     Header,
+    Hours,
     Id,
     Label,
     Limit,
@@ -81,6 +82,7 @@ def search(  # its length is that of its options
     colours: Colours = None,
     trials: Trials = None,
     epochs: Epochs = None,
+    hours: Hours = None,
     name: Name = None,
     seed: Seed = None,
     address: Annotated[str | None, typer.Option(help="Join this Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
@@ -108,7 +110,7 @@ def search(  # its length is that of its options
     given = {
         "dataset": dataset, "scale": scale, "limit": limit,
         **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
-        "trials": trials, "epochs": epochs, "name": name, "seed": seed,
+        "trials": trials, "epochs": epochs, "hours": hours, "name": name, "seed": seed,
         "data_root": data_root, "models": models, "set": set_, "confirm": False if no_confirm else None,
         "report": False if no_report else None,
     }  # fmt: skip
@@ -160,6 +162,7 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
 def resume(  # its length is that of its options
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     trials: Annotated[str | None, typer.Option(help="Number of trials: N in all, or +N more.", metavar="N|+N")] = None,
+    hours: Hours = None,
     address: Annotated[
         str | None, typer.Option(help="Join this Ray cluster, or 'local'.", metavar="HOST:PORT", show_default="as before")
     ] = None,
@@ -189,7 +192,7 @@ def resume(  # its length is that of its options
         from .simulate import resume_and_print
 
         foreign = {"--address": address, "--wandb": wandb, "--data-root": data_root, "--dataset": dataset, "--models": models}
-        resume_and_print(folder, trials, [flag for flag, given in foreign.items() if given], console)
+        resume_and_print(folder, trials, hours, [flag for flag, given in foreign.items() if given], console)
         return
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
     with interruptible("Interrupted before a trial continued."):
@@ -206,6 +209,7 @@ def resume(  # its length is that of its options
         listeners = (Display(console), _mirror(mode, console))
         given = ResumeOptions(
             trials=trials,
+            hours=hours,
             address=address,
             data_root=data_root,
             dataset=dataset,

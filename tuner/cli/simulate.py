@@ -17,6 +17,7 @@ from .options import (
     DataRoot,
     Dataset,
     Epochs,
+    Hours,
     Limit,
     Models,
     Name,
@@ -57,6 +58,7 @@ def simulate(  # its length is that of its options
     limit: Limit = None,
     trials: Trials = None,
     epochs: Epochs = None,
+    hours: Hours = None,
     name: Name = None,
     seed: Seed = None,
     data_root: DataRoot = None,
@@ -79,7 +81,7 @@ def simulate(  # its length is that of its options
     if uri is not None:
         raise UserError(f"--out {uri}: a simulation is written to a folder of this machine. Name one, or leave --out out.")
     given = {
-        "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "name": name, "seed": seed,
+        "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "hours": hours, "name": name, "seed": seed,
         "data_root": data_root, "models": models, "set": set_, "confirm": False,
     }  # fmt: skip
     with interruptible("Interrupted before the first trial."), console.status(f"Simulating {space}"):
@@ -89,7 +91,7 @@ def simulate(  # its length is that of its options
     print_simulated(outcome, console)
 
 
-def resume_and_print(folder: Path, trials: str | None, foreign: Sequence[str], console: Console) -> None:
+def resume_and_print(folder: Path, trials: str | None, hours: float | None, foreign: Sequence[str], console: Console) -> None:
     """`tuner resume` of a simulation. `foreign`: flags that were given and say nothing to one."""
     from tuner.errors import UserError
     from tuner.service.simulate import resume_simulated
@@ -97,7 +99,7 @@ def resume_and_print(folder: Path, trials: str | None, foreign: Sequence[str], c
     if foreign:
         raise UserError(f"{folder.name} was simulated, and goes on so: {foreign[0]} says nothing to it. Leave it out.")
     with console.status(f"Simulating {folder.name}"):
-        outcome = resume_simulated(folder, trials)
+        outcome = resume_simulated(folder, trials, hours=hours)
     print_simulated(outcome, console)
 
 
@@ -115,7 +117,9 @@ def print_simulated(outcome: Simulated, console: Console) -> None:
         parts.append(f"{replay.held} went on beyond what was recorded, with the last metrics held")
     say(console, Text(f"Simulated in {duration(outcome.seconds)}: {'; '.join(parts)}.", style="dim"))
     say(console, f"In {as_typed(outcome.folder)}; tuner show {as_typed(outcome.folder)} shows it again.")
-    if outcome.status == "stopped":
+    if outcome.status == "stopped" and outcome.results.because is not None:
+        say(console, f"To go on: tuner resume {as_typed(outcome.folder)}")
+    elif outcome.status == "stopped":
         say(new_console(stderr=True), f"Interrupted: to go on: tuner resume {as_typed(outcome.folder)}")
         raise typer.Exit(INTERRUPTED)
     if outcome.status == "failed":

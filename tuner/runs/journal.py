@@ -38,6 +38,7 @@ class Journal:
     def __init__(self, files: RunFiles, clock: Clock = SYSTEM) -> None:
         self._files, self._clock = files, clock
         self._started, self._before, self._since = 0.0, 0.0, 0.0  # its first driver; seconds of earlier ones; this one
+        self.because: str | None = None  # what the rule saw that ended the search, where one did
 
     def search_started(self, run: Run) -> None:
         path = self._files.folder / JOURNAL
@@ -62,7 +63,8 @@ class Journal:
     def search_ended(self, status: str) -> None:
         now = self._clock.time()
         seconds = self._before + now - self._since
-        self._write_status({"status": status, "started": self._started, "ended": now, "seconds": seconds})
+        ended: Status = {"status": status, "started": self._started, "ended": now, "seconds": seconds}
+        self._write_status(ended if self.because is None else {**ended, "because": self.because})
 
     def _append(self, line: EpochLine | EndLine, *, sync: bool = False) -> None:
         self._files.append(JOURNAL, json.dumps(line, allow_nan=False).encode() + b"\n", sync=sync)

@@ -22,6 +22,7 @@ from .rules import (
     NUMBERS,
     OPTIONS,
     PID,
+    RENEWED,
     RUN_ID,
     RUN_NAME,
     SEEDS,
@@ -70,7 +71,7 @@ class EndLine(TypedDict):
 
 class Status(TypedDict, total=False):
     """`status.json`. Times in seconds since 1970. `started`: by the first driver; `since`: by this one; `before`: seconds that earlier
-    ones took; `seconds`: all of them together, when it has ended."""
+    ones took; `seconds`: all of them together, when it has ended. `because`: what the rule of the space saw that ended it."""
 
     status: Annotated[str, one_of("running", "done", "stopped", "failed")]
     host: Annotated[str, TEXT]
@@ -80,6 +81,7 @@ class Status(TypedDict, total=False):
     before: Annotated[float, NUMBER]
     ended: Annotated[float, NUMBER]
     seconds: Annotated[float, NUMBER]
+    because: Annotated[str, TEXT]
 
 
 class MetricKey(TypedDict):
@@ -124,6 +126,8 @@ class About(TypedDict, total=False):
     early_terminate: dict[str, Any] | str
     metrics: Annotated[list[MetricKey] | None, METRICS_OR_NULL]
     seeds: Annotated[dict[str, int], SEEDS]
+    stop: dict[str, Any] | str
+    renewed: Annotated[dict[str, Any], RENEWED]
 
 
 _STATE = one_of(*STATES)

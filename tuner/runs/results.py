@@ -30,7 +30,7 @@ from .states import STATES
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """A run read back. `metric`, `goal` (maximize | minimize) and `score` (last | max | mean_last_5) say what was searched for.
-    `labels`: how often labels were looked at."""
+    `labels`: how often labels were looked at. `because`: which rule of the space ended it, and what that saw."""
 
     name: str
     folder: Path
@@ -43,6 +43,7 @@ class Results:
     epochs: int  # of all trials together
     seconds: float
     labels: Ledger = field(default_factory=Ledger)
+    because: str | None = None
 
     def ranked(self) -> list[TrialEnd]:
         """The complete trials, best first. Of configurations with several seeds each is one: see `Configuration.end`."""
@@ -89,6 +90,7 @@ class Results:
         return {
             "name": self.name,
             "status": self.status,
+            **({"because": self.because} if self.because else {}),
             "metric": self.metric,
             "best": None if best is None else self._best_summary(),
             "trials": self.counts(),
@@ -137,6 +139,7 @@ def read_run(folder: Path) -> Results:
         epochs=sum(journal.epochs.values()),
         seconds=_seconds(status, journal.times, running=now == "running"),
         labels=looks.ledger(),
+        because=status.get("because"),
     )
 
 

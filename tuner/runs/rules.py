@@ -82,12 +82,17 @@ def _are_metrics(value: Any) -> bool:
     return value is None or (isinstance(value, list) and len(value) > 1 and all(map(_is_metric, value)))
 
 
+def _is_renewed(value: Any) -> bool:
+    return is_mapping(value) and set(value) == {"ends", "seconds"} and is_whole(value["ends"]) and is_number(value["seconds"])
+
+
 METRICS_OR_NULL = Rule("a list of mappings of a metric's name and goal, or null", _are_metrics)
 NUMBER = Rule("a number", is_number)
 NUMBER_OR_NULL = _or_null(NUMBER)
 NUMBERS = Rule("a mapping of numbers", lambda value: is_mapping(value, is_number))
 WHOLE = Rule("a whole number from 0 on", is_whole)
 SEEDS = Rule("a mapping of repeat, or of race and reduction, to whole numbers", _is_seeds)
+RENEWED = Rule("a mapping of ends and seconds to numbers", _is_renewed)
 WHOLE_OR_NULL = _or_null(WHOLE)
 FROM_1 = Rule("a whole number from 1 on", lambda value: is_whole(value, 1))
 FROM_1_OR_NULL = _or_null(FROM_1)

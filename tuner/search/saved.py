@@ -27,18 +27,16 @@ logger = logging.getLogger("tuner")
 # --- the space ---------------------------------------------------------------------------------------------------------
 
 
-def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: str | None = None) -> Spec:
+def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: str | None = None, hours: float | None = None) -> Spec:
     """The space of a run, with everything that the command line said when it began. `trials`: `80`, or `+50` for 50 more. `dataset`: the
-    run's data under another name.
+    run's data under another name. `hours`: in place of those that it had.
 
     Raises:
         UserError: it cannot be read, or means something else by now.
     """
     about = _about(folder)
-    spec = read_space(
-        str(folder / SPACE),
-        options=_options(about, folder, _trials(trials, int(about["trials"])), dataset or whereabouts(about, folder, data_root), data_root),
-    )
+    options = _options(about, folder, _trials(trials, int(about["trials"])), dataset or whereabouts(about, folder, data_root), data_root)
+    spec = read_space(str(folder / SPACE), options=options if hours is None else replace(options, hours=hours))
     now = json.loads(json.dumps(spec.resolved(), default=str))
     unlike = _unlike(now, about)
     if unlike:
@@ -47,7 +45,8 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: s
             f"{folder.name} cannot go on: its space means something else to this version of tuner, in {', '.join(unlike)}. "
             f"Go on with the version that began it ({versions}), or start a new search."
         )
-    return replace(spec, options=about["options"], notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
+    said = about["options"] if hours is None else {**about["options"], "hours": hours}
+    return replace(spec, options=said, notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
 
 
 def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
@@ -80,7 +79,7 @@ def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
 def _options(about: Mapping[str, Any], folder: Path, trials: int, dataset: str, data_root: Path | None = None) -> Options:
     """What the command line said when the run began; with another `data_root`, if it is given."""
     root = data_root or about.get("data_root")
-    given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set", "confirm", "report"}}
+    given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set", "hours", "confirm", "report"}}
     data = about["dataset"]
     columns = {key: data[key] for key in data if key not in ("name", "limit", "scale")}
     where = {

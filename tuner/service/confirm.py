@@ -41,6 +41,7 @@ from tuner.search.trainer import Trainer
 from tuner.space.confirming import Confirm
 from tuner.space.seeding import Seeds
 from tuner.space.spec import Spec
+from tuner.space.stopping import Stop
 from tuner.stores.uploads import Sent, uploading
 from tuner.tune.asha import scheduler
 from tuner.tune.callback import TuneCallback
@@ -191,7 +192,7 @@ def run_confirmation(found: Prepared, cluster: Cluster, listeners: Sequence[List
 def confirming(spec: Spec, plan: Plan) -> Spec:
     """The search that trains the plan: it proposes nothing, and stops nothing early."""
     proposes_nothing = replace(spec, parameters=(), switches=frozenset(), method="random")
-    return replace(proposes_nothing, trials=len(plan.trainings), seeds=Seeds(), early_terminate=None)
+    return replace(proposes_nothing, trials=len(plan.trainings), seeds=Seeds(), early_terminate=None, stop=Stop())
 
 
 def _width(found: Prepared, trainer: Trainer, share: Share) -> int:

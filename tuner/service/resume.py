@@ -39,8 +39,8 @@ from tuner.tune.run import OnRay, Packing, within_reach
 
 from .confirm import ConfirmOptions, confirm_at_end, confirm_held
 from .driver import Outcome, opened_files, outcome_of
+from .going_on import GoesOn, goes_on
 from .known_data import same_data
-from .left_off import left_off
 from .page import page_at_end
 from .stages import Opened, drive
 from .trainers import new_trainer
@@ -50,11 +50,13 @@ logger = logging.getLogger("tuner")
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
-    """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `address`: of a Ray
+    """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `hours`: it may take so
+    many from now on. `address`: of a Ray
     cluster, or `local` for one in this process. `dataset`: the run's data under another name, such as `npz:PATH`.
     `models`: the file of the run's model, which must be what the run began with. `report`: whether a page may be written at the end."""
 
     trials: str | None = None
+    hours: float | None = None
     address: str | None = None
     data_root: Path | None = None
     dataset: str | None = None
@@ -99,6 +101,7 @@ class _Interrupted:
     useless: Sequence[Path]
     data_root: Path | None
     is_over: bool
+    going: GoesOn
     identity: Fingerprint | None  # of the data; None where the run is over
 
     @property
@@ -113,13 +116,16 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
     bring_back(folder, str(about.get("id", about["name"])))
     root = options.data_root or (Path(given) if (given := about.get("data_root")) else None)
     check_brought(folder, options.models)
-    spec = spec_of(folder, options.trials, root, options.dataset)
-    name = str(about["name"])  # the folder may have been moved
-    left = left_off(folder, spec, name)
+    hours = options.hours
+    going = goes_on(
+        folder, lambda trials: spec_of(folder, trials, root, options.dataset, hours), options.trials, new_hours=hours is not None
+    )
+    name, spec, left = str(about["name"]), going.spec, going.left
     past, plan = left.past, left.plan
     proposals = Proposals(spec)
     proposals.add_all(left.asked)
-    all_begun = plan.configurations == spec.trials or (proposals.exhausted() and not orders.waiting(folder))
+    none_left = proposals.exhausted() and not orders.waiting(folder)
+    all_begun = going.because is not None or plan.configurations == spec.trials or none_left
     nothing_to_try = all_begun and plan.due(last=True) is None
     is_over = not past.open and not past.pruned and nothing_to_try
     return _Interrupted(
@@ -131,6 +137,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
         useless=[] if is_over else [*ahead(folder, spec, past.open, root), *folder.glob(f"{CHECKPOINTS}/.*")],
         data_root=root,
         is_over=is_over,
+        going=going,
         identity=None if is_over else same_data(name, about, spec.dataset.located(root), root),
     )
 
@@ -147,6 +154,7 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
         width = _same_width(about, share, trainer, found.left)
         info = provenance(cluster, share) | {"pack": width}
         about = {**about, "data": found.identity.written(), "dataset_at": run.spec.dataset.located(found.data_root).name}
+        about |= found.going.about()
         _warn_of_changes(run.name, about, info)
         keep_foreign_trials(run.folder, run.name)
         write_study(run.folder, run, found.asked, found.scores)
@@ -175,6 +183,7 @@ def _finish(found: _Interrupted) -> Outcome:
             winner.catch_up(found.past.ends)
             winner.finish()
             journal = Journal(files)
+            journal.because = found.going.because
             journal.search_started(run)
             journal.search_ended("done")
     return Outcome(run=run, status="done", folder=run.folder, results=read_run(run.folder), ran=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from tuner import __version__
+from tuner.atomic import write_whole
 from tuner.errors import UserError
 from tuner.machines.versions import commit
 from tuner.runs.configurations import Standings
@@ -20,7 +22,7 @@ from tuner.runs.files import RunFiles
 from tuner.runs.journal import read_lines
 from tuner.runs.lock import RunLock
 from tuner.runs.new_run import check_place, open_run
-from tuner.runs.paths import JOURNAL
+from tuner.runs.paths import JOURNAL, SPEC
 from tuner.runs.results import Results, read_run
 from tuner.runs.winner import BEST, best_yaml
 from tuner.search.saved import spec_of
@@ -32,7 +34,7 @@ from tuner.space.spec import Spec
 from tuner.tune.asha import scheduler
 
 from .driver import opened_files
-from .left_off import left_off
+from .going_on import goes_on
 from .stages import Opened, drive
 
 
@@ -104,8 +106,8 @@ def simulate(spec: Spec, options: SimulateOptions) -> Simulated:
         return _driven(run, simulator, scheduler(spec), options.listeners)
 
 
-def resume_simulated(folder: Path, trials: str | None, listeners: Sequence[Listener] = ()) -> Simulated:
-    """Goes on with a simulation that was interrupted, or adds trials to one that is finished.
+def resume_simulated(folder: Path, trials: str | None, listeners: Sequence[Listener] = (), hours: float | None = None) -> Simulated:
+    """Goes on with a simulation that was interrupted, or adds trials to one that is finished. `hours`: of the virtual clock.
 
     Raises:
         UserError: its table is gone, or the run is damaged.
@@ -116,9 +118,12 @@ def resume_simulated(folder: Path, trials: str | None, listeners: Sequence[Liste
         if not told:
             raise UserError(f"{folder.name} was not simulated. To go on with it: tuner resume {folder.name}")
         root = about.get("data_root")
-        spec, name = spec_of(folder, trials, Path(root) if root else None), str(about["name"])
-        nearest, left = Nearest(Table.read(Path(told["table"])), spec), left_off(folder, spec, name)
-        run = Run(name=name, folder=folder, spec=spec, info=about, past=left.past)
+        place, name = Path(root) if root else None, str(about["name"])
+        going = goes_on(folder, lambda asked: spec_of(folder, asked, place, None, hours), trials, new_hours=hours is not None)
+        spec, left = going.spec, going.left
+        nearest = Nearest(Table.read(Path(told["table"])), spec)
+        run = Run(name=name, folder=folder, spec=spec, info={**about, **going.about()}, past=left.past)
+        write_whole(folder / SPEC, json.dumps(run.info, indent=2, default=str) + "\n")
         write_study(folder, run, left.asked, left.scores)
         now = max((float(line["time"]) for line in read_lines(folder / JOURNAL)), default=float(told["began"]))
         simulator = Simulator(nearest=nearest, lanes=int(told["lanes"]), clock=VirtualClock(now))

@@ -22,6 +22,7 @@ from tuner.runs.orders import Inbox, Order
 from tuner.runs.paths import CHECKPOINTS, remove_torn
 from tuner.runs.trial_logs import TrialLogs
 from tuner.runs.winner import Winner
+from tuner.search.stopping import StopRules
 from tuner.tune.callback import Orders, Receivers, TuneCallback
 from tuner.tune.executor import Executor, Letters, Parts
 from tuner.tune.quarantine import Quarantine
@@ -81,13 +82,14 @@ def drive(opened: Opened) -> Ended:
     """
     run, files = opened.run, opened.files
     logs, keeper, requests = TrialLogs(run, files), opened.keeper(run, files), StopRequests()
-    listeners = Listeners(Journal(files, opened.executor.clock), [logs, *opened.executor.listeners(), *opened.listeners])
-    receivers = Receivers(listeners=listeners, logs=logs, trial_ended=keeper.trial_ended)
+    journal, rules = Journal(files, opened.executor.clock), StopRules.of(run, opened.executor.clock)
+    listeners = Listeners(journal, [logs, *opened.executor.listeners(), *opened.listeners])
+    receivers = Receivers(listeners=listeners, logs=logs, trial_ended=_both(keeper.trial_ended, rules.add))
     ended = Ended(status="failed")
     listeners.search_started(run)
     try:
         _end_pruned(run, receivers)
-        reason = _search(opened, receivers, requests)
+        reason = _search(opened, receivers, requests, rules)
         ended = Ended(status="failed" if reason else "done", reason=reason)
         if ended.status == "done" and not requests.search.is_set():
             keeper.finish()
@@ -97,6 +99,7 @@ def drive(opened: Opened) -> Ended:
         with contextlib.suppress(OSError):
             remove_torn(run.folder)
             (run.folder / CHECKPOINTS).rmdir()  # if it is empty, and only now: a trial may be about to write there
+        journal.because = rules.because if ended.status == "done" or (ended.status == "stopped" and rules.out_of_time) else None
         listeners.search_ended(ended.status)
     return ended
 
@@ -109,11 +112,12 @@ def _end_pruned(run: Run, receivers: Receivers) -> None:
         receivers.trial_ended(end)
 
 
-def _search(opened: Opened, receivers: Receivers, requests: StopRequests) -> str | None:
+def _search(opened: Opened, receivers: Receivers, requests: StopRequests, rules: StopRules) -> str | None:
     """Runs the executor, and ends what is open then. Gives why the search was given up; None where it was not."""
     run, files = opened.run, opened.files
     with _signals(requests.search), opened.executor.session(run, files) as session:
-        wired = _wired(opened, receivers, SearchControl(requests=requests, quarantine=Quarantine(session.share)), session.letters)
+        control = SearchControl(requests=requests, quarantine=Quarantine(session.share), rules=rules)
+        wired = _wired(opened, receivers, control, session.letters)
         try:
             session.run(run, wired.parts)
         except BaseException as error:
@@ -144,9 +148,25 @@ def _wired(opened: Opened, receivers: Receivers, control: SearchControl, letters
     to = opened.orders
     steering = Steering(run, searcher, callback).take
     inbox = Inbox(run.folder, steering) if to is None else Inbox(to.folder, lambda order: to.take(order, callback))
-    orders = Orders(callback, inbox.look)
+    orders = Orders(callback, lambda: _look(inbox, control))
     parts = Parts(searcher=searcher, scheduler=opened.scheduler, callbacks=(callback, orders), control=control)
     return _Wired(parts=parts, callback=callback)
+
+
+def _both(first: Callable[[TrialEnd], None], then: Callable[[TrialEnd], None]) -> Callable[[TrialEnd], None]:
+    def told(end: TrialEnd) -> None:
+        first(end)
+        then(end)
+
+    return told
+
+
+def _look(inbox: Inbox, control: SearchControl) -> None:
+    """Before every step: at orders of people, and at the time."""
+    inbox.look()
+    if control.rules is not None and control.rules.time_is_up() and not control.requests.search.is_set():
+        control.rules.end_in_time()
+        control.requests.search.set()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tuner.errors import UserError
 from tuner.runs.events import Run
 from tuner.runs.orders import NotNow, Order, keep, waiting
 from tuner.runs.paths import SPEC
+from tuner.runs.results import read_run
 from tuner.search.saved import check_beside, spec_of
 from tuner.search.seeds import configuration_of
 from tuner.search.study import asked_in
@@ -82,6 +83,9 @@ def keep_for_resume(folder: Path, order: Order) -> int:
     trials = asked_in(folder, str(about["name"]))
     _wanted(order, Run(name=folder.name, folder=folder, spec=spec, info=about), trials)
     keep(folder, replace(order, kept=True))
+    before = read_run(folder)
+    if before.status == "done" and before.because is not None:  # a rule ended it, and it goes on with as many as are asked for
+        return len(waiting(folder))
     return max(0, len({configuration_of(trial) for trial in trials}) + len(waiting(folder)) - spec.trials)
 
 

@@ -25,6 +25,7 @@ from .reading import Asha, Read, Reading, truth, whole, word
 from .scores import SCORES
 from .seeding import MOST_SEED, Seeds, read_seed
 from .selection import read_select
+from .stopping import read_stop
 
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
@@ -217,6 +218,13 @@ _TABLE = (
     Key(
         name="trials", kind="a whole number", default="24; with `method: grid` all configurations", example="24",
         doc="How many configurations are tried.", decides=False,
+    ),
+    Key(
+        name="stop", kind="a mapping or none", default="`none`", example="{target: 0.9, plateau: 30, hours: 2}",
+        doc="What ends the search before all `trials` are tried: `target`, a score; `plateau`, so many trials without a better one;"
+        " `hours`; see [search.md](search.md).",
+        read=read_stop, plain=lambda stop: stop.plain(), decides=False,
+        show=lambda values, data: [Row("ends", values["stop"].words(values["metric"]))] if values["stop"].ever else (),
     ),
     Key(
         name="epochs", kind="a whole number", default="the model's", example="30",

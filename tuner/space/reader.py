@@ -57,6 +57,7 @@ class Options:
     epochs: int | None = None
     name: str | None = None
     seed: int | None = None
+    hours: float | None = None
     set: Sequence[str] = ()
     confirm: bool | None = None
     report: bool | None = None
@@ -155,6 +156,8 @@ class _Reader:
                 before, node = said.get(key), given(f"--{key}", value)
                 beside = key == "seed" and before is not None and isinstance(before.value, dict)  # it says how many, too
                 said[key] = replace(before, value={**before.value, "value": node}) if before is not None and beside else node
+        if options.hours is not None:
+            said["stop"] = _with_hours(said.get("stop"), options.hours)
         if options.confirm is False:
             said["confirm"] = given("--no-confirm", "none")
         if options.report is False:
@@ -229,3 +232,11 @@ class _Reader:
         elif count is not None and spec.method == "grid" and count > trials:
             self.keys.notes.append(f"The grid has {count} configurations, of which {trials} are tried.")
         return trials
+
+
+def _with_hours(stop: Located | None, hours: float) -> Located:
+    """The file's key `stop` with the hours of `--hours`; what is no mapping stays, and is refused."""
+    node = given("--hours", hours)
+    if stop is None or stop.word == "none":
+        return replace(node, value={"hours": node})
+    return replace(stop, value={**stop.value, "hours": node}) if isinstance(stop.value, dict) else stop

@@ -19,6 +19,7 @@ from .ranges import Range
 from .reading import Asha, Resources
 from .scores import SCORES
 from .seeding import Seeds
+from .stopping import Stop
 
 __all__ = ["Asha", "Metric", "Resources", "Spec"]
 
@@ -37,7 +38,8 @@ class Spec:
     `text`: the file as given. `filled`: the defaults that nobody said, `parameters.<name>` for the model's own.
     `source`: of a model of the user's own; it goes wherever the search goes. `notes`: what is legal, but may surprise.
     `more`: the values of those keys that have no field here. `seeds`: how many seeds each configuration
-    is tried on; `trials` counts configurations. `metrics`: where several decide, all of them; `metric` is the first.
+    is tried on; `trials` counts configurations. `metrics`: where several decide, all of them; `metric` is the first. `stop`: what ends
+    the search before all `trials` are tried.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Spec:
     source: Source | None = None
     metrics: tuple[Metric, ...] | None = None
     seeds: Seeds = field(default_factory=Seeds)
+    stop: Stop = field(default_factory=Stop)
 
     def key(self, name: str) -> Any:
         """The value of a key of the file."""

@@ -85,11 +85,17 @@ class StudySearch(Searcher):
             self.study.set_user_attr("seed", spec.seed)
         self.proposals.add_all(self.study.trials)
         self.plan = SeedPlan.of(spec, self.study.trials)
-        self.full = self.plan.configurations >= spec.trials  # whether no configuration can be added
         self._told = self.study if spec.seeds.single else OfConfigurations(name, storage, spec.seeds)
         self._control = control
+        self._finished = False  # Tune was told so
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
         self._waiting = deque(_trial(self.study, storage, found.number) for found in self.study.trials if found.state == TrialState.RUNNING)
+
+    @property
+    def full(self) -> bool:
+        """Whether no configuration can be added."""
+        over = self._control is not None and self._control.over
+        return self._finished or over or self.plan.configurations >= self.spec.trials
 
     # --- called by Tune: the next trial ---
 
@@ -106,7 +112,7 @@ class StudySearch(Searcher):
                 return None  # later
             due = self.plan.due(last=True) if due is None else due
             if due is None:
-                self.full = True  # Tune does not ask again
+                self._finished = True  # Tune does not ask again
                 return Searcher.FINISHED  # type: ignore[return-value]  # a word, whatever Ray's annotation says
             self._waiting.append(self._ask_again(due))
         return self._hand_out(trial_id, self._waiting.popleft())
@@ -136,7 +142,6 @@ class StudySearch(Searcher):
         if not beside_of(trial.user_attrs):
             self.proposals.add(chosen)
         self.plan.begin(number, own)
-        self.full = self.plan.configurations >= self.spec.trials
         return trial
 
     def _ask_again(self, configuration: int) -> optuna.Trial:

@@ -10,6 +10,8 @@ from typing import Any
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
 
+from tuner.search.stopping import StopRules
+
 from .patches import kill_process
 from .quarantine import Quarantine
 from .result import TuneResult
@@ -54,7 +56,13 @@ class StopRequests(Stopper):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchControl:
-    """What decides, beside the scheduler, which trials go on and where trials may run."""
+    """What decides, beside the scheduler, which trials begin, which go on and where trials may run. `rules`: that end the search."""
 
     requests: StopRequests
     quarantine: Quarantine
+    rules: StopRules | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no configuration is to begin any more, though `trials` is not reached."""
+        return self.rules is not None and self.rules.because is not None
