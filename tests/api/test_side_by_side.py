@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import keyword
 import re
 import shlex
 from collections.abc import Iterator
@@ -97,8 +98,9 @@ def test_every_option_is_an_argument_of_its_name(name: str) -> None:
 
 
 def flag(option: Any) -> str:
-    """`--data-root` as an argument is called."""
-    return str(next(text for text in option.opts if text.startswith("--"))[2:].replace("-", "_"))
+    """`--data-root` as an argument is called; `--from`, a word of Python's, as `from_`."""
+    name = str(next(text for text in option.opts if text.startswith("--"))[2:].replace("-", "_"))
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def test_the_parts_of_a_run_named_beside_show_are_there() -> None:

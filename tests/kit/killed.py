@@ -31,9 +31,9 @@ def killed_confirmation(folder: Path, place: Place) -> None:
     run_until_killed(_confirm, folder, _address(), place)
 
 
-def killed_simulation(folder: Path, table: Path, place: Place) -> None:
-    """Of `folder`'s space.yaml on eight lanes. Its run is `s` in `folder`/runs."""
-    run_until_killed(_simulate, folder, table, place)
+def killed_simulation(folder: Path, table: Path, place: Place, earlier: tuple[Path, ...] = ()) -> None:
+    """Of `folder`'s space.yaml on eight lanes. Its run is `s` in `folder`/runs. `earlier`: runs that it is told of."""
+    run_until_killed(_simulate, folder, table, place, earlier)
 
 
 def _search(space: Path, out: Path, address: str, place: Place, part: str) -> None:
@@ -54,12 +54,13 @@ def _confirm(folder: Path, address: str, place: Place) -> None:
     confirm(folder, ConfirmOptions(top=2, seeds=3, address=address, listeners=(Heard(place, signal.SIGKILL),)))
 
 
-def _simulate(folder: Path, table: Path, place: Place) -> None:
+def _simulate(folder: Path, table: Path, place: Place, earlier: tuple[Path, ...]) -> None:
     from tuner.service.simulate import SimulateOptions, simulate
     from tuner.space.reader import read_space
 
     heard = (Heard(place, signal.SIGKILL),)
-    simulate(read_space(str(folder / "space.yaml")), SimulateOptions(table=table, out=folder / "runs", name="s", lanes=8, listeners=heard))
+    options = SimulateOptions(table=table, out=folder / "runs", name="s", lanes=8, listeners=heard, earlier=earlier)
+    simulate(read_space(str(folder / "space.yaml")), options)
 
 
 def _address() -> str:

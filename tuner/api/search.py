@@ -17,6 +17,7 @@ from tuner.trackers.modes import wandb_mode
 
 from .arguments import OfFile, Place, Settings, Space, of_space, options, path_or_none, read_spec
 from .display import heard_by, shown
+from .earlier import Earlier, earlier
 from .one_at_a_time import one_search
 from .run import Run
 from .samples import dataset_name, named
@@ -33,6 +34,7 @@ def search(
     trials: int | None = None,
     epochs: int | None = None,
     hours: float | None = None,
+    from_: Earlier = (),
     name: str | None = None,
     seed: int | None = None,
     set: Settings = (),  # noqa: A002 - the flag's name
@@ -53,6 +55,7 @@ def search(
     `data`: samples (N, D) as a numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix, which are written once below
     `out`, where trials and a resumed search read them; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in
     memory, or the column of `data` that holds them. `of_file`: label, drop, id, header, samples, size and colours, of a file of data.
+    `from_`: runs of the same space, by name, folder or as objects, of which the sampler is told.
     `models`: files or folders with models of your own, or subclasses of `Model` that stand in a file; a dict may hold such a class under
     `model`. `listeners`: hear of every event (`tuner/runs/events.py`). `display`: show how it goes. Everything else is the flag of its
     name.
@@ -91,6 +94,7 @@ def search(
                 listeners=heard,
                 confirm_listeners=confirmation,
                 report=True,
+                earlier=earlier(from_),
             ),
         )
     return Run(outcome.folder, reason=outcome.reason)

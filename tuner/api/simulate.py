@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tuner.own_given import Models
 from tuner.runs.new_run import check_place
 from tuner.stores.lookup import RUNS
 
 from .arguments import Place, Settings, Space, of_space, options, path_or_none, read_spec
+from .earlier import Earlier, earlier
 from .run import Run
 
 
@@ -24,6 +26,7 @@ def simulate(
     trials: int | None = None,
     epochs: int | None = None,
     hours: float | None = None,
+    from_: Earlier = (),
     name: str | None = None,
     seed: int | None = None,
     set: Settings = (),  # noqa: A002 - the flag's name
@@ -47,5 +50,6 @@ def simulate(
     sizes = {"limit": limit, "trials": trials, "epochs": epochs, "hours": hours, "no_confirm": True}
     given = options(dataset=dataset, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes)
     spec = read_spec(space, given)
-    outcome = drive(spec, SimulateOptions(table=Path(os.fspath(table)), lanes=gpus, name=name, out=folder, data_root=root))
+    known: dict[str, Any] = {"name": name, "out": folder, "data_root": root, "earlier": earlier(from_)}
+    outcome = drive(spec, SimulateOptions(table=Path(os.fspath(table)), lanes=gpus, **known))
     return Run(outcome.folder, reason=outcome.reason)

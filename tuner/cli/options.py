@@ -153,6 +153,13 @@ Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", met
 Hours = Annotated[
     float | None, typer.Option(help="Begin no trial after so many hours, and interrupt what trains; `tuner resume` goes on.", metavar="H")
 ]
+From = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from", help="Tell the sampler what an earlier run of this space found; may be repeated.", metavar="RUN",
+        autocompletion=complete_run,
+    ),
+]  # fmt: skip
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="End with the last trial, whatever the space says under `confirm`.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no page at the end, whatever the space says under `report`.")]
 DataRoot = Annotated[

@@ -21,6 +21,7 @@ from .options import (
     Dataset,
     Drop,
     Epochs,
+    From,
     Header,
     Hours,
     Id,
@@ -83,6 +84,7 @@ def search(  # its length is that of its options
     trials: Trials = None,
     epochs: Epochs = None,
     hours: Hours = None,
+    from_: From = None,
     name: Name = None,
     seed: Seed = None,
     address: Annotated[str | None, typer.Option(help="Join this Ray cluster. Without it Ray starts here.", metavar="HOST:PORT")] = None,
@@ -115,7 +117,8 @@ def search(  # its length is that of its options
         "report": False if no_report else None,
     }  # fmt: skip
     folder, uri = folder_and_uri(out)
-    where = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
+    where: dict[str, Any] = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}
+    where["earlier"] = [run_folder(run, None) for run in from_ or ()]
     with interruptible("Interrupted before the first trial."):
         spec = _read_while_ray_starts(space, given, where, console)
         outcome = _search(spec, where, console, wandb)

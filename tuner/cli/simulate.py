@@ -17,6 +17,7 @@ from .options import (
     DataRoot,
     Dataset,
     Epochs,
+    From,
     Hours,
     Limit,
     Models,
@@ -33,6 +34,7 @@ from .options import (
     given_options,
     interruptible,
     new_console,
+    run_folder,
     say,
 )  # fmt: skip
 
@@ -59,6 +61,7 @@ def simulate(  # its length is that of its options
     trials: Trials = None,
     epochs: Epochs = None,
     hours: Hours = None,
+    from_: From = None,
     name: Name = None,
     seed: Seed = None,
     data_root: DataRoot = None,
@@ -80,13 +83,14 @@ def simulate(  # its length is that of its options
     folder, uri = folder_and_uri(out)
     if uri is not None:
         raise UserError(f"--out {uri}: a simulation is written to a folder of this machine. Name one, or leave --out out.")
+    earlier = [run_folder(run, None) for run in from_ or ()]
     given = {
         "dataset": dataset, "scale": scale, "limit": limit, "trials": trials, "epochs": epochs, "hours": hours, "name": name, "seed": seed,
         "data_root": data_root, "models": models, "set": set_, "confirm": False,
     }  # fmt: skip
     with interruptible("Interrupted before the first trial."), console.status(f"Simulating {space}"):
         spec = read_space(space, options=given_options(**given))
-        options = SimulateOptions(table=table, lanes=gpus, name=name, out=folder, data_root=data_root)
+        options = SimulateOptions(table=table, lanes=gpus, name=name, out=folder, data_root=data_root, earlier=earlier)
         outcome = run_simulation(spec, options)
     print_simulated(outcome, console)
 

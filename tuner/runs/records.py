@@ -9,6 +9,7 @@ from tuner.space.scores import SCORES
 
 from .rules import (
     DATASET,
+    EARLIER,
     FROM_1,
     FROM_1_OR_NULL,
     LINES_OR_NULL,
@@ -127,6 +128,7 @@ class About(TypedDict, total=False):
     metrics: Annotated[list[MetricKey] | None, METRICS_OR_NULL]
     seeds: Annotated[dict[str, int], SEEDS]
     stop: dict[str, Any] | str
+    earlier: Annotated[dict[str, Any], EARLIER]
     renewed: Annotated[dict[str, Any], RENEWED]
 
 

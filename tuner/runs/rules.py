@@ -86,12 +86,27 @@ def _is_renewed(value: Any) -> bool:
     return is_mapping(value) and set(value) == {"ends", "seconds"} and is_whole(value["ends"]) and is_number(value["seconds"])
 
 
+def _is_earlier(value: Any) -> bool:
+    """See `Earlier` in tuner/space/earlier.py."""
+    if not is_mapping(value) or set(value) != {"runs", "trials"} or not all(isinstance(part, list) for part in value.values()):
+        return False
+    runs = (set(run) == {"run", "told", "left_out", "why"} and is_whole(run["told"]) and is_text(run["run"]) for run in value["runs"])
+    return all(map(is_mapping, (*value["runs"], *value["trials"]))) and all(runs) and all(map(_is_told, value["trials"]))
+
+
+def _is_told(trial: Mapping[str, Any]) -> bool:
+    if set(trial) != {"run", "trial", "chosen", "values"} or not isinstance(trial["values"], list):
+        return False
+    return is_whole(trial["trial"]) and is_mapping(trial["chosen"]) and bool(trial["values"]) and all(map(is_number, trial["values"]))
+
+
 METRICS_OR_NULL = Rule("a list of mappings of a metric's name and goal, or null", _are_metrics)
 NUMBER = Rule("a number", is_number)
 NUMBER_OR_NULL = _or_null(NUMBER)
 NUMBERS = Rule("a mapping of numbers", lambda value: is_mapping(value, is_number))
 WHOLE = Rule("a whole number from 0 on", is_whole)
 SEEDS = Rule("a mapping of repeat, or of race and reduction, to whole numbers", _is_seeds)
+EARLIER = Rule("a mapping of runs, and of trials with their values", _is_earlier)
 RENEWED = Rule("a mapping of ends and seconds to numbers", _is_renewed)
 WHOLE_OR_NULL = _or_null(WHOLE)
 FROM_1 = Rule("a whole number from 1 on", lambda value: is_whole(value, 1))

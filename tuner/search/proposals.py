@@ -22,6 +22,8 @@ from tuner.space.ranges import Range
 from tuner.space.request import beside_of
 from tuner.space.spec import Spec
 
+from .earlier import finished_trials
+
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left
 
@@ -51,13 +53,21 @@ def new_sampler(spec: Spec, trial: int, attempt: int) -> BaseSampler:
     methods: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: TPESampler(seed=seed, multivariate=True, group=_conditional(spec), constant_liar=True),
         "gp": lambda: GPSampler(seed=seed),
-        "cmaes": lambda: CmaEsSampler(seed=seed),
+        "cmaes": lambda: CmaEsSampler(seed=seed, source_trials=_sources(spec)),
         # The sequence is even because it is one sequence: its own seed stays.
         "qmc": lambda: QMCSampler(seed=spec.seed, scramble=True, independent_sampler=random),
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return methods.get(spec.method if attempt < ATTEMPTS else "random", lambda: random)()
+
+
+def _sources(spec: Spec) -> list[FrozenTrial] | None:
+    """What CMA-ES begins with of earlier runs; None: nothing, or what it cannot use, for it takes numbers without conditions."""
+    searched = spec.searched()
+    if not spec.earlier.trials or any(found.when or found.kind == "values" for found in searched):
+        return None
+    return finished_trials(spec.earlier, {found.name: distribution(found) for found in searched})
 
 
 def _conditional(spec: Spec) -> bool:
@@ -71,6 +81,7 @@ class Proposals:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.distributions = {found.name: distribution(found) for found in spec.searched()}
+        self.earlier = finished_trials(spec.earlier, self.distributions)  # what the sampler is told of earlier runs
         self._seen: set[str] = set()
         countable = all(found.options is not None for found in spec.searched())
         self._worlds: Iterator[dict[str, Any]] | None = spec.worlds(self.distributions) if countable else None
@@ -142,5 +153,12 @@ class Proposals:
         """The parameters that the sampler draws together. A new TPE would go through all trials to find them, each time; without groups
         they are what all trials have, which can be remembered."""
         if not isinstance(sampler, TPESampler) or _conditional(self.spec):
-            return sampler.infer_relative_search_space(study, trial)
+            return self._in_all_earlier(sampler, sampler.infer_relative_search_space(study, trial))
         return {name: found for name, found in self._common.calculate(study).items() if not found.single()}
+
+    def _in_all_earlier(self, sampler: BaseSampler, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+        """Of what a sampler draws together, what every earlier trial has: Optuna looks at no more than one trial below number 0. TPE's
+        groups need not be in all."""
+        if isinstance(sampler, TPESampler):
+            return space
+        return {name: found for name, found in space.items() if all(name in trial.params for trial in self.earlier)}

@@ -15,6 +15,7 @@ from tuner.own_models import MODELS, Source, installed, kept_source, read_own, r
 from tuner.runs.paths import SPACE
 from tuner.runs.records import About
 from tuner.runs.results import read_run
+from tuner.space.earlier import Earlier
 from tuner.space.keys import KEYS
 from tuner.space.ranges import show
 from tuner.space.reader import Options, read_space
@@ -46,6 +47,7 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: s
             f"Go on with the version that began it ({versions}), or start a new search."
         )
     said = about["options"] if hours is None else {**about["options"], "hours": hours}
+    spec = replace(spec, earlier=Earlier.of(about.get("earlier")))
     return replace(spec, options=said, notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
 
 

@@ -39,6 +39,7 @@ from tuner.search.saved import check_brought, spec_of
 from tuner.search.study import given_trial, write_study
 from tuner.search.trainer import Trainer
 from tuner.space.confirming import Confirm
+from tuner.space.earlier import Earlier
 from tuner.space.seeding import Seeds
 from tuner.space.spec import Spec
 from tuner.space.stopping import Stop
@@ -192,7 +193,7 @@ def run_confirmation(found: Prepared, cluster: Cluster, listeners: Sequence[List
 def confirming(spec: Spec, plan: Plan) -> Spec:
     """The search that trains the plan: it proposes nothing, and stops nothing early."""
     proposes_nothing = replace(spec, parameters=(), switches=frozenset(), method="random")
-    return replace(proposes_nothing, trials=len(plan.trainings), seeds=Seeds(), early_terminate=None, stop=Stop())
+    return replace(proposes_nothing, trials=len(plan.trainings), seeds=Seeds(), early_terminate=None, stop=Stop(), earlier=Earlier())
 
 
 def _width(found: Prepared, trainer: Trainer, share: Share) -> int:

@@ -27,6 +27,7 @@ from tuner.runs.lock import RunLock
 from tuner.runs.new_run import check_place, open_run
 from tuner.runs.results import Results, read_run
 from tuner.search import budget
+from tuner.search.earlier import warm_started
 from tuner.space.spec import Spec
 from tuner.stores.uploads import Sent, place_of_runs, uploading
 from tuner.training.room import check_room
@@ -48,7 +49,7 @@ class SearchOptions:
 
     `uri`: the place in a store that the runs in `out` are sent to. `wandb`: W&B's mode, for whoever resumes the run.
     `confirm_listeners`: hear of the trainings of the confirmation, where the space asks for one. `report`: whether a page may be written at
-    the end, which the space decides then.
+    the end, which the space decides then. `earlier`: the folders of runs that the sampler is told of.
     """
 
     name: str | None = None
@@ -60,6 +61,7 @@ class SearchOptions:
     listeners: Sequence[Listener] = ()
     confirm_listeners: Sequence[Listener] = ()
     report: bool = False
+    earlier: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         UserError: it cannot start. Nothing has been written then.
     """
     check_place(options.name, options.out)
+    spec = warm_started(spec, options.earlier)
     store = place_of_runs(options.uri, options.name)
     with contextlib.closing(join(options.address)) as cluster:
         if cluster.address is not None:

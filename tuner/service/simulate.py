@@ -25,6 +25,7 @@ from tuner.runs.new_run import check_place, open_run
 from tuner.runs.paths import JOURNAL, SPEC
 from tuner.runs.results import Results, read_run
 from tuner.runs.winner import BEST, best_yaml
+from tuner.search.earlier import warm_started
 from tuner.search.saved import spec_of
 from tuner.search.study import write_study
 from tuner.simulation.nearest import Nearest
@@ -41,7 +42,7 @@ from .stages import Opened, drive
 @dataclass(frozen=True, kw_only=True)
 class SimulateOptions:
     """What is said of a simulation beside its space. `table`: a run's folder, or a file that one was recorded into. `lanes`: how many
-    trials are trained at once."""
+    trials are trained at once. `earlier`: the folders of runs that the sampler is told of."""
 
     table: Path
     lanes: int = 1
@@ -49,6 +50,7 @@ class SimulateOptions:
     out: Path = Path("runs")
     data_root: Path | None = None
     listeners: Sequence[Listener] = ()
+    earlier: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ def simulate(spec: Spec, options: SimulateOptions) -> Simulated:
         UserError: it cannot start. Nothing has been written then.
     """
     check_place(options.name, options.out)
+    spec = warm_started(spec, options.earlier)
     nearest = Nearest(Table.read(options.table), spec)
     began = float(int(time.time()))  # whole, so that two simulations round alike
     info: dict[str, Any] = {

@@ -92,7 +92,7 @@ def _said(spec: Spec, pins: Mapping[str, Located], problems: Problems) -> dict[s
 
 def _known_to_the_search(found: Range, value: Any, node: Located, problems: Problems) -> Any:
     """The value as the search has it; None, and a problem, where the search has no such value."""
-    known = _in_range(found, value)
+    known = known_value(found, value)
     if known is None:
         problems.at(node, f"'{found.name}' is searched over {_shown(found)}, and the sampler can be told of no other value.")
     return known
@@ -100,14 +100,14 @@ def _known_to_the_search(found: Range, value: Any, node: Located, problems: Prob
 
 def _default(found: Range, p: Parameter | None, problems: Problems) -> Any:
     """The model's default as the search has it; None, and a problem, where there is none. `p`: None for a switch of the search."""
-    default = None if p is None else _in_range(found, p.default)
+    default = None if p is None else known_value(found, p.default)
     if default is None:
         name, why = found.name, "has no default" if p is None else f"its default, {show(p.default)}, is not among them"
         problems.at(None, f"'{name}' must be said, such as --set {name}={show(found.first)}: {_shown(found)} is searched, and {why}.")
     return default
 
 
-def _in_range(found: Range, value: Any) -> Any:
+def known_value(found: Range, value: Any) -> Any:
     """The value as the search has it; None where it is not in the range."""
     if found.options is not None:
         return next((one for one in found.options if one == value and isinstance(one, bool) == isinstance(value, bool)), None)

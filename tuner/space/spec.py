@@ -13,6 +13,7 @@ from tuner.model import Hyper, Model, Parameter, load_model, load_source
 from tuner.own_models import Source
 
 from .confirming import Confirm
+from .earlier import Earlier
 from .keys import KEYS
 from .metric import Metric
 from .ranges import Range
@@ -39,7 +40,7 @@ class Spec:
     `source`: of a model of the user's own; it goes wherever the search goes. `notes`: what is legal, but may surprise.
     `more`: the values of those keys that have no field here. `seeds`: how many seeds each configuration
     is tried on; `trials` counts configurations. `metrics`: where several decide, all of them; `metric` is the first. `stop`: what ends
-    the search before all `trials` are tried.
+    the search before all `trials` are tried. `earlier`: what the sampler is told of earlier runs.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Spec:
     metrics: tuple[Metric, ...] | None = None
     seeds: Seeds = field(default_factory=Seeds)
     stop: Stop = field(default_factory=Stop)
+    earlier: Earlier = field(default_factory=Earlier)
 
     def key(self, name: str) -> Any:
         """The value of a key of the file."""
@@ -207,7 +209,8 @@ class Spec:
             "filled": dict(self.filled),
             "notes": list(self.notes),
         }
-        return found if self.seeds.single else found | {"seeds": self.seeds.plain()}
+        found |= {} if self.seeds.single else {"seeds": self.seeds.plain()}
+        return found | ({"earlier": self.earlier.plain()} if self.earlier.runs else {})
 
     def sweep(self) -> dict[str, Any]:
         """The search as a W&B sweep's configuration: without conditions, and with `custom` for the methods that W&B lacks."""

@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
+from tuner.search.earlier import WithEarlier
 from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed
 from tuner.search.scores import values_of
 from tuner.search.seeds import CONFIGURATION, OfConfigurations, SeedPlan
@@ -85,7 +86,9 @@ class StudySearch(Searcher):
             self.study.set_user_attr("seed", spec.seed)
         self.proposals.add_all(self.study.trials)
         self.plan = SeedPlan.of(spec, self.study.trials)
-        self._told = self.study if spec.seeds.single else OfConfigurations(name, storage, spec.seeds)
+        self._told: optuna.Study = self.study if spec.seeds.single else OfConfigurations(name, storage, spec.seeds)
+        if self.proposals.earlier:
+            self._told = WithEarlier(name, storage, self._told, self.proposals.earlier)
         self._control = control
         self._finished = False  # Tune was told so
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
