@@ -360,7 +360,7 @@ def test_more_clusters_than_samples_are_refused(folder):
         ("hidden: {}", "'hidden' must be a mapping, but got nothing. Write {value: ...}, {values: [...]} or {min: ..., max: ...}."),
         ("hidden: {when: {updates: joint}}", "'hidden' gives no values. Write {value: ...}, {values: [...]} or {min: ..., max: ...}."),
         ("hidden: {vals: [200, 500]}",
-         "'hidden' has no key 'vals'. Did you mean 'values'? Known are value, values, min, max, q, distribution, when, otherwise."),
+         "'hidden' has no key 'vals'. Did you mean 'values'? Known are value, values, min, max, q, distribution, when, otherwise, prior."),
         ("hidden: {value: 200, values: [200]}",
          "'hidden' has `value` and `values`. Write {value: ...}, {values: [...]} or {min: ..., max: ...}."),
         ("hidden: {value: 200, min: 8, max: 9}",

@@ -72,6 +72,14 @@ def _searched(spec: Spec) -> Table:
 
 
 def _values(found: Range) -> str:
+    prior = found.prior
+    if prior is None:
+        return _range(found)
+    spread = "" if prior.spread is None else f" {'×÷' if found.log else '±'} {prior.spread:g}"
+    return f"{_range(found)}, first around {setting(prior.value)}{spread}"
+
+
+def _range(found: Range) -> str:
     if found.kind == "values":
         return " | ".join(setting(value) for value in found.values)
     assert found.min is not None and found.max is not None

@@ -22,7 +22,6 @@ from tuner.runs.results import Results, read_run
 from tuner.runs.states import STATES
 from tuner.space.earlier import Earlier, EarlierRun, Told
 from tuner.space.ranges import show
-from tuner.space.request import known_value
 from tuner.space.scores import SCORES
 from tuner.space.spec import Spec
 from tuner.text import counted
@@ -102,7 +101,7 @@ def _chosen(spec: Spec, config: Mapping[str, Any]) -> tuple[dict[str, Any], str 
     for found in spec.searched():
         if not spec.active(found, chosen):
             continue
-        value = known_value(found, config[found.name]) if config.get(found.name) is not None else None
+        value = found.known(config[found.name]) if config.get(found.name) is not None else None
         if value is None:
             return {}, f"'{found.name}' is {show(config.get(found.name))} there"
         chosen[found.name] = value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from random import Random
 from typing import Any
 
 import optuna
@@ -23,6 +24,7 @@ from tuner.space.request import beside_of
 from tuner.space.spec import Spec
 
 from .earlier import finished_trials
+from .guesses import GUESSED, Guess, guessed
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left
@@ -40,10 +42,9 @@ def distribution(found: Range) -> BaseDistribution:
     if found.kind == "values":
         return CategoricalDistribution(found.values)
     assert found.min is not None and found.max is not None, found
-    log = found.kind in ("log_uniform_values", "q_log_uniform_values")
     if found.options is not None:
-        return IntDistribution(int(found.min), int(found.max), log=log, step=int(found.q or 1))
-    return FloatDistribution(found.min, found.max, log=log, step=found.q)
+        return IntDistribution(int(found.min), int(found.max), log=found.log, step=int(found.q or 1))
+    return FloatDistribution(found.min, found.max, log=found.log, step=found.q)
 
 
 def new_sampler(spec: Spec, trial: int, attempt: int) -> BaseSampler:
@@ -131,13 +132,21 @@ class Proposals:
             return chosen
         chosen = {}
         for attempt in range(ATTEMPTS + RANDOM_ATTEMPTS):
-            chosen = self._sample(new_sampler(self.spec, trial.number, attempt), study, trial)
+            guess = self._guess(trial.number, attempt)
+            chosen = self._sample(new_sampler(self.spec, trial.number, attempt), study, trial, guess)
             if self.is_new(chosen):
                 return chosen
         return self.left() or chosen
 
-    def _sample(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        """What `trial.suggest_...` would give with this sampler, without writing anything into the study."""
+    def _guess(self, trial: int, attempt: int) -> Guess:
+        """Of the person who wrote the space: for the first configurations, the first of which is the guess itself."""
+        if len(self._seen) >= GUESSED:
+            return lambda found: None
+        first, rng = not self._seen and attempt == 0, Random(seed_of(self.spec.seed, "guess", trial, attempt))
+        return lambda found: None if found.prior is None else found.prior.value if first else guessed(found, rng)
+
+    def _sample(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial, guess: Guess) -> dict[str, Any]:
+        """What `trial.suggest_...` would give with this sampler, without writing anything into the study; but for what `guess` says."""
         sampler.before_trial(study, trial)
         space = self._together(sampler, study, trial)
         together = sampler.sample_relative(study, trial, space)
@@ -146,7 +155,10 @@ class Proposals:
             if self.spec.active(found, chosen):
                 name, known = found.name, self.distributions[found.name]
                 alone = name not in together or space.get(name) != known
-                chosen[name] = sampler.sample_independent(study, trial, name, known) if alone else together[name]
+                said = guess(found)
+                if said is None:
+                    said = sampler.sample_independent(study, trial, name, known) if alone else together[name]
+                chosen[name] = said
         return chosen
 
     def _together(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:

@@ -97,6 +97,10 @@ def _notes(search: Checked) -> Iterator[str]:
 def _check_method(search: Checked) -> list[str]:
     """Refuses what a method cannot do with this space; notes on what it does badly."""
     spec, node = search.spec, search.keys.get("method")
+    priors = [found.name for found in spec.searched() if found.prior is not None]
+    if spec.method == "grid" and priors:
+        rule = "a grid tries everything, so that no guess is needed"
+        search.problems.at(search.entries[priors[0]], f"'{priors[0]}': {rule}. Leave `prior` out.")
     if spec.method == "grid":
         for found in spec.searched():
             if found.options is None:

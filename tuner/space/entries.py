@@ -4,6 +4,7 @@
     lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3}
     weights.cyclic: {min: 0.0, max: 1.0, when: {use_cyclic: true}}
     weights.recon: {values: [3, 5], when: {varied: recon}, otherwise: 1}
+    lr: {distribution: log_uniform_values, min: 1e-5, max: 1e-1, prior: {value: 1e-3, spread: 2}}
 
 Supported are the distributions of W&B that Optuna has exactly: uniform, log_uniform_values, int_uniform, q_uniform,
 q_log_uniform_values with q = 1 (whole numbers on a log scale), categorical and constant. Without `distribution`, two whole
@@ -20,10 +21,11 @@ from typing import Any
 from tuner.errors import did_you_mean
 from tuner.model import Parameter
 
+from .guess import read_prior
 from .located import Located, Problems
 from .ranges import CONTINUOUS, QUANTISED, RANGES, Range, show
 
-_KEYS = ("value", "values", "min", "max", "q", "distribution", "when", "otherwise")
+_KEYS = ("value", "values", "min", "max", "q", "distribution", "when", "otherwise", "prior")
 _SUPPORTED = (*RANGES, "categorical", "constant")
 _NOT_SUPPORTED = {
     "log_uniform": "W&B's 'log_uniform' takes exponents: use log_uniform_values, with the values themselves.",
@@ -48,7 +50,9 @@ def read_range(name: str, entry: Located, p: Parameter | None, problems: Problem
         return None
     found = _read_form(form, name, entry, p, problems)
     otherwise = _otherwise(name, entry.value, p, problems)
-    return replace(found, line=entry.line, otherwise=otherwise) if found is not None and len(problems.found) == before else None
+    prior = None if found is None else read_prior(entry.value, found, _guess(entry.value, found, p), problems)
+    sound = found is not None and len(problems.found) == before
+    return replace(found, line=entry.line, otherwise=otherwise, prior=prior) if found is not None and sound else None
 
 
 def _is_mapping(name: str, entry: Located, problems: Problems) -> bool:
@@ -113,6 +117,15 @@ def _read_form(form: str, name: str, entry: Located, p: Parameter | None, proble
     if "q" in said:
         problems.at(said["q"], f"'{name}': `q` belongs to {' and '.join(QUANTISED)}.")
     return _listed(name, said["values"], p, problems) if form == "values" else read_fixed(name, said["value"], p, problems)
+
+
+def _guess(said: Mapping[str, Located], found: Range, p: Parameter | None) -> Any:
+    """The value of the entry's `prior` as its parameter has it; None where there is no single one."""
+    prior = said.get("prior")
+    node = prior.value.get("value") if prior is not None and isinstance(prior.value, dict) else None
+    if node is None:
+        return None
+    return read_value(node, p) if p is not None else read_switch(node, all(isinstance(one, bool) for one in found.values))
 
 
 def _otherwise(name: str, said: Mapping[str, Located], p: Parameter | None, problems: Problems) -> Any:

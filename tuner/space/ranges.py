@@ -12,11 +12,24 @@ RANGES = (*CONTINUOUS, "int_uniform", *QUANTISED)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prior:
+    """A person's guess. `spread`: how far it may be off, as a standard deviation: a factor on a log scale, a difference on any other;
+    None for one of `values`."""
+
+    value: Any
+    spread: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        return {"value": self.value} | ({} if self.spread is None else {"spread": self.spread})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Range:
     """What one parameter may be. `kind`: `value`, `values`, or one of `RANGES`, for which `min`, `max` and `q` are set.
 
     `when`: for each parameter that decides whether this one is searched, the values with which it is. `otherwise`: the value where it
     is not; None: 0 for a weight, the default for anything else.
+    `prior`: where a person would look first.
     `line`: 0 where the command line said so.
     """
 
@@ -29,12 +42,18 @@ class Range:
     q: int | float | None = None
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     otherwise: Any = None
+    prior: Prior | None = None
     line: int = 0
 
     @property
     def searched(self) -> bool:
         """Whether there is more than one value."""
         return self.kind != "value"
+
+    @property
+    def log(self) -> bool:
+        """Whether it is a range on a log scale."""
+        return self.kind in ("log_uniform_values", "q_log_uniform_values")
 
     @property
     def options(self) -> Sequence[Any] | None:
@@ -69,6 +88,16 @@ class Range:
         """The smallest value of a number."""
         return self.min if self.min is not None else min(self.options or ())
 
+    def known(self, value: Any) -> Any:
+        """The value as the search has it; None where it is not in the range."""
+        if self.options is not None:
+            return next((one for one in self.options if one == value and isinstance(one, bool) == isinstance(value, bool)), None)
+        assert self.min is not None and self.max is not None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.min <= value <= self.max:
+            return None
+        steps = 0.0 if self.q is None else (value - self.min) / self.q
+        return float(value) if abs(steps - round(steps)) < 1e-6 else None
+
     def nonzero(self) -> int:
         """How many values other than 0 there are, where 2 stands for many."""
         return 2 if self.max is not None else len([value for value in self.options or () if value != 0][:2])
@@ -86,9 +115,18 @@ class Range:
             said = {"distribution": self.kind, "min": self.min, "max": self.max} | ({"q": self.q} if self.q is not None else {})
         if self.when:
             said["when"] = {name: list(values) for name, values in self.when.items()}
-        return said | ({"otherwise": self.otherwise} if self.otherwise is not None else {})
+        said |= {"otherwise": self.otherwise} if self.otherwise is not None else {}
+        return said | ({"prior": self.prior.plain()} if self.prior is not None else {})
 
 
 def show(value: object) -> str:
     """A value as one writes it in YAML."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def in_words(found: Range) -> str:
+    """What is searched: `a | b`, or `[0, 1] in steps of 0.1`."""
+    if found.kind == "values":
+        return " | ".join(show(value) for value in found.values)
+    step = "" if found.q in (None, 1) else f" in steps of {show(found.q)}"
+    return f"[{show(found.min)}, {show(found.max)}]{step}"

@@ -11,7 +11,7 @@ from tuner.model import Parameter
 from .keys import KEYS
 from .located import Located, Problems
 from .parameters import pin, settings
-from .ranges import Range, show
+from .ranges import Range, in_words, show
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -92,37 +92,19 @@ def _said(spec: Spec, pins: Mapping[str, Located], problems: Problems) -> dict[s
 
 def _known_to_the_search(found: Range, value: Any, node: Located, problems: Problems) -> Any:
     """The value as the search has it; None, and a problem, where the search has no such value."""
-    known = known_value(found, value)
+    known = found.known(value)
     if known is None:
-        problems.at(node, f"'{found.name}' is searched over {_shown(found)}, and the sampler can be told of no other value.")
+        problems.at(node, f"'{found.name}' is searched over {in_words(found)}, and the sampler can be told of no other value.")
     return known
 
 
 def _default(found: Range, p: Parameter | None, problems: Problems) -> Any:
     """The model's default as the search has it; None, and a problem, where there is none. `p`: None for a switch of the search."""
-    default = None if p is None else known_value(found, p.default)
+    default = None if p is None else found.known(p.default)
     if default is None:
         name, why = found.name, "has no default" if p is None else f"its default, {show(p.default)}, is not among them"
-        problems.at(None, f"'{name}' must be said, such as --set {name}={show(found.first)}: {_shown(found)} is searched, and {why}.")
+        problems.at(None, f"'{name}' must be said, such as --set {name}={show(found.first)}: {in_words(found)} is searched, and {why}.")
     return default
-
-
-def known_value(found: Range, value: Any) -> Any:
-    """The value as the search has it; None where it is not in the range."""
-    if found.options is not None:
-        return next((one for one in found.options if one == value and isinstance(one, bool) == isinstance(value, bool)), None)
-    assert found.min is not None and found.max is not None
-    if not found.min <= value <= found.max:
-        return None
-    steps = 0.0 if found.q is None else (value - found.min) / found.q
-    return float(value) if abs(steps - round(steps)) < 1e-6 else None
-
-
-def _shown(found: Range) -> str:
-    if found.kind == "values":
-        return " | ".join(show(value) for value in found.values)
-    step = "" if found.q in (None, 1) else f" in steps of {show(found.q)}"
-    return f"[{show(found.min)}, {show(found.max)}]{step}"
 
 
 def _conditions(found: Range) -> str:

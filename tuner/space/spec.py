@@ -214,8 +214,7 @@ class Spec:
 
     def sweep(self) -> dict[str, Any]:
         """The search as a W&B sweep's configuration: without conditions, and with `custom` for the methods that W&B lacks."""
-        parameters = {
-            found.name: {key: said for key, said in found.entry().items() if key not in ("when", "otherwise")} for found in self.parameters
-        }
+        ours = ("when", "otherwise", "prior")
+        parameters = {found.name: {key: said for key, said in found.entry().items() if key not in ours} for found in self.parameters}
         method = self.method if self.method == "random" else "custom"
         return {"name": self.name, "method": method, "metric": asdict(self.metric), "parameters": parameters}
