@@ -107,6 +107,18 @@ def test_several_runs_are_compared_and_each_has_its_own_part(tmp_path: Path) -> 
     page = Page(write_report(runs, tmp_path / "models.html").page)
     assert page.text.count("3 of 3 runs drawn") == 1 and page.text.count("Learning curves") == 3
     assert "Not confirmed on fresh seeds: dec, idec, vade." in page.text
+    assert "An open dot: the search's own figure" in page.text and "Filled dots" not in page.text
+    assert re.search(r"\bdec: acc 0\.\d+ of trial \d+, the best of 6 complete trials", page.text)
+
+
+def test_tables_hold_words_at_the_left_and_lone_figures_fill_their_row(tmp_path: Path) -> None:
+    rate = {"lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1}}
+    runs = [write_run(tmp_path / name, 8, 4, parameters=rate) for name in "ab"]
+    written = write_report(runs, tmp_path / "both.html")
+    text = written.page.read_text()
+    assert "<th scope=col>run</th><th scope=col class=words>model</th><th scope=col class=words>data</th><th scope=col>acc</th>" in text
+    assert "<td class=words>dec</td>" in text and "| --- | --- | --- | ---: |" in written.text.read_text()
+    assert text.count('<div class="grid filled">') == 2  # the slice of each run
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,9 @@ def test_without_labels_nothing_is_said_of_classes(dec: Training) -> None:
     found = clustered(Assigner(dec.snapshot), type(data)(name="x", x_ND=data.x_ND, y_N=None, shape=data.shape))
     sections = list(pictures(found))
     names = [figure.name for section in sections for figure in section.figures]
-    assert "map-by-cluster" in names and "map-by-class" not in names and "confusion" not in names
+    assert names[:2] == ["map-by-cluster", "sizes"] and "map-by-class" not in names and "confusion" not in names
+    rows = sections[0].figures[1].rows
+    assert rows is not None and [row[1] for row in rows] == found.size_K.tolist()
     assert "Only the end of the training was kept" in sections[0].text[0]
 
 
@@ -239,6 +241,7 @@ def test_what_marks_a_cluster_is_named_by_its_column(tmp_path: Path) -> None:
     training = api.train("kmeans", dataset=dataset["name"], scale="standard", set={"n_clusters": 3, "epochs": 3})
     sections = winner_sections(a_run(tmp_path / "run", training, dataset))
     table = next(table for section in sections for table in section.tables)
+    assert [table.head[i] for i in table.words] == ["what marks it", "nearest"]
     assert len(table.rows) == 3 and "flavanoids −" in " ".join(row[2] for row in table.rows)
     figure = next(figure for section in sections for figure in section.figures if figure.name == "marks")
     assert "proline" in figure.columns and figure.count == "13 of 13 columns drawn"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tuner.evidence.statistics import summary
 from tuner.text import duration, number
@@ -53,7 +53,7 @@ def _table(runs: Sequence[Material]) -> Table:
             ]
         )
     head = ["run", "model", "data", metric, "95 % interval", "seeds", *(f"{name}, best trial" for name in others), "trials", "time"]
-    return Table(head=head, rows=rows)
+    return Table(head=head, rows=rows, words=(1, 2))
 
 
 def _figure(runs: Sequence[Material]) -> Figure | None:
@@ -97,7 +97,7 @@ def _figure(runs: Sequence[Material]) -> Figure | None:
     return Figure(
         name="runs",
         title=f"{metric} of each run's winner",
-        note="Filled dots: fresh seeds, with mean and 95 % interval. An open dot: the search's own figure, which is too good.",
+        note=" ".join(_legend(runs)),
         traces=traces,
         layout={
             "xaxis": axis(metric),
@@ -117,6 +117,15 @@ def _figure(runs: Sequence[Material]) -> Figure | None:
         rows=rows,
         height=max(220, 130 + 56 * len(names)),
     )
+
+
+def _legend(runs: Sequence[Material]) -> Iterator[str]:
+    """What the dots are that there are."""
+    confirmed = {_confirmed(run) for run in runs if worth(run, runs[0].results.metric)}
+    if True in confirmed:
+        yield "Filled dots: fresh seeds, with mean and 95 % interval."
+    if False in confirmed:
+        yield "An open dot: the search's own figure, which is too good."
 
 
 def _remarks(runs: Sequence[Material]) -> list[str]:

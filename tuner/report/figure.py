@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 # Okabe and Ito's colours, which people with any kind of colour blindness tell apart: on a light page, and on a dark one.
@@ -49,7 +49,7 @@ def interval_bar(low: float, mean: float, high: float) -> dict[str, Any]:
 class Figure:
     """`name`: of its files. `traces`, `layout`: plotly's; a colour `@blue` is taken from COLOURS. `drawn`, `of`: how many of how many
     `noun`. `rows`: of its CSV file under `columns`; None: the points of the traces. `width`: below which it is scrolled sideways.
-    `small`: several stand side by side."""
+    `small`: several stand side by side; `stretches`: they then fill the row, however few they are."""
 
     name: str
     title: str
@@ -64,6 +64,7 @@ class Figure:
     height: int = 420
     width: int = 0
     small: bool = False
+    stretches: bool = True
 
     @property
     def count(self) -> str:
@@ -96,12 +97,12 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """`head`: names of the columns. `caption`: above it."""
+    """`head`: names of the columns. `caption`: above it. `words`: the columns beside the first that hold no numbers, which stand right."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
-    numeric: bool = field(default=True)  # all columns but the first to the right
+    words: Sequence[int] = ()
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:

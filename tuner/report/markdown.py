@@ -51,7 +51,8 @@ def _section(section: Section, level: str) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     if table.caption:
         yield from ("", _plain(table.caption))
-    yield from ("", f"| {' | '.join(map(_cell, table.head))} |", f"|{' --- |' + ' ---: |' * (len(table.head) - 1)}")
+    sides = [" --- |" if i in (0, *table.words) else " ---: |" for i in range(len(table.head))]
+    yield from ("", f"| {' | '.join(map(_cell, table.head))} |", f"|{''.join(sides)}")
     yield from (f"| {' | '.join(map(_cell, row))} |" for row in table.rows)
 
 

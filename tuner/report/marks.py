@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NUMBERS = 30  # rows and columns of a table that still says its numbers
 MARKS = 5  # columns that are named for a cluster
 SHOWN = 16  # columns that are drawn
+MARKED = 12  # clusters whose bars still have room for a number
 ROWS = 40  # clusters that are drawn, the largest ones
 
 
@@ -71,6 +72,39 @@ def confusion(found: Clustered) -> Figure | None:
     )
 
 
+def sizes(found: Clustered) -> Figure:
+    """How many samples each cluster has."""
+    clusters, sizes = [str(k) for k in range(len(found.size_K))], found.size_K.tolist()
+    used = sum(size > 0 for size in sizes)
+    trace = {
+        "type": "bar",
+        "x": clusters,
+        "y": sizes,
+        "name": "samples",
+        "marker": {"color": "@blue"},
+        "hovertemplate": "cluster %{x}: %{y} samples<extra></extra>",
+        **({"text": [f"{size:,}" for size in sizes], "textposition": "auto", "textangle": 0} if len(sizes) <= MARKED else {}),
+    }
+    return Figure(
+        name="sizes",
+        title="The size of each cluster",
+        note="" if used == len(sizes) else f"{used} of {len(sizes)} clusters have samples.",
+        traces=[trace],
+        layout={
+            "xaxis": axis("cluster", type="category", showgrid=False),
+            "yaxis": axis("samples", rangemode="tozero"),
+            "margin": {"t": 10, "r": 10, "l": 50, "b": 48},
+        },
+        drawn=len(sizes),
+        of=len(sizes),
+        noun="clusters",
+        columns=("cluster", "samples"),
+        rows=[list(row) for row in zip(clusters, sizes, strict=True)],
+        height=330,
+        small=True,
+    )
+
+
 # --- what marks a cluster ----------------------------------------------------------------------------------------------
 
 
@@ -105,7 +139,7 @@ def marks_table(found: Clustered) -> Table:
         said = ", ".join(f"{column_name(found, d)} {'+' if gap > 0 else '−'}{abs(gap):.1f}" for d, gap in gaps)
         rows.append([f"cluster {k}", f"{found.size_K[k]:,}", said or "–", ", ".join(map(str, found.nearest(k, 3).tolist()))])
     caption = "By how many standard deviations a cluster's mean lies from that of the rest, and the rows nearest to its centre, from 0."
-    return Table(head=["", "samples", "what marks it", "nearest"], rows=rows, caption=caption)
+    return Table(head=["", "samples", "what marks it", "nearest"], rows=rows, caption=caption, words=(2, 3))
 
 
 def marks(found: Clustered) -> Figure | None:

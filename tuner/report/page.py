@@ -30,7 +30,7 @@ def page(parts: Sequence[Part], *, served: str | None = None) -> str:
         body = f"<h1>{_text(title)}</h1>{_section(comparison(runs), figures)}"
         for part in parts:
             run = part.run
-            line = f"{run.results.name}: {' '.join(words.headline(run))}"
+            line = f"{run.results.name}: {words.in_one_line(run)}"
             body += f"<details><summary>{_text(line)}</summary>{_one(part, figures, top=False)}</details>"
     return _document(title, body, figures, served)
 
@@ -99,13 +99,18 @@ def _section(section: Section, figures: list[dict[str, Any]]) -> str:
     text = "".join(f"<p>{_text(line)}</p>" for line in section.text)
     tables = "".join(_table(table) for table in section.tables)
     small = any(figure.small for figure in section.figures)
+    grid = "grid filled" if all(figure.stretches for figure in section.figures) else "grid"
     drawn = "".join(_figure(figure, figures) for figure in section.figures)
-    return f"<section><h2>{_text(section.title)}</h2>{text}{tables}{f'<div class=grid>{drawn}</div>' if small else drawn}</section>"
+    if small:
+        drawn = f'<div class="{grid}">{drawn}</div>'
+    return f"<section><h2>{_text(section.title)}</h2>{text}{tables}{drawn}</section>"
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th scope=col>{_text(name)}</th>" for name in table.head)
-    rows = "".join(f"<tr>{''.join(f'<td>{_text(value)}</td>' for value in row)}</tr>" for row in table.rows)
+    looks = [" class=words" if i in table.words else "" for i in range(len(table.head))]
+    head = "".join(f"<th scope=col{look}>{_text(name)}</th>" for name, look in zip(table.head, looks, strict=True))
+    lines = ("".join(f"<td{look}>{_text(value)}</td>" for value, look in zip(row, looks, strict=True)) for row in table.rows)
+    rows = "".join(f"<tr>{line}</tr>" for line in lines)
     caption = f"<p class=caption>{_text(table.caption)}</p>" if table.caption else ""
     return f"{caption}<div class=scroll tabindex=0><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
 

@@ -19,7 +19,7 @@ from .course import by_epoch
 from .figure import Figure, Section
 from .generated import Drawing, cannot, learned, modes
 from .maps import maps
-from .marks import confusion, marks, marks_table
+from .marks import confusion, marks, marks_table, sizes
 from .tiles import ROWS, Range, Tiles, image_shape, tiled
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def pictures(found: Clustered, who: str = "", title: str = "The clusters") -> It
     if course is None:
         how = ": tuner train with its best.yaml and --plots draws them" if who else ""
         said.append(f"Only the end of the training was kept, so there are no maps of earlier epochs{how}.")
-    yield Section(title=title, text=said, figures=[*maps(found), *_there(confusion(found))])
+    yield Section(title=title, text=said, figures=[*maps(found), confusion(found) or sizes(found)])
     if course:
         yield Section(title="The code by epoch", figures=[course])
     shape = image_shape(found.data.shape)

@@ -88,13 +88,18 @@ def headline(material: Material) -> tuple[str, str]:
     )
 
 
+def in_one_line(material: Material) -> str:
+    """Both."""
+    figure, what = headline(material)
+    return f"{figure}: {what}" if material.best is None else f"{figure} {what}" if what.startswith("of ") else f"{figure}, {what}"
+
+
 def verdict(material: Material) -> list[str]:
     """The sentences of the one paragraph."""
     found, best, results = material.confirmed, material.best, material.results
     if best is None:
         return [f"No trial of {counted(len(material.trials), 'trial')} was completed, so there is no best one."]
-    figure, what = headline(material)
-    said = [f"{figure}, {what}."]
+    said = [f"{in_one_line(material)}."]
     if found is not None and found.winner is not None:
         said += list(in_sentences(found))
     else:
