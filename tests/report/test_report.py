@@ -19,6 +19,7 @@ from tuner.report.importance import importances_of
 from tuner.report.material import read_material
 from tuner.report.scores import best_of_n
 from tuner.report.write import write_report
+from tuner.runs.course import BEST_COURSE, read_course
 from tuner.service.driver import Outcome
 
 RANDOM = {"method": "random", "early_terminate": "none"}
@@ -97,7 +98,8 @@ def test_a_searchs_page_comes_from_its_folder(tmp_path: Path, through: Outcome, 
     ends = [row[1] for row in page.figure("parallel-coordinates")["rows"]]
     assert {state: ends.count(state) for state in set(ends)} == {state: k for state, k in results.counts().items() if k}
     run = api.Run(results.folder)
-    assert set(run.figures) == {one["name"] for one in page.figures}
+    assert set(run.figures) == {one["name"] for one in page.figures} >= {"map-by-cluster", "map-by-epoch"}
+    assert [one.epoch for one in read_course(results.folder / BEST_COURSE)] == [1, 5]
     assert run.figures["learning-curves"].data[0].type == "scatter"
     assert run.report(output=tmp_path / "two.html").is_file()
 

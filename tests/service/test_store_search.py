@@ -48,6 +48,7 @@ def test_a_search_is_interrupted_and_goes_on_from_the_store_on_another_machine(
     assert f"in {folder.relative_to(tmp_path)}/\nSent to {store.place}/ as it goes on\n" in said.out
     assert f"Everything is in {store.place}/ too.\n" in said.out
     assert {key for key in store.files() if key.startswith("checkpoints/")} == {
+        "checkpoints/004.course.safetensors",
         "checkpoints/004.resume.safetensors",
         "checkpoints/004.safetensors",
     }
@@ -120,5 +121,6 @@ def test_trials_on_a_machine_without_the_runs_folder_keep_their_files_in_it(tmp_
     assert found["epochs"] == [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [0, 6], [1, 3], [1, 4], [1, 5], [1, 6]]
     # Pre-training epochs are told twice anyway: as they end, and with the first report behind them.
     assert not {3, 4} & set(found["again"]) and "Trial 0 is tried again, 1 of 2 times" in done.stderr
-    names = ["best.safetensors", "best.yaml", "codes", "logs", "results.jsonl", "space.yaml", "spec.json", "status.json", "study.journal"]
+    names = ["best.course.safetensors", "best.safetensors", "best.yaml", "codes", "logs", "results.jsonl", "space.yaml", "spec.json"]
+    names += ["status.json", "study.journal"]
     assert (found["folder"], found["node"], found["pretrained"]) == (names, [], 1)

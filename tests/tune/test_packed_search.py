@@ -113,7 +113,7 @@ def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
     assert first.status == "stopped"
     before = epochs_of(first)
     kept = sorted(path.name for path in (first.folder / "checkpoints").iterdir())
-    assert kept and all(name.endswith(".resume.safetensors") for name in kept)
+    assert kept and all(name.endswith((".resume.safetensors", ".course.safetensors")) for name in kept)
     assert all(checkpoint_of(first, trial) <= max(e for t, e in before if t == trial) for trial, _ in before), "ahead of the journal"
     with caplog.at_level("WARNING", logger="tuner"):
         outcome = resume(first.folder)

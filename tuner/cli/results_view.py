@@ -178,6 +178,7 @@ def written(folder: Path) -> Iterator[RenderableType]:
     """The files of a run that are there, what each is for, and what to do next."""
     known = (
         ("best.yaml, best.safetensors", "the best trial's configuration and weights"),
+        ("best.course.safetensors", "what it made of a subsample after a few epochs: for the maps of tuner report"),
         ("results.jsonl", "every epoch of every trial"),
         ("confirm", "the best trained again on fresh seeds: its journal, its logs, and the weights of the best"),
         ("codes", "what trials made of one subsample: tuner show RUN --by ace"),

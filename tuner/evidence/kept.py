@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner.atomic import whole, write_whole
 from tuner.runs.configurations import Configuration
+from tuner.runs.course import BEST_COURSE, course_file
 from tuner.runs.events import Run, TrialEnd
 from tuner.runs.files import RunFiles
 from tuner.runs.paths import BEST_WEIGHTS, CONFIRM, begun_file, checkpoint_file, weights_file
@@ -43,9 +44,9 @@ class KeptWeights:
         if end.state == "complete" and self._better(end, before):
             self._best[of], end_of_worse = end, before
             if end_of_worse is not None:
-                self._remove(end_of_worse.trial, weights_file)
+                self._remove(end_of_worse.trial, weights_file, course_file)
         elif end.is_over:
-            self._remove(end.trial, weights_file)
+            self._remove(end.trial, weights_file, course_file)
 
     def _better(self, end: TrialEnd, before: TrialEnd | None) -> bool:
         assert end.score is not None
@@ -81,6 +82,7 @@ def write_winner(run: Run, found: Confirmation) -> None:
             return
         weights = weights_file(run.folder / CONFIRM, own.trial)
         _put(weights, run.folder / BEST_WEIGHTS)
+        _put(course_file(run.folder / CONFIRM, own.trial), run.folder / BEST_COURSE)
         trained = Configuration(number=own.trial, end=own)
         text = best_yaml(run, trained, weights=weights.exists(), confirmed={**confirmed, "training": own.trial})
     write_whole(run.folder / BEST, text)

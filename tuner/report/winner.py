@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import UserError
+from tuner.runs.course import BEST_COURSE, SHOWN
 from tuner.runs.paths import BEST_WEIGHTS
 from tuner.runs.winner import BEST, read_best
 from tuner.text import near, number
@@ -36,7 +37,7 @@ def winner_sections(folder: Path, data_root: Path | None = None) -> Sequence[Sec
     Raises:
         UserError: `best.yaml` is damaged.
     """
-    files = [folder / BEST, folder / BEST_WEIGHTS]
+    files = [folder / BEST, folder / BEST_WEIGHTS, folder / BEST_COURSE]
     if not files[0].is_file():
         return ()
     stamps = tuple((stat.st_mtime_ns, stat.st_size) for file in files if file.is_file() for stat in [file.stat()])
@@ -85,7 +86,7 @@ def pictures(found: Clustered, who: str = "", title: str = "The clusters") -> It
     """The sections about one trained model. `who`: it is; `title`: of the first."""
     course = by_epoch(found)
     said = [who] if who else []
-    if course is None:
+    if course is None and (found.epoch is None or found.epoch > SHOWN[0]):
         how = ": tuner train with its best.yaml and --plots draws them" if who else ""
         said.append(f"Only the end of the training was kept, so there are no maps of earlier epochs{how}.")
     yield Section(title=title, text=said, figures=[*maps(found), confusion(found) or sizes(found)])

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .course import course_file
 from .lock import LOCK, RunLock, check_free, is_gone
 from .orders import ORDERS
 from .paths import CHECKPOINTS, CONFIRM, SPEC, STUDY, weights_file
@@ -63,21 +64,26 @@ def _unneeded(folder: Path) -> Iterator[tuple[str, Path]]:
         number = _NUMBER.match(path.name)
         if path.name.startswith("."):
             yield "half-written checkpoints", path
-        elif number is not None and int(number[1]) in over and path != weights_file(folder / CONFIRM, int(number[1])):
+        elif number is not None and int(number[1]) in over and path not in _kept(folder / CONFIRM, int(number[1])):
             yield "checkpoints of trials that have ended", path
     yield from _left_by_driver(folder / CONFIRM, trained.name)
+
+
+def _kept(folder: Path, trial: int) -> tuple[Path, Path]:
+    """What is kept of a winner."""
+    return weights_file(folder, trial), course_file(folder, trial)
 
 
 def _left_by_search(folder: Path) -> Iterator[tuple[str, Path]]:
     results = read_run(folder)
     over = {trial.trial for trial in results.trials if trial.is_over}
     best = results.best()
-    winners = None if best is None else weights_file(folder, best.trial)  # if its driver died before it could be kept
+    winners = () if best is None else _kept(folder, best.trial)  # if its driver died before they could be
     for path in sorted((folder / CHECKPOINTS).glob("*")):
         number = _NUMBER.match(path.name)
         if path.name.startswith("."):
             yield "half-written checkpoints", path
-        elif number is not None and int(number[1]) in over and path != winners:
+        elif number is not None and int(number[1]) in over and path not in winners:
             yield "checkpoints of trials that have ended", path
     yield from _left_by_driver(folder, results.name)
     for path in sorted((folder / ORDERS).glob("*")):

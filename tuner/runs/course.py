@@ -1,5 +1,6 @@
 """How a training came to its clusters: what it made of the fixed subsample after a few clustering epochs, for maps of the code by epoch.
 
+A trial's file lies beside its checkpoints, and goes with its weights: the winner's comes to lie beside its weights, the others' are removed.
 An epoch takes at most 1,000 samples and 1 MB: 44 kB with codes of 10 numbers.
 """
 
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.atomic import whole
+
+from .paths import CHECKPOINTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +30,16 @@ class Moment:
     epoch: int
     c_S: NDArray[np.int64]
     z_SZ: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        """In bytes, as it is written."""
+        return 4 * (self.c_S.size + self.z_SZ.size)
+
+
+def course_file(folder: Path, trial: int) -> Path:
+    """Where it lies in a run's folder while the trial may become the winner."""
+    return folder / CHECKPOINTS / f"{trial:03d}.course.safetensors"
 
 
 def write_course(path: Path, moments: Sequence[Moment]) -> None:

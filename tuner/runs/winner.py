@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .configurations import Configuration, Standings, number_of
+from .course import BEST_COURSE, course_file
 from .events import Run, TrialEnd
 from .files import RunFiles
 from .paths import BEST_WEIGHTS, begun_file, checkpoint_file, weights_file
@@ -53,6 +54,10 @@ class Winner:
             self._keep(self._standings.best)
             for end in self._standings.ends():
                 self._remove(end)
+        for folder in (self._files.folder, self._files.fallback):
+            for path in course_file(folder, 0).parent.glob("*.course.safetensors"):  # of trials that ended while the folder was away
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def _keep(self, best: Configuration) -> None:
         files, end = self._files, best.end
@@ -68,12 +73,22 @@ class Winner:
             return
         if weights is not None:
             files.take(weights, BEST_WEIGHTS)
+            self._keep_course(end.trial)
             return
         logger.warning(
             "Trial %d is the best so far, but its weights could not be kept. `tuner train` with its %s trains them again; if it ran on "
             "another machine, they may lie there in %s.",
             end.trial, BEST, weights_file(files.fallback, end.trial),
         )  # fmt: skip
+
+    def _keep_course(self, trial: int) -> None:
+        """Of the trial whose weights are now the best; where it has none, another's may not stand for it."""
+        course = course_file(self._files.folder, trial)
+        if course.exists():
+            self._files.take(course, BEST_COURSE)
+        else:
+            with contextlib.suppress(OSError):
+                (self._files.now / BEST_COURSE).unlink(missing_ok=True)
 
     def _weights(self, trial: int) -> Path | None:
         """Where a trial left its weights."""
@@ -97,7 +112,7 @@ class Winner:
 
     def _remove(self, end: TrialEnd, *, but_weights: bool = False) -> None:
         for folder in (self._files.folder, self._files.fallback):
-            for file in (checkpoint_file, begun_file) if but_weights else (weights_file, checkpoint_file, begun_file):
+            for file in (checkpoint_file, begun_file, *(() if but_weights else (weights_file, course_file))):
                 with contextlib.suppress(OSError):  # it is away; `tuner resume` cleans again
                     file(folder, end.trial).unlink(missing_ok=True)
 

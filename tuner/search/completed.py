@@ -1,19 +1,25 @@
 """What is kept of a trial beside its weights: what they make of a fixed subsample, when it is complete, by which trials compare without
-labels; and what a training makes of it after a few epochs, for maps."""
+labels, and after a few epochs on the way, for maps."""
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.runs.course import SHOWN, Moment
+from tuner.runs.course import SHOWN, Moment, course_file, read_course, write_course
 from tuner.runs.partitions import partition_file, write_partition
 
 if TYPE_CHECKING:
     from tuner.training.checkpoint import Snapshot
     from tuner.training.loop import Epoch
+
+    from .budget import Budget
+
+logger = logging.getLogger("tuner")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +64,38 @@ def moment_of(about: tuple[Any, Any, Any], epoch: Epoch) -> Moment | None:
 
     c_S, z_SZ = subsample_of(*about, epoch.snapshot(), NUMBERS)
     return Moment(epoch=epoch.cluster_epoch, c_S=c_S, z_SZ=z_SZ)
+
+
+class KeptCourse:
+    """What one trial made of the subsample, after each epoch that is shown. `about`: as in `keep_partition`."""
+
+    def __init__(self, place: Place, about: tuple[Any, Any, Any], budget: Budget) -> None:
+        self._place, self._about, self._budget = place, about, budget
+        self._path = course_file(place.folder, place.trial)
+        self._moments: list[Moment] = []
+        self._unsettled = deque[tuple[int, Moment]]()  # each with the trial's epoch; in a pack another thread adds to them
+
+    def go_on_from(self, cluster_epoch: int) -> None:
+        """The trial goes on behind so many clustering epochs: what was kept of them stays."""
+        self._moments = [one for one in read_course(self._path) if one.epoch <= cluster_epoch] if cluster_epoch else []
+
+    def see(self, epoch: Epoch) -> None:
+        """To be called for every epoch, before the next one is trained."""
+        moment = moment_of(self._about, epoch)
+        if moment is not None:
+            self._unsettled.append((epoch.epoch, moment))
+
+    def settle(self, done: int) -> None:
+        """Epochs up to `done` have been journalled, and the trial goes on. Where the file cannot be written, or the budget has no room for
+        it, nobody is told but the trial's log: a map is missing then, and nothing else."""
+        before = len(self._moments)
+        while self._unsettled and self._unsettled[0][0] <= done:
+            self._moments.append(self._unsettled.popleft()[1])
+        if len(self._moments) == before:
+            return
+        try:
+            self._budget.fit(self._path, sum(one.size for one in self._moments))
+            write_course(self._path, self._moments)
+            self._place.hand_in(self._path)
+        except OSError as error:
+            logger.info("what it made of the subsample until epoch %d was not kept: %s", done, error.strerror or error)

@@ -149,7 +149,7 @@ class Reports:
         from tuner.training.pretraining import PretrainingCache
 
         from .budget import Budget
-        from .completed import Place
+        from .completed import KeptCourse, Place
         from .scores import TrialScore
 
         self._spec, self._trial, self._hand_in = trainer.spec, trial, hand_in
@@ -167,12 +167,14 @@ class Reports:
         self._pretraining = cache.entry(*self._about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
         self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
+        self._course = KeptCourse(self._place, self._about, self._budget)
         self._trouble: str | None = None
         begun = begun_file(trainer.folder, trial)
         if self._pretraining is not None and self.start is None and not begun.exists():
             self.start = self._pretraining.start()
             if self.start is None:
                 self._wrote(lambda: self._begin(begun))
+        self._course.go_on_from(self.start.cluster_epoch if self.start else 0)
         self._unsettled: tuple[Snapshot, Snapshot | None] | None = None  # where to go on from, and the best so far
         logger.info("trained here, from epoch %d on", 1 if self.start is None else self.start.epoch + 1)
 
@@ -212,6 +214,7 @@ class Reports:
     def _keep(self, epoch: Epoch) -> None:
         from .completed import keep_partition
 
+        self._course.see(epoch)
         if self._pretraining is not None and epoch.ended is None and self._pretraining.takes(epoch):
             entry, state = self._pretraining, epoch.snapshot()
             self._wrote(lambda: entry.keep(epoch.phase, state))
@@ -226,12 +229,12 @@ class Reports:
 
     def settle(self, done: int) -> None:
         """Epochs up to `done` have been journalled: only then may a checkpoint say that they need not be trained again."""
-        if self._unsettled is None or self._unsettled[0].epoch > done:
-            return
-        (state, best), self._unsettled = self._unsettled, None
-        kept = None if best is None else replace(best, tensors=best.weights())
-        if kept is None or self._wrote(lambda: self._store(kept, self._weights)):
-            self._wrote(lambda: self._store(state, self._checkpoint))
+        if self._unsettled is not None and self._unsettled[0].epoch <= done:
+            (state, best), self._unsettled = self._unsettled, None
+            kept = None if best is None else replace(best, tensors=best.weights())
+            if kept is None or self._wrote(lambda: self._store(kept, self._weights)):
+                self._wrote(lambda: self._store(state, self._checkpoint))
+        self._course.settle(done)  # it takes what room is left
 
     def _begin(self, begun: Path) -> None:
         begun.parent.mkdir(exist_ok=True)  # not the run's folder, which may be away: where it was another disk is now

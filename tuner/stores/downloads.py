@@ -133,4 +133,5 @@ def _drop_what_the_winner_has(folder: Path) -> None:
     if best.exists():
         trial = yaml.safe_load(best.read_text()).get("trial")
         if isinstance(trial, int):  # a confirmed default has none
-            (folder / CHECKPOINTS / f"{trial:03d}.safetensors").unlink(missing_ok=True)
+            for name in (f"{trial:03d}.safetensors", f"{trial:03d}.course.safetensors"):
+                (folder / CHECKPOINTS / name).unlink(missing_ok=True)

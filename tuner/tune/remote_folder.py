@@ -57,10 +57,11 @@ class Distant:
     @contextlib.contextmanager
     def fetched(self, trial: int) -> Iterator[Path]:
         """A folder on this machine that has the trial's files, as they are in the run's, for as long as this lasts."""
+        from tuner.runs.course import course_file
         from tuner.runs.paths import begun_file, checkpoint_file, weights_file
 
         folder = self._folder()
-        paths = [file(folder, trial) for file in (weights_file, checkpoint_file, begun_file)]
+        paths = [file(folder, trial) for file in (weights_file, checkpoint_file, begun_file, course_file)]
         paths[0].parent.mkdir(parents=True, exist_ok=True)
         for path in paths:
             content = ray.get(self._actor().read.remote(str(path.relative_to(folder))))
