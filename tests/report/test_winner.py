@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tuner.report.write import write_report
 from tuner.runs.course import Moment, read_course, write_course
 from tuner.training.codes import subsample_of, subsample_rows
 
+needs_images = pytest.mark.skipif(not os.environ.get("TUNER_DATA"), reason="TUNER_DATA names no folder with the real MNIST and USPS")
 DIGITS = DatasetSpec(name="digits", limit=300)
 
 
@@ -250,6 +252,24 @@ def test_what_marks_a_cluster_is_named_by_its_column(tmp_path: Path) -> None:
     found = clustered(Assigner(training.snapshot), load(DatasetSpec(**dataset)))
     inside = x_ND[training.labels == 0].mean(0) - x_ND[training.labels != 0].mean(0)
     np.testing.assert_allclose(differences(found)[0], inside, atol=1e-4)
+
+
+@needs_images
+@pytest.mark.slow
+def test_the_winner_of_usps_is_seen_in_pictures_of_sixteen_pixels(tmp_path: Path) -> None:
+    dataset = {"name": "usps", "limit": 500}
+    training = api.train("aae_unsup", dataset="usps", limit=500, seed=1, set={"hidden": 64, "epochs": 2})
+    run = a_run(tmp_path / "run", training, dataset)
+    text = write_report([run]).page.read_text()
+    assert "500 of 500 samples drawn" in text and "The pictures are of trial 0" in text
+    made = {figure.name: figure for figure in winner_figures(run)}
+    assert set(made) == {
+        *("map-by-cluster", "map-by-class", "confusion", "nearest-samples", "reconstructions", "interpolations", "styles", "generated")
+    }
+    assert all(len(line.split()) == 256 for line in pixels_of(made["reconstructions"]))
+    x_ND = load(DatasetSpec(**dataset)).x_ND.numpy()
+    shown = [row for row in made["nearest-samples"].rows or () if row[2] is not None]
+    assert shown and all(row[-1] == pixels(x_ND[row[2]]) for row in shown)
 
 
 def test_the_winner_stands_in_the_page_and_where_it_cannot_a_line_says_why(dec: Training, tmp_path: Path) -> None:
