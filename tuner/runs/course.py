@@ -1,6 +1,6 @@
 """How a training came to its clusters: what it made of the fixed subsample after a few clustering epochs, for maps of the code by epoch.
 
-A trial's file lies beside its checkpoints, and goes with its weights: the winner's comes to lie beside its weights, the others' are removed.
+A trial's file lies beside its checkpoints, and goes with its weights: the winner's then lies beside its weights, the others' are removed.
 An epoch takes at most 1,000 samples and 1 MB: 44 kB with codes of 10 numbers.
 """
 
