@@ -112,9 +112,10 @@ def test_a_trial_s_log_has_what_happened_and_what_was_said(tmp_path: Path, talks
         begins = "INFO begins with " + ", ".join(f"{name} {value}" for name, value in trial.config.items())
         assert found[0] == begins and re.fullmatch("INFO tuner: trained here, from epoch [12] on", found[1]), "2: another had pre-trained"
         assert set(found[2:first]) == {STEP}, "as often as a model is asked before it trains"
-        # Its clusters are asked for once more when it is complete, to be kept; in a pack by the host, between the trials.
+        # Its clusters are asked for once more after the first epoch and when it is complete, to be kept; in a pack by the host, between
+        # the trials.
         kept = measured(alpha, first=False) if pack == "off" else []
-        epochs = [*measured(alpha, first=True), STEP, STEP, *measured(alpha, first=False), *kept]
+        epochs = [*measured(alpha, first=True), *kept, STEP, STEP, *measured(alpha, first=False), *kept]
         assert found[first:] == [*epochs, f"INFO complete after 3 epochs, nmi {trial.score:.6g}"]
         (process,) = {line.get("pid") for line in log_of(outcome, trial.trial)[1:-1]}
         assert process not in (None, os.getpid())

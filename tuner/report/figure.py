@@ -106,8 +106,8 @@ class Table:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis with room for its labels."""
-    return {"title": {"text": title}, "automargin": True, **more}
+    """An axis with room for its labels. Without a standoff plotly sets the title over long ones."""
+    return {"title": {"text": title, "standoff": 10}, "automargin": True, **more}
 
 
 def _coloured(value: Any) -> Any:

@@ -104,7 +104,7 @@ def verdict(material: Material) -> list[str]:
         said += list(in_sentences(found))
     else:
         said.append(
-            f"It is the largest of several on the seed that it was chosen on, so expect less on another one: tuner confirm {results.name} "
+            f"It is the best of several on the seed that it was chosen on, so expect worse on another one: tuner confirm {results.name} "
             "says what it is worth on fresh seeds, and whether it beats the model's default and k-means."
             if len(results.ranked()) > 1
             else f"It is one training on one seed: tuner confirm {results.name} says how much others differ."
