@@ -85,6 +85,8 @@ def test_a_run_of_every_kind_has_a_whole_page(tmp_path: Path, trials: int, epoch
         assert len(parallel["rows"]) == trials
         markers = [trace for trace in page.figure("learning-curves")["traces"] if trace["mode"] == "markers"]
         assert sum(len(trace["x"]) for trace in markers) == trials
+    if trials == 1:
+        assert not [one["name"] for one in page.figures if one["name"].startswith(("slice", "interaction", "acc-"))], "a dot says nothing"
     assert says.partition(":")[0].replace("_", "\\_") in written.text.read_text().replace("\n", " ")
 
 

@@ -107,7 +107,7 @@ def _spread(name: str, values: Mapping[int, float], where: tuple[int, str]) -> l
 def against(material: Material, first: str, second: str, *, front: bool = False) -> Figure | None:
     """Two metrics of the same trials. `front`: those that no other dominates are joined; else those whose ranks differ most are named."""
     trials = [end for end in material.trials if first in end.metrics and second in end.metrics and end.state in ("complete", "pruned")]
-    if not trials:
+    if len(trials) < (1 if front else 2):
         return None
     traces: list[Trace] = []
     for state, ends in by_state(trials):

@@ -163,7 +163,9 @@ def importances(material: Material, found: Sequence[Importance]) -> Figure | Non
 
 
 def slices(material: Material, order: Sequence[str]) -> list[Figure]:
-    """The score by each parameter, the most important first."""
+    """The score by each parameter, the most important first; a single trial shows nothing of them."""
+    if sum(material.score(end) is not None for end in material.trials) < 2:
+        return []
     return [figure for name in order[:SLICES] if (figure := _slice(material, name))]
 
 
@@ -197,7 +199,7 @@ def interaction(material: Material, order: Sequence[str]) -> Figure | None:
         for end in material.trials
         if material.active(first, end.config) and material.active(second, end.config) and material.score(end) is not None
     ]
-    if not trials:
+    if len(trials) < 2:
         return None
     scores = [material.score(end) or 0.0 for end in trials]
     traces = [_points(material, state, ends, (first, second)) for state, ends in by_state(trials)]
