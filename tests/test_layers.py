@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("evidence",),
     ("inference",),
     ("report",),
+    ("reproduce",),
     ("machines",),
     ("tune",),
     ("simulation",),

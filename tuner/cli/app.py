@@ -21,7 +21,7 @@ from tuner import __version__
 from tuner.errors import UserError, did_you_mean, readable
 from tuner.own_import import in_own_words, own_frames
 
-from . import assign, cluster, confirm, export, look, own, report, search, simulate, steer, train
+from . import assign, cluster, confirm, export, look, own, report, reproduce, search, simulate, steer, train
 from .options import DONE, INTERRUPTED, OURS, THEIRS, new_console
 
 app = typer.Typer(
@@ -33,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (search, confirm, report, simulate, train, assign, export, look, own, steer, cluster):  # in the order of `tuner --help`
+# In the order of `tuner --help`.
+for part in (search, confirm, report, reproduce, simulate, train, assign, export, look, own, steer, cluster):
     app.add_typer(part.commands)
 
 

@@ -15,6 +15,14 @@ def markdown(parts: Sequence[Part]) -> str:
     return "\n".join(_lines(parts)) + "\n"
 
 
+def markdown_page(title: str, lead: str, sections: Sequence[Section], page: str) -> str:
+    """The text of a page that is of no run. `page`: the name of its file, where the figures are."""
+    lines = [f"# {_plain(title)}", "", _plain(lead)]
+    for section in sections:
+        lines += _section(section, "##", page)
+    return "\n".join([*lines, "", words.made()]) + "\n"
+
+
 def _lines(parts: Sequence[Part]) -> Iterator[str]:
     runs = [part.run for part in parts]
     if len(runs) > 1:
@@ -34,7 +42,7 @@ def _lines(parts: Sequence[Part]) -> Iterator[str]:
     yield from ("", words.made())
 
 
-def _section(section: Section, level: str) -> Iterator[str]:
+def _section(section: Section, level: str, page: str = "report.html") -> Iterator[str]:
     yield from ("", f"{level} {section.title}")
     for line in section.text:
         yield from ("", _plain(line))
@@ -43,7 +51,7 @@ def _section(section: Section, level: str) -> Iterator[str]:
     if section.figures:
         yield ""
         yield from (
-            f"- In report.html: {_plain(figure.title)} ({figure.count}).{' ' * bool(figure.note)}{_plain(figure.note)}"
+            f"- In {page}: {_plain(figure.title)} ({figure.count}).{' ' * bool(figure.note)}{_plain(figure.note)}"
             for figure in section.figures
         )
 
