@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.browser import CHROMIUM, Tab, in_browser
 
 from tuner import layout
 from tuner.data.datasets import load
+from tuner.metrics import METRICS
 from tuner.reproduce.numbers import published_of, rows_of, spread
 from tuner.reproduce.reader import read_recipe
 from tuner.reproduce.recipe import LETTERS, SIZES, Asked, Recipe
 from tuner.reproduce.run import Told, reproduce
 from tuner.reproduce.shelf import recipe_names
 from tuner.reproduce.trained import Kept, Result, train_one
+from tuner.reproduce.views import VIEWS
 from tuner.runs.course import read_course
+from tuner.training import room
 
 TINY = {"hidden": 32, "pretrain_epochs": 1, "channels": 4, "n_init": 2, "svm_hidden": 16}
 FIRST = "all_weights_one"
+SMALL = Asked(seeds=1, epochs=2, limit=300, settings=["hidden=16"])
 
 
 def tiny(recipe: Recipe, size: str = SIZES[0]) -> Asked:
@@ -50,6 +55,21 @@ def figures_in(page: str) -> list[dict[str, Any]]:
     return json.loads(found[1])
 
 
+def tables_in(text: str) -> list[tuple[list[str], list[list[str]]]]:
+    """The head and the rows of each table of Markdown."""
+    found: list[list[list[str]]] = []
+    lines = text.splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        if line.startswith("|"):
+            if not before.startswith("|"):
+                found.append([])
+            found[-1].append([cell.strip() for cell in line.strip("|").split(" | ")])
+    return [(head, cells) for head, _, *cells in found]
+
+
+METRIC_ENDS = tuple(f"-{name}" for name in METRICS)
+
+
 def whole(recipe: Recipe, page: str, text: str) -> None:
     """The page has every view with its trainings and figures, the text the same tables, and both what was published."""
     figures = figures_in(page)
@@ -59,8 +79,18 @@ def whole(recipe: Recipe, page: str, text: str) -> None:
         assert f"<h2>{view.title}</h2>" in page and f"## {view.title}" in text
         if view.kind in ("epochs", "sweep"):
             assert {name for name in names if name.endswith(tuple(f"-{metric}" for metric in view.metrics))}
-    for line in text.splitlines():
-        assert line.count("nan") == 0
+    for head, cells in tables_in(text):
+        ours = [i for i, name in enumerate(head) if not re.search("training|data|seeds|varied|metric|published", name)]
+        for row in cells:
+            assert len(row) == len(head)
+            if not any("published" in cell for cell in row):
+                assert all(re.fullmatch(r"–|\d{1,3}\.\d( ± \d+\.\d)?", row[i]) for i in ours), row
+                assert all(0 <= float(row[i].split()[0]) <= 100 for i in ours if row[i] != "–"), row
+        assert any(row[i] != "–" for row in cells for i in ours)
+    for figure in figures:
+        if figure["name"].endswith(METRIC_ENDS):
+            assert all(0 <= y <= 1 for trace in figure["traces"] for y in trace["y"]), figure["name"]
+            assert all(len(row) == len(figure["columns"]) for row in figure["rows"])
     for one in recipe.published:
         assert one.value.replace("<", "\\<") in text, one
 
@@ -196,17 +226,48 @@ def test_all_mistakes_of_a_recipe_are_said_at_once_with_their_lines(tmp_path: Pa
         assert re.search(rf"bad\.yaml:{line}: [^\n]*{re.escape(says)}", err), (line, says, err)
 
 
-def test_the_recipe_of_the_documentation_holds(tmp_path: Path) -> None:
+def documented(tmp_path: Path) -> Recipe:
+    """The recipe of the documentation: it has a view of every kind."""
+    page = (layout.ROOT / "docs/reproduce.md").read_text()
+    (text,) = re.findall(r"```text\n(title: .*?)```", page, re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(text)
+    return read_recipe(str(tmp_path / "mine.yaml"))
+
+
+def test_the_documentation_names_every_recipe_and_letter_and_its_own_recipe_holds(tmp_path: Path) -> None:
     page = (layout.ROOT / "docs/reproduce.md").read_text()
     assert {name for name in recipe_names() if f"`{name}`" not in page} == set()
     assert {letter for letter in LETTERS if f"| {letter} |" not in page} == set()
-    (text,) = re.findall(r"```text\n(title: .*?)```", page, re.DOTALL)
-    (tmp_path / "mine.yaml").write_text(text)
-    recipe = read_recipe(str(tmp_path / "mine.yaml"))
+    recipe = documented(tmp_path)
+    assert {view.kind for view in recipe.views} == set(VIEWS)
     assert [len(recipe.asked(Asked(size=size))) for size in SIZES] == [5 * 3, 5 * 2 * 5]
-    asked = Asked(seeds=1, epochs=2, limit=300, settings=["hidden=16"])
-    found = reproduce(recipe, asked, tmp_path, quiet())
+    found = reproduce(recipe, SMALL, tmp_path, quiet())
     whole(recipe, found.page.read_text(), found.text.read_text())
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+@pytest.mark.slow
+def test_a_browser_draws_the_page_without_an_error_or_a_request(tmp_path: Path) -> None:
+    page = reproduce(documented(tmp_path), SMALL, tmp_path, quiet()).page
+
+    async def use(tab: Tab) -> None:
+        for width, dark in ((1280, False), (390, True)):
+            await tab.open(page, width, dark=dark)
+            assert await tab.run("document.documentElement.scrollWidth") == width  # nothing hangs over
+            assert await tab.run("[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.main-svg'))")
+        assert tab.errors == []
+        assert {re.sub(":.*", "", url) for url in tab.asked} <= {"file", "data", "blob"}
+
+    in_browser(tmp_path, use)
+
+
+def test_what_the_machine_cannot_hold_is_refused_with_figures_before_anything_is_trained(
+    tmp_path: Path, tuner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "of_machine", lambda: 500_000_000)
+    code, _, error = tuner("reproduce", FIRST, "--out", str(tmp_path))
+    assert code == 2 and re.search(r"would need about [0-9.]+ GB of memory \(1,797 samples .*, and this machine has 0\.5 GB", error), error
+    assert not list(tmp_path.rglob("trainings"))
 
 
 def test_the_command_lists_makes_and_refuses(tmp_path: Path, tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:

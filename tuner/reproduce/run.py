@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.atomic import write_whole
-from tuner.data.datasets import load
+from tuner.data.datasets import describe, load
 from tuner.data.names import NEAR
 from tuner.errors import UserError
 from tuner.report.figure import Section
@@ -17,6 +17,8 @@ from tuner.report.markdown import markdown_page
 from tuner.report.page import pictures_page
 from tuner.runs.lock import RunLock
 from tuner.text import counted, near
+from tuner.training.room import check_room
+from tuner.training.trial import check_fits
 
 from .recipe import LETTERS, SIZES, Asked, Job, Recipe
 from .trained import CHECKPOINT_S, Kept, Result, train_one
@@ -49,7 +51,8 @@ def reproduce(recipe: Recipe, asked: Asked, out: Path, told: Told, data_root: Pa
     interrupted goes on there.
 
     Raises:
-        UserError: data are absent, a model does not fit them, or another process works in the folder.
+        UserError: data are absent, a model does not fit them, a training needs more memory than is here, or another process works in the
+            folder. All of it is found before anything is trained.
     """
     jobs = recipe.asked(asked)
     folder = out / (recipe.name if asked.size == SIZES[0] else f"{recipe.name}-{asked.size}")
@@ -66,12 +69,16 @@ def reproduce(recipe: Recipe, asked: Asked, out: Path, told: Told, data_root: Pa
 
 def _kept(recipe: Recipe, jobs: Sequence[Job], folder: Path, data_root: Path | None) -> list[Kept]:
     """With the data, each set read once."""
+    for job in jobs:
+        if job.seed == 0:
+            check_room(job.model, job.hyper(), describe(job.data, data_root))
     data: dict[DatasetSpec, Data] = {}
     drawn = {id(job) for view in recipe.views if view.figures for job in recipe.chosen(view, jobs) if job.seed == 0}
     found = []
     for job in jobs:
         if job.data not in data:
             data[job.data] = load(job.data, data_root)
+        check_fits(job.model, job.hyper(), data[job.data])
         found.append(Kept(folder=folder, job=job, data=data[job.data], pictured=id(job) in drawn))
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ def epochs(shown: Shown) -> Section:
 
 def sweep(shown: Shown) -> Section:
     """The metrics by the value of the parameter that a training varies."""
-    values = sorted({one.job.at for one in shown.results})
+    values = _ordered(one.job.at for one in shown.results)
     groups = list(dict.fromkeys(one.job.group for one in shown.results))
     tables = []
     for metric in shown.view.metrics:
@@ -133,6 +133,11 @@ def sweep(shown: Shown) -> Section:
         caption = f"{label(metric)}, percent, mean ± standard deviation over the seeds, by the value that is varied."
         tables.append(Table(head=["varied", *map(str, values)], rows=rows, caption=caption))
     return Section(title=shown.view.title, tables=tables, figures=[_by_value(shown, metric) for metric in shown.view.metrics])
+
+
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    """Each once: numbers by size, words after them."""
+    return sorted(set(values), key=lambda value: (isinstance(value, str), value))
 
 
 def _at(shown: Shown, group: str, value: Any, metric: str) -> list[float]:
@@ -177,7 +182,7 @@ def _by_value(shown: Shown, metric: str) -> Figure:
     traces: list[Trace] = []
     rows: list[tuple[Any, ...]] = []
     for i, group in enumerate(dict.fromkeys(one.job.group for one in shown.results)):
-        at = sorted({one.job.at for one in shown.results if one.job.group == group})
+        at = _ordered(one.job.at for one in shown.results if one.job.group == group)
         found = {value: values for value in at if (values := _at(shown, group, value, metric))}
         means = [statistics.mean(values) for values in found.values()]
         sds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in found.values()]
