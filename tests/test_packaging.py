@@ -71,7 +71,7 @@ def test_the_wheel_holds_every_model_and_space_inside_the_package_and_nothing_be
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"tuner/models/{name}.py" for name in MODELS} <= names
     assert {f"tuner/search_spaces/{name}.yaml" for name in SPACES} <= names
-    assert {str(path.relative_to(ROOT)) for path in (ROOT / "tuner").rglob("*.py")} <= names
+    assert {str(path.relative_to(ROOT)) for pattern in ("*.py", "recipes/*.yaml") for path in (ROOT / "tuner").rglob(pattern)} <= names
     with zipfile.ZipFile(wheel) as zipped:  # what is checked of a space or a model here holds of the wheel's
         for kind, suffix, stems in (("models", "py", MODELS), ("search_spaces", "yaml", SPACES)):
             for stem in stems:

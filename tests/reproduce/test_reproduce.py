@@ -77,7 +77,7 @@ def whole(recipe: Recipe, page: str, text: str) -> None:
     assert len(set(names)) == len(names) and all(figure["traces"] for figure in figures)
     for view in recipe.views:
         assert f"<h2>{view.title}</h2>" in page and f"## {view.title}" in text
-        if view.kind in ("epochs", "sweep"):
+        if view.kind in ("epochs", "seeds", "sweep"):
             assert {name for name in names if name.endswith(tuple(f"-{metric}" for metric in view.metrics))}
     for head, cells in tables_in(text):
         ours = [i for i, name in enumerate(head) if not re.search("training|data|seeds|varied|metric|published", name)]
@@ -89,7 +89,8 @@ def whole(recipe: Recipe, page: str, text: str) -> None:
         assert any(row[i] != "–" for row in cells for i in ours)
     for figure in figures:
         if figure["name"].endswith(METRIC_ENDS):
-            assert all(0 <= y <= 1 for trace in figure["traces"] for y in trace["y"]), figure["name"]
+            drawn = [x if isinstance(y, str) else y for trace in figure["traces"] for x, y in zip(trace["x"], trace["y"], strict=True)]
+            assert drawn and all(0 <= one <= 1 for one in drawn), figure["name"]
             assert all(len(row) == len(figure["columns"]) for row in figure["rows"])
     for one in recipe.published:
         assert one.value.replace("<", "\\<") in text, one
@@ -215,7 +216,7 @@ def test_all_mistakes_of_a_recipe_are_said_at_once_with_their_lines(tmp_path: Pa
         (7, "'latent_dim' must stay within [1, 256]"),
         (7, "'on' names 'mnist'"),
         (8, "'vary' must give 'hidden' a list"),
-        (11, "'kind' must be one of epochs, pictures, sweep, table, but got 'tabel'. Did you mean 'table'?"),
+        (11, "'kind' must be one of epochs, pictures, seeds, sweep, table, but got 'tabel'. Did you mean 'table'?"),
         (12, "but got 'nim'. Did you mean 'nmi'?"),
         (12, "'trainings' must be of five, one, three, two, but got 'four'"),
         (12, "a view of kind 'table' has no use for 'epochs'"),

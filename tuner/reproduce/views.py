@@ -22,6 +22,7 @@ from .trained import Kept, Result
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
 
+TICKS = 10  # on a phone, too
 Draw = Callable[["Clustered"], Sequence[Figure | None]]
 
 
@@ -145,6 +146,11 @@ def _at(shown: Shown, group: str, value: Any, metric: str) -> list[float]:
     return [one for one in found if one is not None]
 
 
+def seeds(shown: Shown) -> Section:
+    """The metrics at the end as figures: a row for each training."""
+    return Section(title=shown.view.title, figures=[_by_seed(shown, metric) for metric in shown.view.metrics])
+
+
 # --- curves ------------------------------------------------------------------------------------------------------------
 
 
@@ -196,13 +202,49 @@ def _by_value(shown: Shown, metric: str) -> Figure:
         title=f"{label(metric)} by the value that is varied",
         note="The mean over the seeds, and one standard deviation.",
         traces=traces,
-        layout={"xaxis": axis("value"), "yaxis": axis(label(metric)), "showlegend": True},
+        layout={"xaxis": _values_axis(rows), "yaxis": axis(label(metric)), "showlegend": True},
         drawn=len(shown.results),
         of=len(shown.results),
         noun="trainings",
         columns=("varied", "value", metric, "sd", "seeds"),
         rows=rows,
     )
+
+
+def _by_seed(shown: Shown, metric: str) -> Figure:
+    """Every seed is a point, so that a mean of few is not taken for more than it is."""
+    ends = [(" on ".join(shown.named(row)), one.job.seed, one.value(metric)) for row in shown.rows for one in row.results]
+    found = [(name, seed, value) for name, seed, value in ends if value is not None]
+    names = list(dict.fromkeys(name for name, _, _ in found))
+    of = [[value for name, _, value in found if name == this] for this in names]
+    sds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of]
+    bar = {**interval_bar(0, 0, 0), "symmetric": True, "array": sds}
+    del bar["arrayminus"]
+    points = {**_line("a seed", [value for _, _, value in found], [], "@sky"), "y": [name for name, _, _ in found], "mode": "markers"}
+    means = {**_line("the mean, and one standard deviation", [statistics.mean(values) for values in of], [], "@ink"), "y": names}
+    look = {"color": "@ink", "symbol": "diamond", "size": 9}
+    return Figure(
+        name=f"{slug(shown.view.title)}-{metric}",
+        title=f"{label(metric)} of every seed",
+        traces=[points, {**means, "mode": "markers", "marker": look, "error_x": bar}],
+        layout={
+            "xaxis": axis(label(metric)),
+            "yaxis": {"automargin": True, "autorange": "reversed", "type": "category"},
+            "showlegend": True,
+        },
+        drawn=len(found),
+        of=len(shown.results),
+        noun="trainings",
+        columns=("training", "seed", metric),
+        rows=found,
+        height=150 + 36 * len(names),
+    )
+
+
+def _values_axis(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """A tick at each value where they are few."""
+    values = _ordered(row[1] for row in rows)
+    return axis("value that is varied", **({"tickmode": "array", "tickvals": values} if len(values) <= TICKS else {}))
 
 
 def _line(name: str, x: Sequence[Any], y: Sequence[float], colour: str) -> Trace:
@@ -234,10 +276,11 @@ def _small(title: str) -> str:
     return title[:1].lower() + title[1:]
 
 
-VIEWS: Mapping[str, Callable[[Shown], Section]] = {"table": table, "epochs": epochs, "sweep": sweep, "pictures": pictures}
+VIEWS: Mapping[str, Callable[[Shown], Section]] = {"table": table, "epochs": epochs, "sweep": sweep, "seeds": seeds, "pictures": pictures}
 NEEDS: Mapping[str, Sequence[str]] = {  # of each kind of view: the keys that it needs; it has no use for the others
     "table": ("metrics",),
     "epochs": ("metrics", "epochs"),
     "sweep": ("metrics",),
+    "seeds": ("metrics",),
     "pictures": ("figures",),
 }
