@@ -148,9 +148,9 @@ class Theirs:
 def acc(c_N: Any, y_N: Any) -> float:
     import torch
 
-    from tuner import metrics
+    from tuner import agreement, metrics
 
-    return metrics.acc(metrics.contingency(torch.as_tensor(c_N), y_N, SHARED["n_clusters"], int(y_N.max()) + 1).numpy())
+    return agreement.acc(metrics.contingency(torch.as_tensor(c_N), y_N, SHARED["n_clusters"], int(y_N.max()) + 1).numpy())
 
 
 def measure(given: argparse.Namespace) -> None:

@@ -48,7 +48,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "yaml": {"api/tuned", "space", "runs/winner", "evidence/kept", "stores", "machines", "trackers"},
 }
 ENGINE = ("", "data", "training")  # what trains a model with torch, numpy, scipy and scikit-learn alone
-KIT = {"model", "nn", "losses", "clustering", "metrics", "draws", "errors"}  # what models import
+KIT = {"model", "nn", "losses", "clustering", "agreement", "metrics", "draws", "errors"}  # what models import
 
 Sources = Mapping[str, str]  # "runs/journal" -> its text
 

@@ -1,7 +1,5 @@
-"""How well clusters agree with classes, and how the clusters are used.
-
-Everything that needs labels is computed from the contingency table `n_KC`: entry (k, c) counts the samples of class c in
-cluster k. K clusters and C classes need not be equally many.
+"""The table of metrics, and how an epoch is measured by them. What compares clusters with classes is computed from the contingency
+table `n_KC`, by the formulas of tuner/agreement.py.
 """
 
 from __future__ import annotations
@@ -13,18 +11,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .agreement import Table, acc, acc_aae, acc_vote, ami, ari, balance, largest_share, nmi
+
 if TYPE_CHECKING:  # the table is asked by commands that need no torch, which takes seconds to import
     from torch import Tensor
-
-Table = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """The clusters of an epoch. `n_KC`: the contingency table; None without labels. `sizes_K`: samples in each cluster.
-    `confidence`: the mean probability of the likeliest cluster."""
+    """The clusters of an epoch. `n_KC`: the contingency table; `class_K`: the class of the sample that is likeliest in each cluster;
+    None without labels. `sizes_K`: samples in each cluster. `confidence`: the mean probability of the likeliest cluster."""
 
     n_KC: Table | None
+    class_K: NDArray[np.int64] | None
     sizes_K: NDArray[np.int64]
     confidence: float
 
@@ -68,6 +67,11 @@ def _compared(formula: Callable[[Table], float]) -> Callable[[Clusters], float]:
     return of
 
 
+def _acc_aae(clusters: Clusters) -> float:
+    assert clusters.n_KC is not None and clusters.class_K is not None
+    return acc_aae(clusters.n_KC, clusters.class_K)
+
+
 def _knn(k: int, shown: bool = False) -> Measure:
     doc = f"share of wrong votes of the {k} nearest codes; after the last epoch"
     cost = "the codes of 70,000 samples at most, and the neighbours of 10,000 of them: seconds"
@@ -78,26 +82,31 @@ _COUNTS = "K counts"
 _PASS = "the codes of 10,000 samples at most, one pass over them: N × Z"
 
 
-# The formulas stand below.
 METRICS: dict[str, Measure] = {
     "acc": Measure(
-        goal="maximize", worst=0.0, needs="labels", of=_compared(lambda n_KC: acc(n_KC)), shown=True,
+        goal="maximize", worst=0.0, needs="labels", of=_compared(acc), shown=True,
         doc="share of samples in the right class, clusters matched to classes one to one (Hungarian)",
     ),
     "acc_vote": Measure(
-        goal="maximize", worst=0.0, needs="labels", of=_compared(lambda n_KC: acc_vote(n_KC)),
+        goal="maximize", worst=0.0, needs="labels", of=_compared(acc_vote),
         with_k="it rises with the number of clusters, up to 1 where every sample has its own",
         doc="the same, each cluster taking its commonest class; rises with the number of clusters",
     ),
+    "acc_aae": Measure(
+        goal="maximize", worst=0.0, needs="labels", of=_acc_aae, cost="a maximum of N probabilities for each of K clusters",
+        with_k="it rises with the number of clusters, up to 1 where every sample has its own",
+        doc="the same, each cluster taking the class of the one sample that is likeliest in it, as in the adversarial auto-encoder's "
+        "paper; never above `acc_vote`",
+    ),
     "nmi": Measure(
-        goal="maximize", worst=0.0, needs="labels", of=_compared(lambda n_KC: nmi(n_KC)), shown=True,
+        goal="maximize", worst=0.0, needs="labels", of=_compared(nmi), shown=True,
         doc="normalised mutual information of clusters and classes",
     ),
     "ari": Measure(
-        goal="maximize", worst=-0.5, needs="labels", of=_compared(lambda n_KC: ari(n_KC)), shown=True, doc="adjusted Rand index",
+        goal="maximize", worst=-0.5, needs="labels", of=_compared(ari), shown=True, doc="adjusted Rand index",
     ),
     "ami": Measure(
-        goal="maximize", worst=-1.0, needs="labels", of=_compared(lambda n_KC: ami(n_KC)),
+        goal="maximize", worst=-1.0, needs="labels", of=_compared(ami),
         doc="mutual information adjusted for chance: compares different numbers of clusters",
     ),
     "error": Measure(
@@ -167,18 +176,21 @@ def evaluate(p_NK: Tensor, y_N: Tensor | None) -> dict[str, float]:
 
     n_clusters = p_NK.shape[1]
     confidence_N, c_N = p_NK.max(dim=1)
-    n_KC = None
+    n_KC, class_K = None, None
     if y_N is None:
         sizes_K = torch.bincount(c_N, minlength=n_clusters).cpu().numpy()
     else:
         known_N = y_N >= 0
         if known_N.all():
             n_KC = contingency(c_N, y_N, n_clusters, int(y_N.max()) + 1).cpu().numpy()
+            class_K = y_N[p_NK.argmax(dim=0).cpu()].numpy()
             sizes_K = n_KC.sum(axis=1)
         else:
             sizes_K = torch.bincount(c_N, minlength=n_clusters).cpu().numpy()
-            n_KC = contingency(c_N[known_N.to(c_N.device)], y_N[known_N], n_clusters, int(y_N.max()) + 1).cpu().numpy()
-    clusters = Clusters(n_KC=n_KC, sizes_K=sizes_K, confidence=float(confidence_N.mean(dtype=torch.float64)))
+            on_device_N = known_N.to(c_N.device)
+            n_KC = contingency(c_N[on_device_N], y_N[known_N], n_clusters, int(y_N.max()) + 1).cpu().numpy()
+            class_K = y_N[known_N][p_NK[on_device_N].argmax(dim=0).cpu()].numpy()
+    clusters = Clusters(n_KC=n_KC, class_K=class_K, sizes_K=sizes_K, confidence=float(confidence_N.mean(dtype=torch.float64)))
     return {
         name: measure.of(clusters)
         for name, measure in METRICS.items()
@@ -191,8 +203,7 @@ def of_partition(c_N: Tensor, y_N: Tensor | None, n_clusters: int) -> dict[str, 
     import torch
 
     found = evaluate(torch.eye(n_clusters)[c_N], y_N)
-    del found["confidence"]
-    return found
+    return {name: value for name, value in found.items() if name not in ("confidence", "acc_aae")}
 
 
 def errors(p_NK: Tensor, y_N: Tensor, rows_M: Tensor, test: slice | None) -> dict[str, float]:
@@ -222,78 +233,3 @@ def contingency(c_N: Tensor, y_N: Tensor, n_clusters: int, n_classes: int) -> Te
 
     cell_N = c_N * n_classes + y_N.to(c_N.device)
     return torch.bincount(cell_N, minlength=n_clusters * n_classes).reshape(n_clusters, n_classes)
-
-
-def largest_share(sizes_K: NDArray[np.int64]) -> float:
-    """Share of the samples in the largest cluster."""
-    return int(np.max(sizes_K)) / int(sizes_K.sum())
-
-
-def balance(sizes_K: NDArray[np.int64]) -> float:
-    """The entropy of the clusters' shares over its most, log K: 1 for equal clusters, 0 for one that has all samples."""
-    return min(1.0, _entropy(sizes_K) / float(np.log(len(sizes_K)))) if len(sizes_K) > 1 else 0.0
-
-
-def acc(n_KC: Table) -> float:
-    """Share of samples in the right class under the best one-to-one map of clusters to classes (the Hungarian algorithm).
-
-    Where K > C the samples of the clusters left over count as errors; where K < C whole classes do.
-    """
-    from scipy.optimize import linear_sum_assignment  # half a second to import, and who only asks for a metric's goal needs none of it
-
-    matched = linear_sum_assignment(n_KC, maximize=True)  # not filled up to a square: of a million classes none would fit
-    return float(n_KC[matched].sum() / n_KC.sum())
-
-
-def acc_vote(n_KC: Table) -> float:
-    """Share of samples that are of their cluster's most frequent class (purity). It rises with K, up to 1 at K = N."""
-    return int(n_KC.max(axis=1).sum()) / int(n_KC.sum())
-
-
-def nmi(n_KC: Table) -> float:
-    """Mutual information over the arithmetic mean of the two entropies; 0 where either side has one group only."""
-    h_clusters, h_classes = _entropy(n_KC.sum(axis=1)), _entropy(n_KC.sum(axis=0))
-    if h_clusters == 0 or h_classes == 0:
-        return 0.0
-    information = h_clusters + h_classes - _entropy(n_KC)
-    return float(np.clip(information / ((h_clusters + h_classes) / 2), 0.0, 1.0))
-
-
-def ari(n_KC: Table) -> float:
-    """Rand index adjusted for chance: 1 for equal partitions, 0 by chance, never below -0.5."""
-    # Pair counts in float64: their product passes 2^63 from 100,000 samples on.
-    both, clusters, classes = (_pairs(counts).sum() for counts in (n_KC, n_KC.sum(axis=1), n_KC.sum(axis=0)))
-    expected = clusters * classes / _pairs(np.asarray(n_KC.sum()))
-    most = (clusters + classes) / 2
-    if most == expected:  # both have one group, or both have one sample to a group: the partitions are equal
-        return 1.0
-    return float((both - expected) / (most - expected))
-
-
-def ami(n_KC: Table) -> float:
-    """NMI adjusted for chance: 1 for equal partitions, 0 by chance and where either side has one group only.
-
-    Unlike NMI it does not rise by itself with K: it compares clusterings of unequal K.
-    """
-    from sklearn.metrics.cluster import expected_mutual_information  # a second to import
-
-    n_KC = n_KC[n_KC.any(axis=1)][:, n_KC.any(axis=0)]
-    if 1 in n_KC.shape:
-        return 0.0
-    h_clusters, h_classes = _entropy(n_KC.sum(axis=1)), _entropy(n_KC.sum(axis=0))
-    expected = expected_mutual_information(n_KC, n_KC.sum())
-    information, most = h_clusters + h_classes - _entropy(n_KC), (h_clusters + h_classes) / 2
-    if np.isclose(most, expected):  # one sample to a group on both sides: the partitions are equal
-        return 1.0
-    return float((information - expected) / (most - expected))
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    """In nats, of the shares that the counts are of their sum."""
-    share = counts[counts > 0] / counts.sum()
-    return float(-(share * np.log(share)).sum())
-
-
-def _pairs(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    n = np.asarray(counts, dtype=np.float64)
-    return n * (n - 1) / 2

@@ -19,11 +19,11 @@ from PIL import Image
 from sklearn.datasets import load_wine
 
 import tuner as api
+from tuner.agreement import acc
 from tuner.api.train import Training
 from tuner.data.datasets import DatasetSpec, load
 from tuner.inference.assign import Assigner
 from tuner.inference.clustered import Clustered, clustered
-from tuner.metrics import acc
 from tuner.report.course import by_epoch
 from tuner.report.figure import Figure, Section
 from tuner.report.generated import Drawing, cannot, learned, modes

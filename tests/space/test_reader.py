@@ -209,7 +209,7 @@ def test_a_wrong_metric_is_refused_with_its_line_and_rule(folder, metric, messag
 
 def test_an_unknown_metric_is_named_with_the_nearest_right_name(folder):
     assert folder.refusal(metric="{name: loss/recn, goal: minimize}", model="kmeans") == [
-        "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, nmi, ari, ami, n_used, largest_share, balance, "
+        "space.yaml:3: there is no metric 'loss/recn'. Known are acc, acc_vote, acc_aae, nmi, ari, ami, n_used, largest_share, balance, "
         "confidence, silhouette, davies_bouldin, calinski_harabasz, description_length, knn_error_3, knn_error_5, knn_error_10."
     ]
     (line,) = folder.refusal(metric="{name: loss/recn, goal: minimize}")

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from tuner.data.labels import labelled_of
 from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.testing import blobs
@@ -64,6 +65,38 @@ def test_data_without_labels_has_no_labelled_metrics():
     metrics = run(load_model("kmeans"), dataclasses.replace(DATA, y_N=None))[-1].metrics
     assert not {"acc", "acc_vote", "nmi", "ari"} & set(metrics)
     assert {"n_used", "largest_share", "confidence", "samples_per_s"} <= set(metrics)
+
+
+@pytest.mark.parametrize("name", ["dec", "m2"])
+def test_hooks_are_handed_labels_only_where_a_model_trains_on_some(name):
+    """Of all hooks that the shipped models have: `start`, `before_epoch`, `after_epoch` and `until`."""
+    seen = []
+
+    def hook(net, data, h, g):
+        seen.append((data.y_N is None, data.spec.n_classes))
+        return False if isinstance(g, int) else {}
+
+    hooks = {"start": hook, "before_epoch": hook, "after_epoch": hook, "until": hook}
+
+    def phases(self, h):
+        return tuple(dataclasses.replace(phase, **hooks) for phase in type(load_model(name)).phases(self, h))
+
+    run(variant("Peeks", load_model(name), phases=phases), epochs=1)
+    assert set(seen) == {(True, None)} if name == "dec" else {(False, DATA.spec.n_classes)}
+
+
+def test_what_the_model_was_given_counts_in_no_comparison_with_the_classes():
+    model = load_model("m2")
+    rows_M = labelled_of(DATA, model.hyper(model.tiny)).rows_M
+
+    def knows(self, net, x_BD, rows_B, h):
+        """Right in what it was given, and in nothing else."""
+        given_B, right_B = torch.isin(rows_B, rows_M), DATA.y_N[rows_B]
+        return torch.nn.functional.one_hot(torch.where(given_B, right_B, (right_B + 1) % DATA.spec.n_classes)).double()
+
+    metrics = run(variant("Knows", model, assign_rows=knows), epochs=1)[-1].metrics
+    assert (metrics["acc_vote"], metrics["error"]) == (1.0, 1.0)
+    assert metrics["nmi"] == pytest.approx(1.0), "the rows that are left are one class to a cluster"
 
 
 def test_planned_epochs_count_all_and_the_clustering_ones():

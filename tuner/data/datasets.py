@@ -112,6 +112,11 @@ class Data:
         labels = None if self.y_N is None else digest({"y_N": self.y_N})
         return Fingerprint(rows=len(self.x_ND), columns=self.x_ND.shape[1], values=self.fingerprint, labels=labels)
 
+    @cached_property
+    def without_labels(self) -> Data:
+        """The same samples, their classes and the number of them not known."""
+        return self if self.y_N is None and self.n_classes is None else replace(self, y_N=None, n_classes=None)
+
     @property
     def n_train(self) -> int:
         """The rows that come before the published test split; all where there is none."""

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.metrics import ari
+from tuner.agreement import ari
 from tuner.runs.partitions import Partition
 
 PARTS = (2, 3)  # into how many parts a cluster is divided

@@ -269,7 +269,7 @@ class DeepClustering(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterM
         fitted, x_ND = self._asked(X)
         p_NK = fitted.probabilities(x_ND)
         if y is None:
-            return silhouette_of(lambda rows_R: fitted.codes(x_ND[rows_R]), p_NK.argmax(1), seed=0)
+            return silhouette_of(lambda rows_R: fitted.codes(x_ND[rows_R]), p_NK.argmax(1))
         _, y_N = np.unique(column_or_1d(y), return_inverse=True)
         if len(y_N) != len(p_NK):
             raise UserError(f"y must hold one label for each of the {len(p_NK)} rows of X, but holds {len(y_N)}.")

@@ -35,5 +35,5 @@ def held_metrics(model: Model, h: Hyper, data: Parts, snapshot: Snapshot) -> dic
     with torch.no_grad():
         p_NK = by_rows(lambda rows_B: model.assign(net, held.batch(rows_B), trained.values), rows_N, size)
         found = evaluate(p_NK, held.y_N)
-        found |= neighbourhoods(embed, held, p_NK.argmax(dim=1), (SILHOUETTE, *SEPARATION), snapshot.seed)
+        found |= neighbourhoods(embed, held, p_NK.argmax(dim=1), (SILHOUETTE, *SEPARATION))
     return {f"{name}{HELD_OUT}": value for name, value in found.items()}

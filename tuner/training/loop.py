@@ -33,7 +33,7 @@ class Epoch:
     """What one epoch of one trial came to.
 
     `epoch` counts from 1 through all phases, `cluster_epoch` from 1 through the clustering ones (None in pre-training).
-    `metrics` are finite: acc, acc_vote, nmi, ari, ami where there are labels, error and error_test of models that are given some
+    `metrics` are finite: acc, acc_vote, acc_aae, nmi, ari, ami where there are labels, error and error_test of models that are given some
     labels, n_used, largest_share, balance, confidence, `loss/<term>` as the epoch's unweighted mean, samples_per_s; in the last epoch
     silhouette, davies_bouldin, calinski_harabasz and description_length, and knn_error_<k> where there are labels. `ended` is None while
     the trial goes on, else `complete`, `collapsed` or `diverged`, with the `reason` of the latter two. `ends_phase`: the next epoch, if
@@ -104,12 +104,13 @@ def run_epoch(
     settings = [Settings(model, t.h, t.on, phase.schedule(t.h, t.phase_epoch + 1) if phase.schedule else {}) if t else None for t in trials]
     values = {slot: s.values(data.x_ND) for slot, s in enumerate(settings) if s}
     labelled = {slot: labelled_of(data, trial.h) for slot, trial in busy.items()} if model.labels == "partial" else {}
+    seen = hooks_see(model, data)
 
     def whole(hook: Callable[..., dict[str, Any]], slot: int, purpose: str) -> None:
         """Runs a hook on the whole data set and overwrites what it returns."""
         draws = busy[slot].draws(phase, purpose, data.x_ND)
         with engine.view(slot) as net:
-            replaced = hook(net, data, values[slot], draws)
+            replaced = hook(net, seen, values[slot], draws)
         engine.put(slot, replaced)
 
     due = (metric,) if metric is None or isinstance(metric, str) else tuple(metric)
@@ -130,6 +131,11 @@ def run_epoch(
         trained = Trained(phase, data, values[slot], time.perf_counter() - began, due)
         epochs[slot] = _finish(engine, model, slot, trial, trained)
     return epochs
+
+
+def hooks_see(model: Model, data: Data) -> Data:
+    """What a model's hooks are handed: no label, unless the model trains on some."""
+    return data if model.labels == "partial" else data.without_labels
 
 
 @dataclass(frozen=True)
@@ -156,7 +162,7 @@ def _finish(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
         ended, reason = "diverged", f"{' and '.join(bad)} is not finite after epoch {trial.epoch} ({phase.name})"
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
     else:
-        over = _over(engine, slot, trial, trained)
+        over = _over(engine, model, slot, trial, trained)
         last = over and all(getattr(trial.h, later.epochs) == 0 for later in model.phases(trial.h)[trial.phase + 1 :])
         if phase.clusters:
             metrics |= _scored(engine, model, slot, trial, replace(trained, due=NEIGHBOURHOODS) if last else trained)
@@ -188,6 +194,11 @@ def _scored(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
     data, values = trained.data, trained.values
     size = model.eval_rows or slice_of(data.x_ND)
     rows_N = torch.arange(data.n_samples, device=data.x_ND.device)
+    y_N, rows_M = data.y_N, None
+    if model.labels == "partial":
+        assert y_N is not None
+        rows_M = labelled_of(data, trial.h).rows_M
+        y_N = y_N.index_fill(0, rows_M, -1)  # the classes that the model was given are no answers of its own
     with engine.view(slot) as net:
 
         def assign(part: slice) -> Tensor:
@@ -197,22 +208,21 @@ def _scored(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trai
             return by_rows(lambda rows_B: model.embed(net, data.batch(rows_B), values), rows_R.to(data.x_ND.device), size)
 
         p_NK = by_slices(assign, data.n_samples, size)
-        metrics = evaluate(p_NK, data.y_N)
-        metrics |= neighbourhoods(embed, data, p_NK.argmax(dim=1), trained.due, trial.seed)
-    if model.labels == "partial":
-        assert data.y_N is not None
-        metrics |= errors(p_NK, data.y_N, labelled_of(data, trial.h).rows_M, data.test)
+        metrics = evaluate(p_NK, y_N)
+        metrics |= neighbourhoods(embed, data, p_NK.argmax(dim=1), trained.due)
+    if rows_M is not None and data.y_N is not None:
+        metrics |= errors(p_NK, data.y_N, rows_M, data.test)
     return metrics
 
 
-def _over(engine: Engine, slot: int, trial: Trial, trained: Trained) -> bool:
+def _over(engine: Engine, model: Model, slot: int, trial: Trial, trained: Trained) -> bool:
     """Whether the epoch that just ended was its phase's last, by its length or its condition."""
     if trial.phase_epoch >= getattr(trial.h, trained.phase.epochs):
         return True
     if trained.phase.until is None:
         return False
     with engine.view(slot) as net:
-        return bool(trained.phase.until(net, trained.data, trained.values, trial.phase_epoch))
+        return bool(trained.phase.until(net, hooks_see(model, trained.data), trained.values, trial.phase_epoch))
 
 
 def _finite(state: Mapping[str, Tensor]) -> bool:

@@ -35,14 +35,14 @@ SEPARATED = (
 REFERENCES, HELD_OUT = 60_000, 10_000  # at most: MNIST's own, some seconds on one core
 
 
-def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, due: Collection[str | None], seed: int) -> dict[str, float]:
+def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, due: Collection[str | None]) -> dict[str, float]:
     """Those of `NEIGHBOURHOODS` that are `due` and that the data can give; the worst that they can be where a code is not finite.
 
-    `embed`: (R,) rows to their codes (R, Z). `seed`: the trial's.
+    `embed`: (R,) rows to their codes (R, Z). The samples are drawn alike in all trials, so that they compare.
     """
     found: dict[str, float] = {}
     if SILHOUETTE in due:
-        found[SILHOUETTE] = silhouette_of(embed, c_N, seed)
+        found[SILHOUETTE] = silhouette_of(embed, c_N)
     indices_due = [name for name in SEPARATION if name in due]
     if indices_due:
         rows_S = _order("separation", n=len(c_N))[:SEPARATED]
@@ -57,9 +57,9 @@ def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, d
     return found
 
 
-def silhouette_of(embed: Callable[[Tensor], Tensor], c_N: Tensor, seed: int) -> float:
-    """The silhouette of clusters, by a draw of `SAMPLES` of their samples. `embed`, `seed`: as `neighbourhoods`."""
-    rows_S = _order("silhouette", seed, n=len(c_N))[:SAMPLES]
+def silhouette_of(embed: Callable[[Tensor], Tensor], c_N: Tensor) -> float:
+    """The silhouette of clusters, by a draw of `SAMPLES` of their samples. `embed`: as `neighbourhoods`."""
+    rows_S = _order("silhouette", n=len(c_N))[:SAMPLES]
     return silhouette(embed(rows_S), c_N.cpu()[rows_S])
 
 
