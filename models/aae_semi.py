@@ -5,7 +5,9 @@ N(0, I); labelled samples teach the encoder their class. Each in a step of its o
 Shapes: B batch, L labelled samples, N = B + L, D features, Z code, K classes, H hidden units.
 Differs from the paper: batch-normalised heads, Adam. Differs from the code of `aae_unsup`'s extra losses, whose other mode this is: the
 cross-entropy is of the softmax and not of a softmax of the softmax, which could not fall below 1.46 for ten classes; the running
-statistics of BatchNorm are of the step that rebuilds alone.
+statistics of BatchNorm are of the step that rebuilds alone; that step rebuilds the labelled samples, too (theirs: the others only), which
+are half of what those statistics are of; rates stay (theirs: a tenth from epoch 51 on); the others' batches hold the labelled samples, too.
+`embed` is the style z, which the losses keep free of the class: silhouette and nearest-neighbour errors are of it.
 """
 
 from dataclasses import dataclass

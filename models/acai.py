@@ -7,7 +7,8 @@ Differs from the paper: the auto-encoder of DEC, or convolutions that halve imag
 shape of its encoder; data in their own range (theirs: [-1, 1], where squared errors are four times as large, so that their weight of
 `interp`, 0.5, is 0.125 here); Adam's rate is 1e-3 (theirs: 1e-4, for 262,144 steps); k-means++ in place of random starts, 20 of them, not
 1000. `mix` is that of acai_idec's paper, where a mixture counts under the sample whose share is the larger; here, as in ACAI's code, it
-counts under the other one, which is the same.
+counts under the other one, which is the same. Whitening is for their 32 or 256 convolutional codes. Of ten numbers it blows up those that
+carry least: on digits `whiten: false` finds clusters 6 to 11 points of ACC better, with convolutional codes of 32 numbers, too.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 The auto-encoder is pre-trained beside ACAI's critic; then DEC sharpens its clusters, while codes must still decode, in mixtures, into what
 the critic takes for data. The decoder stays as pre-trained: nothing is rebuilt any more, and it could please the critic alone.
 Shapes: B batch, N data set, D features, Z code, K clusters.
-Differs from the paper: theirs is IDEC, which rebuilds; see acai_idec, whose pre-training this is.
+Differs from the paper: theirs is IDEC, which rebuilds; see acai_idec, whose pre-training and rates these are.
 """
 
 from dataclasses import dataclass

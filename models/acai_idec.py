@@ -4,7 +4,7 @@ ACAI's critic stands beside IDEC's auto-encoder while it is pre-trained and whil
 unmixed, and like the sample whose code has the larger share.
 Shapes: B batch, N data set, D features, Z code, K clusters.
 Differs from the paper: the networks are acai's; Adam without weight decay (theirs: AMSGrad in clustering). Differs from the authors' code:
-KL is a mean over the batch, not over its K times as many entries, and targets keep to their samples.
+KL is a mean over the batch, not over its K times as many entries, targets keep to their samples, and rates are 1e-3 (theirs: 1e-4).
 """
 
 from dataclasses import dataclass

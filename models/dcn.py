@@ -5,7 +5,8 @@ assignments fixed; then the batch is assigned anew, and every centre moves towar
 Shapes: B batch, N data set, D features, Z code, K clusters.
 Differs from the paper: the auto-encoder of DEC, pre-trained end to end with Adam (theirs: layer by layer, tied weights, BatchNorm, codes
 that are not negative). Differs from the authors' code: lambda multiplies the clustering term, as in the paper, and centres do move: there
-an integer division froze them.
+an integer division froze them; Adam at 1e-3 in place of Nesterov's momentum at 0.05. The weight of `kmeans` is 1, which is no setting of
+theirs: for MNIST's pixels they have 40, on 50 codes.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,10 @@ is one Gaussian for each cluster.
 Shapes: B batch, S samples (`n_draws` for each of the batch), D features, Z code (the paper's x), W style, K clusters, H hidden units.
 Differs from the paper: the networks, be they for vectors or images; smaller codes (theirs: 200 and 150); `free_nats` is 1.5 (theirs: 0.5,
 which pulls most samples to uniform where K is 10), of the batch's mean; `entropy`, from the paper's first version, is off by default. The
-simple form is that of J. Arias Figueroa's public code, with log-variances in place of softplus.
+simple form is that of J. Arias Figueroa's public code, with log-variances in place of softplus, BatchNorm (his: none; nor is there any in
+the authors' fully connected decoder), free nats (none), codes of 10 numbers (64), batches of 100 (64), 500 hidden units (512), torch's
+initial weights (Xavier's). Nats of the code weigh against nats of the data: on 64 pixels twelve times as much as on MNIST, where the
+weights of the papers belong; on digits `weights.recon: 5` gained 14 points of ACC, the mean of ten seeds.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,8 @@ categorical y, made differentiable by Gumbel-softmax, for the cluster. A strong 
 Shapes: B batch, D features, F deterministic features, Z code, K clusters.
 Differs from the paper: BatchNorm in front of every ReLU, as in its authors' code for few labels; `network: conv` halves images
 by strides down to 4 x 4 (theirs: five layers of 3 to 5 pixels); `weights.categorical` is 0.1, not 1. Its term wants every single y
-uniform, and where images are small it wins before the decoder has learnt to look at y: on digits ACC is then 0.34 instead of 0.75.
+uniform, and where images are small it wins before the decoder has learnt to look at y: on digits ACC is then 0.34 instead of 0.75. The
+weight of `gaussian`, 5, is for MNIST: on 64 pixels it extinguishes z, and 1 gained 5 points of ACC on digits, the mean of ten seeds.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,9 @@
 DEC whose auto-encoder goes on rebuilding the data, so that sharpening the clusters does not tear the codes apart.
 Shapes: B batch, N data set, D features, Z code, K clusters.
 Differs from the paper: the auto-encoder is pre-trained end to end with Adam, not layer by layer; Adam on every data set; training runs for
-a number of epochs, not until the labels rest.
+a number of epochs, not until the labels rest; targets are renewed every 30 batches on all data (MNIST: 140). The weight of `kl`, 0.1, is
+the paper's, but for pixels up to 5.1 (MNIST) or 2 (USPS), whose squared errors are 26 and 4 times those of pixels in [0, 1]: the balance of
+the paper is 0.004 and 0.025 here. On digits it moves ACC by less than two points.
 """
 
 from dataclasses import dataclass

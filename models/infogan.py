@@ -4,7 +4,8 @@ A generator makes samples from a cluster y, a few continuous codes c and noise z
 trunk reads y and c back from them, which keeps them visible in the sample. The cluster of a real sample is what that head reads.
 Shapes: B batch, D features, H hidden units, K clusters, C continuous codes, Z noise, I = K + C + Z, R units of the reading head.
 Differs from the paper: fully connected networks, BatchNorm where the authors have it; samples that are looked at a second time leave its
-running statistics alone. A term of the information stands in both steps and has a weight in each.
+running statistics alone. A term of the information stands in both steps and has a weight in each. Networks begin with
+torch's initial weights (theirs: N(0, 0.02)).
 """
 
 import math

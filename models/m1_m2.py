@@ -4,7 +4,8 @@ M1, a variational auto-encoder, learns features from all samples without labels;
 trained on M1's codes, as M2 alone is on pixels. M1 stays as it is.
 Shapes: B batch, L labelled samples, D features, H hidden units, Z code of M1, S style, K classes.
 Differs from the paper: what M1 and M2 differ in; M2 is given the mean codes, and gives them a Gaussian whose deviation, `noise`, is set
-and not learnt: a dimension that M1 does not use hardly varies, and then says nothing, so that none is left out.
+and not learnt: a dimension that M1 does not use hardly varies, and then says nothing, so that none is left out; the mean codes are the
+same in every epoch (the authors' code draws them for every batch); the style has 10 numbers (theirs: 50).
 """
 
 import math
