@@ -20,6 +20,7 @@ class SelfTaught(Hyper):
 
     n_clusters: int = hp(10, 2, 256, static=True, doc="K")
     n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means on the codes")
+    boost: float = hp(2.0, 1.0, 10.0, static=True, doc="exponent of the target; DEC: 2; another one is DBC's boosted target")
     alpha: float = hp(1.0, 0.01, 100.0, log=True, doc="degrees of freedom of Student's t")
     target: str = hp("all", choices=("all", "batch"), doc="all samples sharpened every `refresh_every` batches, or each batch by itself")
     refresh_every: int = hp(30, 1, 100000, log=True, doc="target: all; batches between two targets")
@@ -33,9 +34,9 @@ def student_t(z_BZ, centers_KZ, alpha):
     return (-(alpha + 1) / 2 * torch.log1p(sq_dist(z_BZ, centers_KZ) / alpha)).log_softmax(-1)
 
 
-def sharpened(q_NK):
-    """(N, K) p, equation 3: squared, and divided by the cluster's soft size over all that are given."""
-    p_NK = q_NK.square() / q_NK.sum(0).clamp(min=1e-8)
+def sharpened(q_NK, boost=2.0):
+    """(N, K) p, equation 3: raised to `boost`, and divided by the cluster's soft size over all that are given."""
+    p_NK = (q_NK.square() if boost == 2.0 else q_NK**boost) / q_NK.sum(0).clamp(min=1e-8)
     return p_NK / p_NK.sum(-1, keepdim=True)
 
 
@@ -49,13 +50,13 @@ def centers_and_target(h, data):
 
 
 def renew_target(net, data, h, g):
-    return {"target_NK": sharpened(data.by_rows(lambda x_BD: soft_assign(net, x_BD, h)))}
+    return {"target_NK": sharpened(data.by_rows(lambda x_BD: soft_assign(net, x_BD, h)), h.boost)}
 
 
 def kl_to_target(net, z_BZ, rows_B, h):
     """Equation 2."""
     log_q_BK = student_t(z_BZ, net.centers_KZ, h.alpha)
-    p_BK = net.target_NK[rows_B] if h.target == "all" else sharpened(log_q_BK.detach().exp())
+    p_BK = net.target_NK[rows_B] if h.target == "all" else sharpened(log_q_BK.detach().exp(), h.boost)
     return (torch.special.xlogy(p_BK, p_BK) - p_BK * log_q_BK).sum(-1).mean()
 
 

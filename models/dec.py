@@ -5,6 +5,8 @@ Shapes: B batch, N data set, D features, Z code, K clusters.
 Differs from the paper: the auto-encoder is pre-trained end to end with Adam, not layer by layer; training runs for a number of
 epochs, not until the labels rest; `refresh_every` is 30 batches on all data, which is theirs for small ones (MNIST: 160); pixels are in
 [0, 1] (theirs: up to 5.1). `target: batch` is not in the paper; other implementations have it for its speed.
+With `network: conv` and a `boost` other than 2 it is DBC, discriminatively boosted clustering (Li, Qiao, Zhang & Xi 2017,
+https://arxiv.org/abs/1703.07980), as far as its abstract says: the formula of its target is our reading, and its network pools.
 """
 
 from dataclasses import dataclass

@@ -39,6 +39,24 @@ def test_p_is_q_squared_over_the_soft_size_of_the_cluster():
     assert np.allclose(sharpened(torch.as_tensor(q)).numpy(), want, rtol=1e-12)
 
 
+@pytest.mark.parametrize("target", ["all", "batch"])
+def test_boost_is_the_exponent_of_the_target(target):
+    """DBC's target; 1 sharpens by the sizes of the clusters alone, 2 is DEC's."""
+    q_NK = torch.as_tensor(q_of(Z_BZ.numpy(), CENTERS_KZ.numpy(), 1.0))
+    f_K = q_NK.sum(0)
+    for boost in (1.0, 3.5):
+        want_NK = q_NK**boost / f_K
+        assert torch.allclose(sharpened(q_NK, boost), want_NK / want_NK.sum(1, keepdim=True))
+    assert torch.equal(sharpened(q_NK, 2.0), sharpened(q_NK))
+    kl = [run_of(target, boost)[-1].metrics["loss/kl"] for boost in (2.0, 2.0, 4.0)]
+    assert kl[0] == kl[1] != kl[2], "the target of the training, too"
+
+
+def run_of(target, boost):
+    h = MODEL.hyper(dict(MODEL.tiny) | {"target": target, "boost": boost})
+    return list(train(MODEL, h, blobs(), seed=0))
+
+
 def test_a_dead_centre_gives_no_nan():
     q_NK = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     assert torch.equal(sharpened(q_NK), q_NK)
@@ -79,7 +97,7 @@ def test_a_target_of_the_batch_keeps_nothing_of_the_data_set_and_has_no_gradient
     assert set(MODEL.tensors(h, DATA.spec)) == {"centers_KZ"}
     assert MODEL.phases(h)[1].before_epoch is None
     z = Z_BZ.clone().requires_grad_()
-    net, values = SimpleNamespace(centers_KZ=CENTERS_KZ), SimpleNamespace(target="batch", alpha=1.0)
+    net, values = SimpleNamespace(centers_KZ=CENTERS_KZ), SimpleNamespace(target="batch", alpha=1.0, boost=2.0)
     (grad,) = torch.autograd.grad(kl_to_target(net, z, None, values), z)
     p = sharpened(student_t(Z_BZ, CENTERS_KZ, 1.0).exp())
     (want,) = torch.autograd.grad((p * (p.log() - student_t(z, CENTERS_KZ, 1.0))).sum(1).mean(), z)
