@@ -80,3 +80,12 @@ def read_run(path: Path) -> OfflineRun:
 def read_runs(folder: Path) -> dict[str, OfflineRun]:
     """All offline runs under a search's folder, by id."""
     return {run.id: run for run in map(read_run, sorted(folder.glob("wandb/offline-run-*/run-*.wandb")))}
+
+
+def artifacts(path: Path) -> list[Any]:
+    """What a run logged as artifacts, as W&B's own records."""
+    records = (proto.Record.FromString(payload) for payload in payloads(path.read_bytes()))
+    found = (
+        record.request.log_artifact.artifact if record.WhichOneof("record_type") == "request" else record.artifact for record in records
+    )
+    return [artifact for artifact in found if artifact.name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import subprocess
@@ -10,13 +9,13 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 from kit.waiting import until
+from kit.wandb_cloud import Cloud
 from kit.wandb_files import OfflineRun, payloads, read_run, read_runs
 
 from tuner.runs.events import OpenTrial, Past, Run, TrialEnd
@@ -300,104 +299,6 @@ def test_a_block_boundary_inside_a_record_is_read_over(recorded: Any, tmp_path: 
 
 
 # --- online: a stand-in for W&B's cloud ---------------------------------------------------------------------------------
-
-
-class Cloud(ThreadingHTTPServer):
-    """Answers what wandb asks when it opens a run, and keeps what it was sent."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.buckets: list[dict[str, Any]] = []
-        self.sweeps: list[str] = []
-        self.files: dict[str, list[dict[str, Any]]] = {}
-        self.refuses_runs = False
-
-    def history(self, run: str) -> list[dict[str, Any]]:
-        """What was logged in a run, as far as it arrived."""
-        chunks = [post.get("files", {}).get("wandb-history.jsonl", {"content": []}) for post in self.files[run]]
-        return [json.loads(line) for chunk in chunks for line in chunk["content"]]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """wandb hangs up whenever it likes."""
-
-
-class Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Cloud
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        if self.path.endswith("/file_stream"):
-            self.server.files.setdefault(self.path.split("/")[-2], []).append(json.loads(body))
-        self.answer(self.graphql(json.loads(body)) if self.path == "/graphql" else {})
-
-    do_PUT = do_POST
-
-    def do_HEAD(self) -> None:
-        self.answer({})
-
-    do_GET = do_HEAD
-
-    def graphql(self, asked: dict[str, Any]) -> dict[str, Any]:
-        query, given = asked["query"], asked.get("variables") or {}
-        project = {"id": "p", "name": "tuner", "entity": {"id": "e", "name": "me"}}
-        if "upsertSweep" in query:
-            self.server.sweeps.append(given["config"])
-            return {"data": {"upsertSweep": {"sweep": {"name": "sw33p1d0", "project": project}, "configValidationWarnings": []}}}
-        if "upsertBucket" in query:
-            if self.server.refuses_runs:
-                return {"errors": [{"message": "permission denied"}]}
-            self.server.buckets.append(given)
-            bucket = {"id": "b", "name": given["name"], "displayName": given.get("displayName"), "sweepName": given.get("sweep")}
-            bucket |= {"config": "{}", "project": project, "historyLineCount": 0}
-            return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
-        if "RunResumeStatus" in query:
-            return {"data": {"model": {**project, "bucket": self.known(given["name"])}}}
-        if "createRunFiles" in query:
-            files = [{"name": name, "uploadUrl": f"http://127.0.0.1:{self.server.server_port}/upload"} for name in given["files"]]
-            return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
-        if "viewer" in query:
-            viewer = {"id": "u", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}
-            return {"data": {"viewer": viewer}}
-        return {"errors": [{"message": "this stand-in does not know that"}]}
-
-    def known(self, name: str) -> dict[str, Any] | None:
-        """A run that was sent before, as far as one that goes on must know it."""
-        if name not in self.server.files:
-            return None
-        history = self.server.history(name)
-        none = {
-            "eventsLineCount": 0,
-            "logLineCount": 0,
-            "eventsTail": "[]",
-            "tags": [],
-            "wandbConfig": json.dumps({"t": 1}),
-            "config": "{}",
-        }
-        return {
-            "id": "b",
-            "name": name,
-            "summaryMetrics": json.dumps(history[-1]),
-            "displayName": name,
-            "historyLineCount": len(history),
-            "historyTail": json.dumps([json.dumps(history[-1])]),
-            **none,
-        }
-
-    def answer(self, content: dict[str, Any]) -> None:
-        body = b"" if self.command == "HEAD" else json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        """Says nothing."""
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ RUNS = "A run's name, or its folder. Of several, they are compared."
     epilog=examples(
         "tuner report aae_unsup   writes runs/aae_unsup/report.html, and report.md beside it",
         "tuner report idec vade dec --output models.html",
+        "tuner report aae_unsup --wandb   and a report in W&B, with parallel coordinates, curves and pictures",
     )
 )
 def report(
@@ -25,6 +26,9 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="The page's file.", metavar="FILE", show_default="report.html, of one run in its folder")
     ] = None,
+    wandb: Annotated[
+        bool, typer.Option("--wandb", help="Make a report in W&B, too, or keep it for later where W&B does not answer.")
+    ] = False,
     out: Out = None,
     data_root: DataRoot = None,
 ) -> None:
@@ -37,6 +41,11 @@ def report(
 
     written = write_report([run_folder(name, out) for name in run], output, data_root=data_root)
     say(new_console(), f"Report: {near(written.page)} ({size(written.page.stat().st_size)}), and {near(written.text)}")
+    if wandb:
+        from tuner.report.sent import send_to_wandb
+
+        for part in written.parts:
+            send_to_wandb(part, lambda text: say(new_console(), text))
 
 
 @commands.command(

@@ -26,10 +26,11 @@ REPORT = "report.html"  # in the run's folder; of several runs, in the current o
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What was written."""
+    """What was written. `parts`: of the page, one of each run."""
 
     page: Path
     text: Path
+    parts: Sequence[Part] = ()
 
 
 def write_report(folders: Sequence[Path], output: Path | None = None, *, data_root: Path | None = None) -> Written:
@@ -52,7 +53,7 @@ def write_report(folders: Sequence[Path], output: Path | None = None, *, data_ro
         write_whole(text, markdown(parts))
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}.") from error
-    return Written(page=target, text=text)
+    return Written(page=target, text=text, parts=parts)
 
 
 def write_pictures(target: Path, found: Clustered, title: str, lead: str) -> Path:

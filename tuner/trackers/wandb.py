@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import queue
-import re
 import shlex
 import threading
 import time
@@ -23,8 +22,9 @@ from tuner.errors import first_line
 from tuner.runs.configurations import ranked
 from tuner.runs.states import STATES
 
-from .wandb_login import PROJECT, ask_the_cloud
+from .wandb_login import ask_the_cloud
 from .wandb_notes import Notes
+from .wandb_recorded import SWEEP, project, run_id
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
@@ -195,8 +195,8 @@ class _Runs:
         spec = self._run.spec
         arguments: dict[str, Any] = {
             "mode": self._mode,
-            "project": os.environ.get("WANDB_PROJECT") or PROJECT,
-            "id": f"{_slug(self._run.name)}-{self._sweep_id}-{part}",
+            "project": project(),
+            "id": run_id(self._run.name, self._sweep_id, part),
             "name": name,
             "group": self._run.name,
             "job_type": job_type,
@@ -236,7 +236,7 @@ class _Runs:
 
     def _register(self) -> str:
         """The id of this search's sweep: W&B's own where it answers, else one made up, of the same kind and always the same."""
-        kept = self._run.folder / "wandb" / "sweep.json"
+        kept = self._run.folder / "wandb" / SWEEP
         if kept.is_file():
             if self._mode == "offline":
                 self._go_offline(None)
@@ -293,8 +293,3 @@ def _table(ends: list[TrialEnd]) -> tuple[list[str | int], list[Iterable[Any]]]:
         for end in sorted(ends, key=lambda end: end.trial)
     ]
     return ["trial", "state", "score", "epochs", "seconds", "reason", *metrics, *names], rows
-
-
-def _slug(name: str) -> str:
-    """W&B's ids may not hold `/ \\ # ? % :`, and no more than 128 characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]

@@ -14,7 +14,8 @@ from typing import Any
 from tuner import layout
 from tuner.errors import first_line
 
-PROJECT = "tuner"  # unless WANDB_PROJECT names another
+from .wandb_recorded import project
+
 REGISTER_S = 40  # login, network and sweep together may take so long before the runs are recorded offline instead
 
 
@@ -26,20 +27,25 @@ def why_offline() -> str | None:
 
 def ask_the_cloud(sweep: Mapping[str, Any] | None) -> dict[str, Any]:
     """`{"id", "url"}` of the newly registered sweep, or `{"why"}` there is none. Without a sweep nothing is registered."""
+    return asked("tuner.trackers.wandb_login", sweep, REGISTER_S)
+
+
+def asked(module: str, given: Mapping[str, Any] | None, seconds: int) -> dict[str, Any]:
+    """What a module answers that is run in a process of its own, or `{"why"}` it does not."""
     root = str(layout.ROOT)
     path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH")) if p)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "tuner.trackers.wandb_login"],
-            input=json.dumps(sweep and dict(sweep)),
+            [sys.executable, "-m", module],
+            input=json.dumps(given and dict(given)),
             capture_output=True,
             text=True,
-            timeout=REGISTER_S,
+            timeout=seconds,
             env={**os.environ, "PYTHONPATH": path, "WANDB_SILENT": "true"},
             start_new_session=True,  # Ctrl-C is for the search
         )
     except subprocess.TimeoutExpired:
-        return {"why": f"no answer within {REGISTER_S} s"}
+        return {"why": f"no answer within {seconds} s"}
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
@@ -65,11 +71,11 @@ def _register_sweep(sweep: dict[str, Any] | None) -> dict[str, Any]:
         return {"why": f"{host} does not accept the login"}
     if sweep is None:
         return {}
-    project, entity = os.environ.get("WANDB_PROJECT") or PROJECT, os.environ.get("WANDB_ENTITY")
-    sweep_id = wandb.sweep(sweep, project=project, entity=entity)
+    entity = os.environ.get("WANDB_ENTITY")
+    sweep_id = wandb.sweep(sweep, project=project(), entity=entity)
     api = wandb.Api()
     app = wandb.setup().settings.app_url
-    return {"id": sweep_id, "url": f"{app}/{entity or api.default_entity}/{project}/sweeps/{sweep_id}"}
+    return {"id": sweep_id, "url": f"{app}/{entity or api.default_entity}/{project()}/sweeps/{sweep_id}"}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""A search as a report in W&B: what its own run is given, the report's specification, and what W&B's cloud sees of both."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+from kit.journals import write_run
+from kit.wandb_cloud import Cloud
+from kit.wandb_files import artifacts, read_run
+from kit.winners import with_winner
+from PIL import Image
+
+from tuner import train
+from tuner.errors import UserError
+from tuner.report.exhibits import exhibits_of
+from tuner.report.material import read_material
+from tuner.report.sections import Part
+from tuner.report.sent import send_to_wandb
+from tuner.trackers.wandb_report import Specification, built
+
+needs_workspaces = pytest.mark.skipif(
+    importlib.util.find_spec("wandb_workspaces") is None, reason="wandb-workspaces, the extra wandb-report, is not installed"
+)
+
+
+@pytest.fixture(autouse=True)
+def nobodys_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No login, no settings of whoever runs the tests, and an address at which nobody listens."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    wandb.teardown()  # it reads its environment once in a process
+    yield
+    wandb.teardown()
+
+
+@pytest.fixture(scope="module")
+def training() -> Any:
+    return train("idec", limit=300, seed=1, set={"hidden": 16, "latent_dim": 5, "pretrain_epochs": 1, "epochs": 1})
+
+
+def a_search(folder: Path, training: Any, *, registered: bool) -> Part:
+    dataset = {"name": "digits", "limit": 300}
+    write_run(folder, 12, 3, model="idec", dataset={"scale": None, **dataset})
+    with_winner(folder, training, dataset)
+    (folder / "wandb").mkdir()
+    (folder / "wandb" / "sweep.json").write_text(json.dumps({"id": "sw33p1d0", "registered": registered}))
+    return Part.of(read_material(folder))
+
+
+def test_offline_the_media_are_recorded_and_the_specification_is_kept_for_later(tmp_path: Path, training: Any) -> None:
+    folder, said = tmp_path / "one", []
+    part = a_search(folder, training, registered=False)
+    kept = send_to_wandb(part, said.append)
+    wandb.teardown()
+    assert Specification.read(folder) == kept and kept.curves == ("acc", "nmi") and kept.url is None
+    assert [line.partition(" (")[0].partition(":\n")[0] for line in said] == [
+        "W&B: pictures and tables recorded offline. To send them",
+        "W&B: no report yet",
+    ]
+    assert said[1].endswith("tuner report one --wandb") and "no login on this machine" in said[1]
+
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    run = read_run(path)
+    assert (run.id, run.group, run.job_type) == ("one-sw33p1d0-search", "one", "search")
+    (logged,) = run.history
+    exhibits = exhibits_of(part)
+    kinds = {name.removesuffix("/_type"): value for name, value in logged.items() if name.endswith("/_type")}
+    expected = {"image-file": exhibits.images, "plotly-file": exhibits.figures, "table-file": exhibits.tables}
+    assert kinds == {f"report/{name}": kind for kind, names in expected.items() for name in names}
+    assert set(kept.media) | set(kept.tables) == {*kinds, "trials"} and "report/nearest-samples" in kept.media
+    media = {name.removeprefix("report/"): path.parent / "files" / logged[f"{name}/path"] for name in kinds}
+    for name, content in exhibits.images.items():
+        assert Image.open(media[name]).tobytes() == Image.open(_file(tmp_path, content)).tobytes()
+    for name, figure in exhibits.figures.items():
+        drawn = json.loads(media[name].read_text())
+        assert [trace["type"] for trace in drawn["data"]] == [trace.type for trace in figure.data]
+    table = json.loads(media["top-configurations"].read_text())
+    assert table["columns"] == list(exhibits.tables["top-configurations"].columns)
+    assert table["data"] == [list(row) for row in exhibits.tables["top-configurations"].rows]
+    (artifact,) = (one for one in artifacts(path) if one.type == "model")  # W&B keeps each table as one, too
+    assert artifact.name == "one-sw33p1d0-search-winner"
+    files = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
+    assert set(files) == {"best.yaml", "best.safetensors"}
+    for name, copy in files.items():
+        assert folder in copy.parents and copy.read_bytes() == (folder / name).read_bytes()
+
+    send_to_wandb(part, said.append)
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 1 and len(said) == 3, "it has them"
+
+
+def _file(folder: Path, content: bytes) -> Path:
+    path = folder / "image.png"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_search_that_wandb_was_not_told_of_or_that_still_runs_is_refused(tmp_path: Path, training: Any, tuner: Any) -> None:
+    write_run(tmp_path / "run", 2, 2)
+    code, _, said = tuner("report", str(tmp_path / "run"), "--wandb")
+    assert code == 2 and "W&B was not told of run" in said
+    part, here = a_search(tmp_path / "open", training, registered=False), {"host": socket.gethostname(), "pid": os.getpid()}
+    (tmp_path / "open" / "status.json").write_text(json.dumps({"status": "running", "started": 0.0, "seconds": 9.0, **here}))
+    with pytest.raises(UserError, match="open has not ended"):
+        send_to_wandb(Part(run=read_material(tmp_path / "open"), sections=part.sections))
+    (tmp_path / "open" / "wandb" / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="is damaged"):
+        Specification.read(tmp_path / "open")
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    server = Cloud()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    wandb.teardown()
+    yield server
+    wandb.teardown()  # it hangs up before the server is gone
+    server.shutdown()
+    server.server_close()
+
+
+@needs_workspaces
+@pytest.mark.slow
+def test_online_the_cloud_sees_the_report_the_media_and_the_artifact(tmp_path: Path, training: Any, cloud: Cloud) -> None:
+    import wandb_workspaces.reports.v2 as wr
+
+    folder, said = tmp_path / "run", []
+    part = a_search(folder, training, registered=True)
+    kept = send_to_wandb(part, said.append)
+    wandb.teardown()
+    assert said == [f"W&B: {kept.url}"] and kept.entity == "me"
+    (view,) = cloud.views.values()
+    assert kept.id == view["id"] and view["displayName"] == "run"
+    (logged,) = cloud.history(kept.search)
+    assert {"report/nearest-samples", "report/confusion"} <= logged.keys() and logged["report/nearest-samples"]["_type"] == "image-file"
+    assert any(name.startswith("media/images/report/nearest-samples") for name in cloud.uploaded)
+    assert any(name.startswith("media/table/report/top-configurations") for name in cloud.uploaded)
+    assert set(cloud.artifacts["run-sw33p1d0-search-winner"]) == {"best.yaml", "best.safetensors"}
+
+    loaded, made = wr.Report.from_url(kept.url), built(kept)
+    assert [_said(block) for block in loaded.blocks] == [_said(block) for block in made.blocks]
+    loaded.save()
+    assert repr(wr.Report.from_url(kept.url)) == repr(loaded)
+
+    again = send_to_wandb(part, said.append)
+    assert again == kept and len(cloud.views) == 1, "it is the same report"
+    assert len(cloud.history(kept.search)) == 1, "and the run has its media"
+
+
+def _said(block: Any) -> Any:
+    """What a block says: as W&B reads it back, a name is written otherwise, and the places of some panels are missing."""
+    if not hasattr(block, "panels"):
+        return repr(block)
+    runsets = [(one.name, one.entity, one.project, one.filters.replace('"', "'")) for one in block.runsets]
+    fields = ("title", "columns", "with_respect_to", "x", "y", "media_keys", "table_name")
+    panels = [(type(panel), [_names(getattr(panel, field, None)) for field in fields]) for panel in block.panels]
+    return runsets, panels
+
+
+def _names(value: Any) -> Any:
+    return [_names(one) for one in value] if isinstance(value, list) else getattr(value, "name", repr(value).strip("'"))
