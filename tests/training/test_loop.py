@@ -11,6 +11,7 @@ from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.testing import blobs
 from tuner.training.loop import train
+from tuner.training.solo import Trace
 from tuner.training.trial import planned_epochs
 
 DATA = blobs()
@@ -97,6 +98,16 @@ def test_what_the_model_was_given_counts_in_no_comparison_with_the_classes():
     metrics = run(variant("Knows", model, assign_rows=knows), epochs=1)[-1].metrics
     assert (metrics["acc_vote"], metrics["error"]) == (1.0, 1.0)
     assert metrics["nmi"] == pytest.approx(1.0), "the rows that are left are one class to a cluster"
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 200])
+def test_losses_are_kept_in_few_pieces_and_their_mean_is_to_the_last_bit_that_of_all(n):
+    """A tensor kept after every step would tear the heap to pieces: an epoch of 4,000 steps then needs 2 GB and more."""
+    losses, trace = list(torch.rand(n, generator=torch.Generator().manual_seed(n))), Trace()
+    for loss in losses:
+        trace.append(loss)
+    assert torch.equal(trace.mean(), torch.stack(losses).mean())
+    assert len(trace.pieces) + len(trace.last) <= n // Trace.PIECE + Trace.PIECE - 1
 
 
 def test_planned_epochs_count_all_and_the_clustering_ones():

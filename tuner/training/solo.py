@@ -69,6 +69,26 @@ class SoloStep:
                     t.copy_(state[f"{at}/{key}/{m}"])
 
 
+class Trace:
+    """One loss after the other, in few pieces: a small tensor that is kept after every step lies between the large ones that are freed,
+    and the heap grows by what no longer fits in the gaps, 1 MB and more a step."""
+
+    PIECE = 64
+
+    def __init__(self) -> None:
+        self.pieces: list[Tensor] = []
+        self.last: list[Tensor] = []
+
+    def append(self, loss: Tensor) -> None:
+        self.last.append(loss)
+        if len(self.last) == self.PIECE:
+            self.pieces.append(torch.stack(self.last))
+            self.last = []
+
+    def mean(self) -> Tensor:
+        return torch.cat([*self.pieces, torch.stack(self.last)] if self.last else self.pieces).mean()
+
+
 class Solo:
     """An engine with one slot."""
 
@@ -93,7 +113,7 @@ class Solo:
         (only,) = settings
         assert only is not None
         self.settings, self.values = only, only.values(self.like)
-        self.losses: dict[str, list[Tensor]] = {}
+        self.losses: dict[str, Trace] = {}
         for step in self.updates:
             if isinstance(step, SoloStep):
                 step.set(only)
@@ -115,7 +135,7 @@ class Solo:
             for term, loss in step.update.losses(net, batch, self.values, draws).items():
                 weight = weights[term]
                 if weight != 0:  # 0 x inf is NaN
-                    self.losses.setdefault(term, []).append(loss.detach())
+                    self.losses.setdefault(term, Trace()).append(loss.detach())
                     loss = loss if weight == 1 else weight * loss
                     total = loss if total is None else total + loss
             assert total is not None, f"{step.update.name} returned none of its terms"
@@ -132,7 +152,7 @@ class Solo:
 
     def measured(self, slot: int = 0) -> dict[str, float]:
         """The epoch's mean of each term, unweighted."""
-        means = torch.stack([torch.stack(losses).mean() for losses in self.losses.values()]).tolist() if self.losses else []
+        means = torch.stack([losses.mean() for losses in self.losses.values()]).tolist() if self.losses else []
         return dict(zip(self.losses, means, strict=True))
 
     @contextmanager
