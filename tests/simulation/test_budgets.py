@@ -13,6 +13,7 @@ from kit.recorded import MANY, ends, epochs, recorded_table, simulated
 from kit.searches import SPACE, space
 
 from tuner.errors import UserError
+from tuner.runs.journal import read_lines
 from tuner.runs.results import read_run
 from tuner.service.simulate import resume_simulated
 
@@ -71,9 +72,11 @@ def test_hours_interrupt_a_search_which_goes_on_to_the_end_that_it_would_have_ha
     folder = first.folder
     assert first.status == "stopped" and first.results.because == f"{hours:g} hours are over"
     open_ = [end.trial for end in first.results.trials if end.state == "stopped"]
-    assert open_ and hours * 3600 <= first.results.seconds < hours * 3600 + 5
+    assert open_ and first.results.seconds == pytest.approx(hours * 3600, abs=0.01)
+    deadline = json.loads((folder / "status.json").read_text())["started"] + hours * 3600
+    assert max(line["time"] for line in read_lines(folder / "results.jsonl")) == pytest.approx(deadline, abs=0.01)
     second = resume_simulated(folder, None)  # as many hours again
-    assert second.status == "stopped" and 2 * hours * 3600 <= second.results.seconds < 2 * hours * 3600 + 5
+    assert second.status == "stopped" and second.results.seconds == pytest.approx(2 * hours * 3600, abs=0.01)
     last = resume_simulated(folder, None, hours=10)
     assert last.status == "done" and last.results.because is None
     assert ends(folder) == ends(whole.folder) and epochs(folder) == epochs(whole.folder)
@@ -91,7 +94,7 @@ def test_a_search_that_was_killed_has_the_hours_that_were_left(tmp_path: Path, t
     resumed = resume_simulated(tmp_path / "runs" / "s", None)
     assert resumed.status == "stopped" and resumed.results.because == first.results.because
     assert epochs(resumed.folder) == epochs(first.folder)
-    assert resumed.results.seconds == pytest.approx(first.results.seconds, abs=5)
+    assert resumed.results.seconds == pytest.approx(first.results.seconds, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +133,11 @@ def test_the_command_says_which_rule_ended_it(tuner: Any, tmp_path: Path, table:
     code, out, err = tuner("simulate", "space.yaml", "--table", str(table), "--name", "s")
     said = "Ended before all its trials were tried: none of the last 7 trials was better than trial"
     assert (code, err) == (0, "") and said in " ".join(out.split())
-    code, out, _ = tuner("show", "s")
-    assert code == 0 and said in " ".join(out.split())
+    for command in ("show", "status"):
+        code, out, _ = tuner(command, "s")
+        assert code == 0 and said in " ".join(out.split())
+    code, _, err = tuner("report", "s")
+    assert (code, err) == (0, "") and all(said in (tmp_path / "runs" / "s" / name).read_text() for name in ("report.html", "report.md"))
     assert "none of the last 7 trials" in read_run(tmp_path / "runs" / "s").summary()["because"]
     code, out, err = tuner("simulate", "space.yaml", "--table", str(table), "--name", "t", "--hours", "0.01")
     assert (code, err) == (0, "") and "0.01 hours are over" in out and "To go on: tuner resume t" in out

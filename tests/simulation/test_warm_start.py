@@ -143,9 +143,15 @@ def test_the_command_says_how_many(tuner: Any, tmp_path: Path, table: Path, befo
     space(tmp_path, FEW)
     code, out, err = tuner("simulate", "space.yaml", "--table", str(table), "--from", str(before), "--name", "w")
     assert (code, err) == (0, "") and "20 trials" in out
-    code, out, _ = tuner("show", "w")
     said = f"Warm start: the sampler was told of {complete(before)} complete trials of earlier/a."
-    assert code == 0 and said in " ".join(out.split())
+    for command in ("show", "status"):
+        code, out, _ = tuner(command, "w")
+        assert code == 0 and said in " ".join(out.split())
+    for command in ("show", "status"):
+        code, out, _ = tuner(command, "w", "--json")
+        assert json.loads(out)["from"] == [{"run": str(before), "told": complete(before), "left_out": 0, "why": ""}]
+    code, _, err = tuner("report", "w")
+    assert (code, err) == (0, "") and said in (tmp_path / "runs" / "w" / "report.html").read_text()
     code, _, err = tuner("simulate", "space.yaml", "--table", str(table), "--from", "nowhere")
     assert code == 2 and "There is no run" in err
 

@@ -137,11 +137,7 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
     ends |= {state: others.count(state) for state in dict.fromkeys(others)}
     line = Text(f"{counted(len(results.trials), 'trial')}: ").append_text(states(ends))
     yield line.append(f"; {counted(results.epochs, 'epoch')} in {duration(results.seconds)}")
-    for run in results.spec_json.get("earlier", {}).get("runs", ()):
-        out = f"; {run['left_out']} lie outside this space and were left out ({run['why']})" if run["left_out"] else ""
-        yield Text(f"Warm start: the sampler was told of {counted(run['told'], 'complete trial')} of {near(Path(run['run']))}{out}.")
-    if results.because is not None:
-        yield Text(f"Ended before all its trials were tried: {results.because}.")
+    yield from map(Text, results.in_sentences())
     asked = [trial.trial for trial in results.trials if trial.asked_for]
     if asked:
         yield Text(f"Asked for: {_who(asked).lower()}")

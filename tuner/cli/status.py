@@ -58,6 +58,7 @@ def run_facts(one: Progress) -> Iterator[RenderableType]:
         rows.append(("driver", Text.assemble(_process(one.holder), ", since ", _since(one.holder))))
     ended = {state: sum(trial.is_over and trial.state == state for trial in results.trials) for state in results.counts()}
     rows.append(("ended", Text(f"{one.over} of {counted(one.planned, 'trial')}: " if one.over else f"0 of {one.planned}") + states(ended)))
+    rows += [("", sentence) for sentence in results.in_sentences()]
     best = results.best()
     if best is not None:
         rows.append(("best", Text.assemble(_best(results), f"  {settings(best.config, searched_names(spec))}")))

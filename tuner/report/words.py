@@ -231,6 +231,7 @@ def ends(material: Material) -> list[str]:
         counts[end.state] = counts.get(end.state, 0) + 1
     states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items(), key=lambda one: -one[1]))
     said = [f"{counted(len(material.trials), 'trial')}: {states}." if counts else "No trial has reported yet."]
+    said += material.results.in_sentences()
     reasons: dict[str, list[int]] = {}
     for end in material.trials:
         if end.state == "failed" and end.reason:

@@ -15,6 +15,7 @@ from tuner.errors import UserError, did_you_mean
 from tuner.space.dominance import fronts
 from tuner.space.metric import Metric
 from tuner.space.seeding import Seeds
+from tuner.text import counted, near
 
 from .configurations import Configuration, ranked
 from .events import TrialEnd
@@ -80,6 +81,19 @@ class Results:
         """The best of the complete trials; of equal ones the first."""
         return next(iter(self.ranked()), None)
 
+    @property
+    def _earlier(self) -> list[dict[str, Any]]:
+        """The runs that it was warm-started from."""
+        return list(self.spec_json.get("earlier", {}).get("runs", ()))
+
+    def in_sentences(self) -> Iterator[str]:
+        """What its sampler was told of earlier runs, and which rule ended it."""
+        for run in self._earlier:
+            out = f"; {run['left_out']} lie outside this space and were left out ({run['why']})" if run["left_out"] else ""
+            yield f"Warm start: the sampler was told of {counted(run['told'], 'complete trial')} of {near(Path(run['run']))}{out}."
+        if self.because is not None:
+            yield f"Ended before all its trials were tried: {self.because}."
+
     def counts(self) -> dict[str, int]:
         """How many trials ended how."""
         return {state: sum(t.state == state for t in self.trials) for state in STATES}
@@ -96,6 +110,7 @@ class Results:
             "trials": self.counts(),
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
+            **({"from": self._earlier} if self._earlier else {}),
             "labels": self.labels.summary(),
             **self._front_summary(),
         }

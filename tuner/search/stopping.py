@@ -6,6 +6,7 @@ A rule that has ended a search is renewed when the search goes on: then it looks
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class StopRules:
         self._trials, self._reached = 0, False  # that are over; whether the target is
         self._since: set[int] = set()  # the configurations that have ended since the last gain
         self._clock: Clock | None = None
-        self._until = 0.0
+        self._until = math.inf
         for end in ends:
             self.add(end)
 
@@ -67,16 +68,25 @@ class StopRules:
         gained = self._standings.add(end)
         # Nothing counts before the first complete trial: where many train at once, those that are stopped early end first.
         counts = not gained and self._standings.best is not None and self._decided(end)
-        self._since = set() if gained else self._since | ({number_of(end)} if counts else set())
+        if gained:
+            self._since.clear()
+        elif counts:
+            self._since.add(number_of(end))
         reached = self._meets_target()
         if self._trials <= self._renewed.ends:
-            self._reached, self._since = self._reached or reached, set()
+            self._reached = self._reached or reached
+            self._since.clear()
             return
         if self.because is None and reached and not self._reached:
             self.because = self._of_target()
         elif self.because is None and stop.plateau is not None and len(self._since) >= stop.plateau:
             self.because = self._of_plateau()
         self._reached = self._reached or reached
+
+    @property
+    def until(self) -> float:
+        """When the hours are over, by the clock; infinity: there are none."""
+        return self._until
 
     def time_is_up(self) -> bool:
         return self._clock is not None and self._clock.time() >= self._until

@@ -122,6 +122,9 @@ class Lanes:
                     left -= 1
             if not self._due:
                 return
+            if self._clock.now < parts.control.until < self._due[0].time:
+                self._clock.now = parts.control.until  # the time is up before anything else happens
+                continue
             due = heapq.heappop(self._due)
             self._clock.now = max(self._clock.now, due.time)
             if self._goes_on(due, parts, step):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ class SearchControl:
     requests: StopRequests
     quarantine: Quarantine
     rules: StopRules | None = None
+
+    @property
+    def until(self) -> float:
+        """When the search ends whatever trains, by its clock; infinity: never."""
+        return math.inf if self.rules is None else self.rules.until
 
     @property
     def over(self) -> bool:
