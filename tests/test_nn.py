@@ -12,7 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from tuner.data.datasets import Data
 from tuner.errors import UserError
 from tuner.model import DataSpec, load_model
-from tuner.nn import Double, Planes, by_rows, decoder, encoder, halvings
+from tuner.nn import Double, Planes, by_rows, by_slices, decoder, encoder, halvings
 from tuner.testing import apart, blobs, packed, solo
 from tuner.training.loop import train
 
@@ -67,6 +67,14 @@ def test_slices_of_rows_are_short_and_together_make_the_whole():
     assert seen == [512, 512, 276]
     assert torch.equal(by_rows(f, x_ND, rows=2000), 2 * x_ND)
     assert seen[3:] == [1300]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 24, 30])
+def test_slices_give_what_all_rows_give(n):
+    x_ND = torch.rand(n, 3, 2, generator=torch.Generator().manual_seed(n))
+    for f in (lambda x: x.argmax(1), lambda x: x > 0.5, lambda x: x.double().flatten(1), lambda x: x.sum((1, 2))):
+        found, want = by_slices(lambda part, f=f: f(x_ND[part]), n, 8), f(x_ND)
+        assert found.dtype == want.dtype and torch.equal(found, want)
 
 
 def test_numbers_beside_an_image_become_constant_planes():

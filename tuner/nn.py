@@ -119,10 +119,17 @@ def by_rows(f: Callable[[Tensor], Tensor], x_ND: Tensor, rows: int | None = None
 
 
 def by_slices(f: Callable[[slice], Tensor], n: int, rows: int) -> Tensor:
-    """What `f` gives for all of n rows, a slice at a time."""
+    """What `f` gives for all of n rows, a slice at a time; of each row one thing, in the first axis. The results go where they stay at
+    once: kept by themselves until all are there, they would lie between what `f` takes and frees, and the heap would grow by it."""
+    first = f(slice(0, min(rows, n)))
     if n <= rows:
-        return f(slice(0, n))
-    return torch.cat([f(slice(i, min(i + rows, n))) for i in range(0, n, rows)])
+        return first
+    whole = first.new_empty(n, *first.shape[1:])
+    whole[:rows] = first
+    for i in range(rows, n, rows):
+        part = slice(i, min(i + rows, n))
+        whole[part] = f(part)
+    return whole
 
 
 def slice_of(like: Tensor) -> int:
