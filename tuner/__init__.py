@@ -18,13 +18,20 @@ _LATER = {
     "describe": "tuner.api.models",
     "load": "tuner.api.run",
     "new_model": "tuner.api.known",
+    "recipes": "tuner.api.reproduce",
     "simulate": "tuner.api.simulate",
     "spaces": "tuner.shipped",
     "train": "tuner.api.train",
 }
-# Four functions have the names of packages, `tuner/data/`, `tuner/search/`, `tuner/runs/` and `models/`. A package is an attribute of
-# `tuner` from when it is imported on, so these four can be called.
-_CALLED = {"data": "tuner.api.models", "models": "tuner.api.known", "runs": "tuner.api.run", "search": "tuner.api.search"}
+# Five functions have the names of packages, `tuner/data/`, `tuner/reproduce/`, `tuner/runs/`, `tuner/search/` and `models/`. A package is
+# an attribute of `tuner` from when it is imported on, so these five can be called.
+_CALLED = {
+    "data": "tuner.api.models",
+    "models": "tuner.api.known",
+    "reproduce": "tuner.api.reproduce",
+    "runs": "tuner.api.run",
+    "search": "tuner.api.search",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,8 @@ from tuner.api.known import new_model as new_model
 from tuner.api.models import check as check
 from tuner.api.models import data as data
 from tuner.api.models import describe as describe
+from tuner.api.reproduce import recipes as recipes
+from tuner.api.reproduce import reproduce as reproduce
 from tuner.api.run import Run as Run
 from tuner.api.run import load as load
 from tuner.api.run import runs as runs

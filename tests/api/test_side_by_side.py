@@ -21,7 +21,7 @@ from tuner.inference.assign import Assignment
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 GIVEN = {"tuner.load": tuner.Run, "tuner.search": tuner.Run}  # what a call gives back
-OTHERWISE = {"json", "help"}  # Python gives objects
+OTHERWISE = {"json", "help", "list"}  # Python gives objects
 # Commands that are about machines, or about a model's file: they have a function, whose arguments are its own.
 NOT_OF_A_RUN = {"verify", "submit", "doctor", "cluster up", "cluster down", "cluster status", "cluster copy"}
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from kit.browser import CHROMIUM, Tab, in_browser
 
+import tuner as api
 from tuner import layout
 from tuner.data.datasets import load
+from tuner.errors import UserError
 from tuner.metrics import METRICS
 from tuner.reproduce.numbers import published_of, rows_of, spread
 from tuner.reproduce.reader import read_recipe
@@ -287,3 +289,11 @@ def test_the_command_lists_makes_and_refuses(tmp_path: Path, tuner: Any, monkeyp
     ):
         code, _, err = tuner("reproduce", *words)
         assert code == 2 and says in err, err
+
+
+def test_python_makes_what_the_command_makes(tmp_path: Path) -> None:
+    assert list(api.recipes()) == recipe_names()
+    made = api.reproduce(FIRST, seeds=1, epochs=1, limit=200, set={"hidden": 16}, out=tmp_path)
+    assert made.page == tmp_path / FIRST / f"{FIRST}.html" and "--epochs 1 --limit 200 --set hidden=16" in made.text.read_text()
+    with pytest.raises(UserError, match="'seeds' must be at least 1"):
+        api.reproduce(FIRST, seeds=0, out=tmp_path)

@@ -16,16 +16,22 @@ class Reported:
 
     folder: Path
 
-    def report(self, *others: Reported, output: Place | None = None, data_root: Place | None = None) -> Path:
+    def report(self, *others: Reported, output: Place | None = None, data_root: Place | None = None, wandb: bool = False) -> Path:
         """Writes one page about the run, or about several side by side, and the same text as Markdown beside it: as `tuner report`.
-        Gives the page's file.
+        `wandb`: a report in W&B, too, which is kept for later where W&B does not answer. Gives the page's file.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or W&B was not told of the search.
         """
         from tuner.report.write import write_report
 
-        return write_report([run.folder for run in (self, *others)], path_or_none(output), data_root=path_or_none(data_root)).page
+        written = write_report([run.folder for run in (self, *others)], path_or_none(output), data_root=path_or_none(data_root))
+        if wandb:
+            from tuner.report.sent import send_to_wandb
+
+            for part in written.parts:
+                send_to_wandb(part)
+        return written.page
 
     @property
     def figures(self) -> dict[str, plotly.graph_objects.Figure]:
