@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 ROWS, TABLE = ROOT / "benchmarks" / "accuracy.jsonl", ROOT / "docs" / "accuracy.md"
 
-# ACC / NMI in %, as published. h: Hungarian; a: `acc_aae`, of the adversarial auto-encoder's paper; m: majority vote; b: best run;
+# ACC / NMI in %, as published. h: Hungarian; v: `acc_aae`, of the adversarial auto-encoder's paper; m: majority vote; b: best run;
 # r: run again by another paper. What could not be verified is left out.
 PUBLISHED = {
     ("usps", "kmeans"): "66.8 / 63 h",
@@ -51,7 +51,7 @@ PUBLISHED = {
     ("mnist", "dcn"): "83 / 81 h",
     ("mnist", "vade"): "94.5 h b",
     ("mnist", "gumbel_vae"): "85.8±8 / 82.1±5 h",
-    ("mnist", "gmvae"): "82.3±3.8 a",
+    ("mnist", "gmvae"): "82.3±3.8 v",
     ("mnist", "dac"): "94.1 h",
     ("mnist", "catgan"): "90.3 m b (K = 20)",
     ("mnist", "infogan"): "95 b",
@@ -185,7 +185,7 @@ without a label; every seed draws other labels, 100 of them. `of 1-NN` is the er
 the same labelled samples. Seconds are wall time of one run on a shared machine; some of the runs stood still for minutes. *: without the
 pre-training, which another model's run had done.
 
-Published figures have their papers' own training lengths and, if the letter is not h, another measure (h Hungarian; a `acc_aae`, a
+Published figures have their papers' own training lengths and, if the letter is not h, another measure (h Hungarian; v `acc_aae`, a
 cluster's class being that of the one sample that is likeliest in it; m majority vote; b best run; r run again by another paper): compare
 with care.
 ACC, NMI and ARI of the semi-supervised models count the 100 labelled samples, too, in these rows: tuner has left them out only since."""
