@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from base64 import b64encode
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
+import wandb
 
 
 class Cloud(ThreadingHTTPServer):
@@ -157,3 +162,16 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         """Says nothing."""
+
+
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """For a fixture: while a test runs, W&B is this server."""
+    server = Cloud()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    wandb.teardown()  # it reads its environment once in a process
+    yield server
+    wandb.teardown()  # it hangs up before the server is gone
+    server.shutdown()
+    server.server_close()

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import wandb
 from kit.journals import write_run
-from kit.wandb_cloud import Cloud
+from kit.wandb_cloud import Cloud, answering
 from kit.wandb_files import artifacts, read_run
 from kit.winners import with_winner
 from PIL import Image
@@ -121,15 +120,7 @@ def test_a_search_that_wandb_was_not_told_of_or_that_still_runs_is_refused(tmp_p
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    server = Cloud()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    wandb.teardown()
-    yield server
-    wandb.teardown()  # it hangs up before the server is gone
-    server.shutdown()
-    server.server_close()
+    yield from answering(monkeypatch)
 
 
 @needs_workspaces

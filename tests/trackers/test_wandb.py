@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import wandb
 from kit.waiting import until
-from kit.wandb_cloud import Cloud
+from kit.wandb_cloud import Cloud, answering
 from kit.wandb_files import OfflineRun, payloads, read_run, read_runs
 
 from tuner.runs.events import OpenTrial, Past, Run, TrialEnd
@@ -303,15 +302,7 @@ def test_a_block_boundary_inside_a_record_is_read_over(recorded: Any, tmp_path: 
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    server = Cloud()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    wandb.teardown()  # it reads its environment once in a process
-    yield server
-    wandb.teardown()  # it hangs up before the server is gone
-    server.shutdown()
-    server.server_close()
+    yield from answering(monkeypatch)
 
 
 def test_online_the_sweep_is_registered_once_and_every_trial_is_sent_with_its_id(tmp_path: Path, cloud: Cloud, capfd: Any) -> None:

@@ -191,10 +191,9 @@ def _by_value(shown: Shown, metric: str) -> Figure:
         at = _ordered(one.job.at for one in shown.results if one.job.group == group)
         found = {value: values for value in at if (values := _at(shown, group, value, metric))}
         means = [statistics.mean(values) for values in found.values()]
-        sds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in found.values()]
+        sds = _deviations(found.values())
         colour = f"@{ORDER[i % len(ORDER)]}"
-        bar = {**interval_bar(0, 0, 0), "symmetric": True, "array": sds, "color": colour}
-        del bar["arrayminus"]
+        bar = _deviation_bar(sds) | {"color": colour}
         traces.append({**_line(group, list(found), means, colour), "mode": "lines+markers", "error_y": bar})
         rows += [(group, value, mean, sd, len(found[value])) for value, mean, sd in zip(found, means, sds, strict=True)]
     return Figure(
@@ -217,16 +216,13 @@ def _by_seed(shown: Shown, metric: str) -> Figure:
     found = [(name, seed, value) for name, seed, value in ends if value is not None]
     names = list(dict.fromkeys(name for name, _, _ in found))
     of = [[value for name, _, value in found if name == this] for this in names]
-    sds = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of]
-    bar = {**interval_bar(0, 0, 0), "symmetric": True, "array": sds}
-    del bar["arrayminus"]
     points = {**_line("a seed", [value for _, _, value in found], [], "@sky"), "y": [name for name, _, _ in found], "mode": "markers"}
     means = {**_line("the mean, and one standard deviation", [statistics.mean(values) for values in of], [], "@ink"), "y": names}
     look = {"color": "@ink", "symbol": "diamond", "size": 9}
     return Figure(
         name=f"{slug(shown.view.title)}-{metric}",
         title=f"{label(metric)} of every seed",
-        traces=[points, {**means, "mode": "markers", "marker": look, "error_x": bar}],
+        traces=[points, {**means, "mode": "markers", "marker": look, "error_x": _deviation_bar(_deviations(of))}],
         layout={
             "xaxis": axis(label(metric)),
             "yaxis": {"automargin": True, "autorange": "reversed", "type": "category"},
@@ -239,6 +235,16 @@ def _by_seed(shown: Shown, metric: str) -> Figure:
         rows=found,
         height=150 + 36 * len(names),
     )
+
+
+def _deviations(of: Iterable[Sequence[float]]) -> list[float]:
+    """One standard deviation of each group of values; 0 of a single one."""
+    return [statistics.stdev(values) if len(values) > 1 else 0.0 for values in of]
+
+
+def _deviation_bar(sds: Sequence[float]) -> dict[str, Any]:
+    """A report's bar, as far to both sides."""
+    return {key: value for key, value in interval_bar(0, 0, 0).items() if key != "arrayminus"} | {"symmetric": True, "array": list(sds)}
 
 
 def _values_axis(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:

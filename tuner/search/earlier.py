@@ -89,8 +89,8 @@ def _taken(results: Results, spec: Spec) -> tuple[list[Told], list[str]]:
         if wrong or missing:
             why.append(wrong or f"trial {end.trial} has no '{missing[0]}'")
         else:
-            values = [spec.metric.worst if worst or end.score is None else end.score]
-            values = values if spec.metrics is None else values_of(spec, end.metrics, end.state)
+            single = spec.metric.worst if worst or end.score is None else end.score
+            values = [single] if spec.metrics is None else values_of(spec, end.metrics, end.state)
             told.append(Told(run=str(results.folder), trial=end.trial, chosen=chosen, values=values))
     return told, why
 
