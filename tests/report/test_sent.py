@@ -68,7 +68,7 @@ def test_offline_the_media_are_recorded_and_the_specification_is_kept_for_later(
         "W&B: pictures and tables recorded offline. To send them",
         "W&B: no report yet",
     ]
-    assert said[1].endswith("tuner report one --wandb") and "no login on this machine" in said[1]
+    assert said[1].endswith(f"tuner report {folder} --wandb") and "no login on this machine" in said[1]
 
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     run = read_run(path)
@@ -118,9 +118,41 @@ def test_a_search_that_wandb_was_not_told_of_or_that_still_runs_is_refused(tmp_p
         Specification.read(tmp_path / "open")
 
 
+def test_what_wandb_refuses_halfway_is_one_message_and_is_given_again(
+    tmp_path: Path, training: Any, tuner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, log = tmp_path / "run", wandb.Run.log_artifact
+    a_search(folder, training, registered=False)
+
+    def full(run: wandb.Run, artifact: wandb.Artifact, *given: Any, **named: Any) -> Any:
+        if artifact.type == "model":  # the last of them; a table is one, too
+            raise wandb.Error("the storage is full")
+        return log(run, artifact, *given, **named)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(wandb.Run, "log_artifact", full)
+        code, _, said = tuner("report", str(folder), "--wandb")
+    assert code == 2 and "pictures and tables of run: the storage is full." in said and "Traceback" not in said
+    kept = Specification.read(folder)
+    assert kept is not None and str(folder / "wandb" / "report.json") in said and said.rstrip().endswith(f"tuner report {folder} --wandb")
+
+    assert tuner("report", str(folder), "--wandb")[0] == 0
+    wandb.teardown()
+    pieces = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
+    assert [line["_step"] for path in pieces for line in read_run(path).history] == [1, 2], "W&B drops what comes at a step again"
+    assert any(one.type == "model" for one in artifacts(pieces[-1])) and Specification.read(folder) != kept
+
+
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     yield from answering(monkeypatch)
+
+
+def test_a_cloud_that_refuses_the_run_is_one_message(tmp_path: Path, training: Any, cloud: Cloud) -> None:
+    cloud.refuses_runs = True
+    with pytest.raises(UserError, match=r"W&B did not take .* of run: .*permission denied"):
+        send_to_wandb(a_search(tmp_path / "run", training, registered=True))
+    assert Specification.read(tmp_path / "run") is not None
 
 
 @needs_workspaces

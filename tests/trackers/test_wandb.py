@@ -19,7 +19,7 @@ from kit.wandb_files import OfflineRun, payloads, read_run, read_runs
 
 from tuner.runs.events import OpenTrial, Past, Run, TrialEnd
 from tuner.space.reader import Options, read_space
-from tuner.trackers import wandb as tracker
+from tuner.trackers import wandb_opening
 from tuner.trackers.wandb import WandbRuns, made_up_id
 
 ENDS = {0: "complete", 1: "pruned", 2: "collapsed", 3: "diverged", 4: "failed", 5: "stopped"}
@@ -339,7 +339,7 @@ def test_a_resumed_search_goes_on_in_the_same_runs_online(tmp_path: Path, cloud:
 def test_a_cloud_that_vanishes_is_told_once_and_everything_is_recorded_for_later(
     tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracker, "FINISH_S", 3)
+    monkeypatch.setattr(wandb_opening, "FINISH_S", 3)
     run, said = a_run(tmp_path / "run"), []
     listener = WandbRuns("online", say=said.append)
 

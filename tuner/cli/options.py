@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -20,7 +19,8 @@ from tuner.data.names import ENDINGS, FORMATS, NAMES
 from tuner.errors import UserError
 from tuner.runs.paths import SPEC
 from tuner.stores.lookup import RUNS
-from tuner.stores.lookup import folder_and_uri as folder_and_uri  # commands have it from here
+from tuner.stores.lookup import as_typed as as_typed  # commands have these from here
+from tuner.stores.lookup import folder_and_uri as folder_and_uri
 from tuner.stores.lookup import run_folder as run_folder
 
 if TYPE_CHECKING:
@@ -114,13 +114,6 @@ Trained = Annotated[str, typer.Argument(help=TRAINED, metavar="RUN|YAML", autoco
 def trained_model(run: str, out: str | None) -> Path:
     """The folder of a run, or the file, that has a trained model."""
     return Path(run) if run.endswith((".yaml", ".yml")) else run_folder(run, out)
-
-
-def as_typed(folder: Path) -> str:
-    """A run as a command takes it: by its name where that is enough."""
-    from tuner.text import near
-
-    return shlex.quote(folder.name if folder.absolute().parent == Path(RUNS).absolute() else near(folder))
 
 
 # --- options that several commands have --------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from tuner.errors import UserError
 from tuner.runs.winner import BEST
+from tuner.stores.lookup import as_typed
 from tuner.text import near
 from tuner.trackers.exhibits import Exhibits
 from tuner.trackers.modes import wandb_mode
 from tuner.trackers.wandb_login import why_offline
-from tuner.trackers.wandb_media import PREFIX, log_exhibits
+from tuner.trackers.wandb_media import PREFIX, NotTakenError, log_exhibits
 from tuner.trackers.wandb_recorded import Recorded, project
 from tuner.trackers.wandb_report import Axis, Specification, create
 
@@ -32,7 +33,8 @@ def send_to_wandb(part: Part, say: Callable[[str], None] = print) -> Specificati
     line for the user.
 
     Raises:
-        UserError: W&B was not told of the search or is disabled, or the search has not ended.
+        UserError: W&B was not told of the search or is disabled, the search has not ended, or W&B does not take what it is given. The
+            specification is kept then.
     """
     results = part.run.results
     search = Recorded.of(results.folder, results.name)
@@ -42,23 +44,42 @@ def send_to_wandb(part: Part, say: Callable[[str], None] = print) -> Specificati
     if mode == "disabled":
         raise UserError("W&B is disabled by WANDB_MODE or WANDB_DISABLED, and --wandb asks for it: leave one of them out.")
     why = "WANDB_MODE says so" if mode == "offline" else why_offline()
-    exhibits, before = exhibits_of(part), Specification.read(results.folder)
-    made = _specification(part.run, search, exhibits)
-    if before is not None:
-        made = replace(made, id=before.id, url=before.url, entity=made.entity or before.entity)
-    if before is None or before.winner != made.winner:
-        online = why is None and search.registered  # what was recorded offline is sent by `wandb sync`, in its order
-        log_exhibits(search, exhibits, "online" if online else "offline")
-        made.write(results.folder)
-        if not online:
-            say(f"W&B: pictures and tables recorded offline. To send them:\n  wandb sync {near(results.folder / 'wandb')}/*run-*")
+    made = _with_media(part, search, online=why is None and search.registered, say=say)
     if why is None:
         made, why = create(made)
     path = made.write(results.folder)
     if why is None:
         say(f"W&B: {made.url}")
     else:
-        say(f"W&B: no report yet ({why}). It is kept in {near(path)}; to make it later:\n  tuner report {results.name} --wandb")
+        say(f"W&B: no report yet ({why}). It is kept in {near(path)}; to make it later:\n  {again(results.folder)}")
+    return made
+
+
+def again(folder: Path) -> str:
+    """The command that makes the W&B report of the run in `folder`."""
+    return f"tuner report {as_typed(folder)} --wandb"
+
+
+def _with_media(part: Part, search: Recorded, *, online: bool, say: Callable[[str], None]) -> Specification:
+    """The specification, and what it shows in the search's own run: given now, unless the run has it. What was recorded offline is sent
+    by `wandb sync`, in its order."""
+    folder, exhibits = part.run.results.folder, exhibits_of(part)
+    made, before = _specification(part.run, search, exhibits), Specification.read(folder)
+    if before is not None:
+        made = replace(made, id=before.id, url=before.url, entity=made.entity or before.entity)
+        if before.winner == made.winner:
+            return made
+    path = replace(made, winner="").write(folder)  # before the media: whatever becomes of them, it is kept
+    try:
+        log_exhibits(search, exhibits, "online" if online else "offline")
+    except NotTakenError as error:
+        raise UserError(
+            f"W&B did not take the pictures and tables of {search.name}: {error}. The run and its page are as they were, and what the"
+            f" report holds is kept in {near(path)}. To send all of it again: {again(folder)}"
+        ) from error
+    made.write(folder)
+    if not online:
+        say(f"W&B: pictures and tables recorded offline. To send them:\n  wandb sync {near(folder / 'wandb')}/*run-*")
     return made
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from tuner.errors import UserError
 from tuner.runs.paths import SPEC
+from tuner.text import near
 
 RUNS = "runs"  # where runs are kept, unless --out says otherwise
 
@@ -17,6 +19,11 @@ def folder_and_uri(out: str | None) -> tuple[Path, str | None]:
 
     out = out or RUNS
     return (local_place(out), out) if is_uri(out) else (Path(out), None)
+
+
+def as_typed(folder: Path) -> str:
+    """A run as a command takes it: by its name where that is enough."""
+    return shlex.quote(folder.name if folder.absolute().parent == Path(RUNS).absolute() else near(folder))
 
 
 def run_folder(run: str, out: str | None, *, whole: bool = False) -> Path:

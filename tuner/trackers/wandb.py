@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,11 @@ from tuner.errors import first_line
 from tuner.runs.configurations import ranked
 from tuner.runs.states import STATES
 
+from . import wandb_opening
 from .wandb_login import ask_the_cloud
 from .wandb_notes import Notes
-from .wandb_recorded import SWEEP, project, run_id
+from .wandb_opening import Opening
+from .wandb_recorded import SWEEP, run_id
 
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from tuner.space.spec import Spec
 
 MODES = ("online", "offline", "disabled")
-INIT_S = 30  # for opening one run
-FINISH_S = 20  # for the last lines of one run
 LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
 
 
@@ -187,52 +188,34 @@ class _Runs:
         """Ends a run. One whose last lines do not arrive stays in its file; and as nobody answers, the next ones are not sent at all."""
         began = time.monotonic()
         run.finish(exit_code=exit_code)
-        if self._mode == "online" and time.monotonic() - began >= FINISH_S:
+        if self._mode == "online" and time.monotonic() - began >= wandb_opening.FINISH_S:
             self._go_offline("the cloud does not answer any more")
 
     def _init(self, part: str, name: str, *, job_type: str, config: Mapping[str, Any]) -> Any:
         """A new run of this search, or the one it had before an interruption: ids follow from the search and `part`."""
-        spec = self._run.spec
-        arguments: dict[str, Any] = {
-            "mode": self._mode,
-            "project": project(),
-            "id": run_id(self._run.name, self._sweep_id, part),
-            "name": name,
-            "group": self._run.name,
-            "job_type": job_type,
-            "tags": [spec.model, str(spec.dataset.name)[-64:]],
-            "config": config,
-            "dir": str(self._run.folder),
-            "reinit": "create_new",
-            "resume": "allow",
-            "settings": self._settings(name, trial=job_type == "trial"),
-        }
+        spec, trial = self._run.spec, job_type == "trial"
+        opening = Opening(
+            folder=self._run.folder,
+            search=self._run.name,
+            id=run_id(self._run.name, self._sweep_id, part),
+            name=name,
+            job_type=job_type,
+            tags=[spec.model, str(spec.dataset.name)[-64:]],
+            config=dict(config),
+        )
+        # stop_fn: W&B's stop button sends SIGINT to the process, which here is the whole search and not one trial.
+        asked_to_stop = f"W&B: asked to stop {name}. A single trial cannot be stopped from there; it goes on."
+        settings = {"sweep_id": self._sweep_id if trial else None, "x_disable_meta": trial, "stop_fn": lambda: self._say(asked_to_stop)}
         try:
-            run = self._wandb.init(**arguments)
+            run = opening.open(self._mode, **settings)
             self._sent = self._sent or self._mode == "online"
             return run
         except self._wandb.Error as error:
             if self._mode == "offline":
                 raise
             self._go_offline(first_line(error))
-            arguments |= {"mode": "offline", "id": f"{arguments['id']}-offline"}  # W&B's own process still holds the other id
-            return self._wandb.init(**arguments)
-
-    def _settings(self, name: str, *, trial: bool) -> Any:
-        """W&B's own for a run of this name."""
-        # stop_fn: W&B's stop button sends SIGINT to the process, which here is the whole search and not one trial.
-        # The driver's machine is not the trial's: its load, its packages and its command say nothing about the trial.
-        return self._wandb.Settings(
-            silent=True,
-            console="off",
-            sweep_id=self._sweep_id if trial else None,
-            init_timeout=INIT_S,
-            finish_timeout=FINISH_S,
-            stop_fn=lambda: self._say(f"W&B: asked to stop {name}. A single trial cannot be stopped from there; it goes on."),
-            x_disable_stats=True,
-            x_disable_meta=trial,
-            x_save_requirements=False,
-        )
+            other = replace(opening, id=f"{opening.id}-offline")  # W&B's own process still holds the other id
+            return other.open("offline", **settings)
 
     def _register(self) -> str:
         """The id of this search's sweep: W&B's own where it answers, else one made up, of the same kind and always the same."""

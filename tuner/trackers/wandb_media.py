@@ -9,12 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.errors import first_line
+
 from .exhibits import Exhibits
-from .wandb import FINISH_S, INIT_S
 from .wandb_notes import Notes
-from .wandb_recorded import Recorded, project
+from .wandb_opening import Opening
+from .wandb_recorded import Recorded
 
 PREFIX = "report/"  # of the names of media: W&B groups them by it
+
+
+class NotTakenError(Exception):
+    """W&B did not take what it was given; the message is its own."""
 
 
 def log_exhibits(search: Recorded, exhibits: Exhibits, mode: Literal["online", "offline"]) -> None:
@@ -22,33 +28,30 @@ def log_exhibits(search: Recorded, exhibits: Exhibits, mode: Literal["online", "
     the winner's files included, until `wandb sync` sends it.
 
     Raises:
-        wandb.Error: W&B does not take them.
+        NotTakenError: W&B does not take them, or not all. It may be given them again.
     """
+    try:
+        with _files_of_artifacts_in(search.folder):
+            _log(search, exhibits, mode)
+    except Exception as error:  # W&B's own have no class in common: wandb.Error, those of its process, ValueError for names
+        raise NotTakenError(first_line(error)) from error
+
+
+def _log(search: Recorded, exhibits: Exhibits, mode: str) -> None:
     import wandb
 
     notes = Notes(search.folder)
-    with _files_of_artifacts_in(search.folder):
-        wandb.setup(settings=wandb.Settings(silent=True))
-        run = wandb.init(
-            mode=mode,
-            project=project(),
-            id=search.search_id,
-            name=search.name,
-            group=search.name,
-            job_type="search",
-            dir=str(search.folder),
-            reinit="create_new",
-            resume="allow",
-            settings=wandb.Settings(
-                silent=True, console="off", init_timeout=INIT_S, finish_timeout=FINISH_S, x_disable_stats=True, x_save_requirements=False
-            ),
-        )
+    wandb.setup(settings=wandb.Settings(silent=True))
+    opening = Opening(folder=search.folder, search=search.name, id=search.search_id, name=search.name, job_type="search")
+    run = opening.open(mode)
+    try:
         run.log(dict(_media(wandb, exhibits)), step=notes.step + 1)
         if exhibits.winner:
             artifact = wandb.Artifact(f"{run.id}-winner", type="model", metadata=dict(exhibits.about))
             for path in exhibits.winner:
                 artifact.add_file(str(path))
             run.log_artifact(artifact)
+    finally:  # a part may be there: what is given again must not come at the same step
         run.finish()
         notes.note_search(notes.step + 1, notes.ends, run)
 
