@@ -20,10 +20,13 @@ from PIL import Image
 
 from tuner import train
 from tuner.errors import UserError
+from tuner.report import at_end, sent
+from tuner.report.at_end import wandb_at_end
 from tuner.report.exhibits import exhibits_of
 from tuner.report.material import read_material
 from tuner.report.sections import Part
 from tuner.report.sent import send_to_wandb
+from tuner.trackers.wandb_media import NotTakenError
 from tuner.trackers.wandb_report import Specification, built
 
 needs_workspaces = pytest.mark.skipif(
@@ -55,6 +58,7 @@ def a_search(folder: Path, training: Any, *, registered: bool) -> Part:
     with_winner(folder, training, dataset)
     (folder / "wandb").mkdir()
     (folder / "wandb" / "sweep.json").write_text(json.dumps({"id": "sw33p1d0", "registered": registered}))
+    (folder / "wandb" / "told.jsonl").write_text(json.dumps({"step": 12, "ends": 12, "piece": "run-0"}) + "\n")
     return Part.of(read_material(folder))
 
 
@@ -139,7 +143,7 @@ def test_what_wandb_refuses_halfway_is_one_message_and_is_given_again(
     assert tuner("report", str(folder), "--wandb")[0] == 0
     wandb.teardown()
     pieces = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
-    assert [line["_step"] for path in pieces for line in read_run(path).history] == [1, 2], "W&B drops what comes at a step again"
+    assert [line["_step"] for path in pieces for line in read_run(path).history] == [13, 14], "W&B drops what comes at a step again"
     assert any(one.type == "model" for one in artifacts(pieces[-1])) and Specification.read(folder) != kept
 
 
@@ -160,11 +164,12 @@ def test_a_cloud_that_refuses_the_run_is_one_message(tmp_path: Path, training: A
 def test_online_the_cloud_sees_the_report_the_media_and_the_artifact(tmp_path: Path, training: Any, cloud: Cloud) -> None:
     import wandb_workspaces.reports.v2 as wr
 
-    folder, said = tmp_path / "run", []
+    folder = tmp_path / "run"
     part = a_search(folder, training, registered=True)
-    kept = send_to_wandb(part, said.append)
+    said = wandb_at_end(part, "online")
     wandb.teardown()
-    assert said == [f"W&B: {kept.url}"] and kept.entity == "me"
+    kept = Specification.read(folder)
+    assert kept is not None and said == [f"W&B: {kept.url}"] and kept.entity == "me"
     (view,) = cloud.views.values()
     assert kept.id == view["id"] and view["displayName"] == "run"
     (logged,) = cloud.history(kept.search)
@@ -181,6 +186,43 @@ def test_online_the_cloud_sees_the_report_the_media_and_the_artifact(tmp_path: P
     again = send_to_wandb(part, said.append)
     assert again == kept and len(cloud.views) == 1, "it is the same report"
     assert len(cloud.history(kept.search)) == 1, "and the run has its media"
+
+
+def test_offline_a_search_ends_with_the_specification_alone(tmp_path: Path, training: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    part = a_search(folder, training, registered=False)
+    monkeypatch.setattr(at_end, "can_be_made", lambda: True)
+    before = sorted(folder.rglob("*"))
+    for mode in ("offline", "online"):
+        assert wandb_at_end(part, mode) == [f"W&B: the report is kept. To make it later: tuner report {folder} --wandb"]
+    kept = Specification.read(folder)
+    assert kept is not None and kept.curves == ("acc", "nmi") and kept.winner == "", "the media are still to be given"
+    assert sorted(folder.rglob("*")) == sorted([*before, folder / "wandb" / "report.json"])
+    assert wandb_at_end(part, "disabled") == [] and wandb_at_end(part, None) == []
+
+
+def test_without_the_package_a_search_ends_with_how_to_get_it(tmp_path: Path, training: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = a_search(tmp_path / "run", training, registered=True)
+    monkeypatch.setattr(at_end, "can_be_made", lambda: False)
+    (said,) = wandb_at_end(part, "online")
+    assert "pip install 'tuner[wandb-report]'" in said and said.endswith(f"tuner report {tmp_path / 'run'} --wandb")
+
+
+def test_a_search_is_done_whatever_its_report_in_wandb_does(tmp_path: Path, training: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = a_search(tmp_path / "run", training, registered=True)
+    monkeypatch.setattr(at_end, "can_be_made", lambda: True)
+    monkeypatch.setattr(sent, "why_offline", lambda: None)
+    for error in (NotTakenError("the storage is full"), OSError("no space left"), KeyboardInterrupt()):
+
+        def fail(*_: Any, error: BaseException = error) -> None:
+            raise error
+
+        monkeypatch.setattr(sent, "log_exhibits", fail)
+        (said,) = wandb_at_end(part, "online")
+        assert "no report yet" in said and (str(error) or "interrupted") in said and f"tuner report {tmp_path / 'run'} --wandb" in said
+    notes = tmp_path / "run" / "wandb" / "told.jsonl"
+    notes.write_text(json.dumps({"step": 3, "ends": 3, "piece": "run-1"}) + "\n")
+    assert "has not arrived" in wandb_at_end(part, "online")[0], "the search's own run is open"
 
 
 def _said(block: Any) -> Any:

@@ -21,7 +21,9 @@ SPACE = "model: kmeans\ndataset: digits\nmetric: {name: acc}\nparameters: {n_clu
 def test_a_search_that_is_done_ends_with_a_page_unless_its_space_or_a_flag_says_otherwise(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", 6, 3)
     assert page_at_end(folder, "stopped") is None and not (folder / REPORT).exists()
-    assert page_at_end(folder, "done") == folder / REPORT and (folder / "report.md").is_file()
+    page = page_at_end(folder, "done", wandb="online")
+    assert page is not None and page.file == folder / REPORT and page.said == [], "W&B was not told of it"
+    assert (folder / "report.md").is_file()
     assert page_at_end(write_run(tmp_path / "no", 6, 3, report=False), "done") is None
 
     (tmp_path / "space.yaml").write_text(SPACE)

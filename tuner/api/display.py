@@ -7,13 +7,16 @@ import html
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.runs.events import Listener, Run, TrialEnd
 from tuner.runs.progress import Progress, amount
 from tuner.runs.records import EpochLine
 from tuner.text import counted, duration, near, number
 from tuner.trackers.modes import wandb_mode
+
+if TYPE_CHECKING:
+    from tuner.service.page import Page
 
 QUIET_S = 30  # a line of progress appears after so long without another
 REDRAW_S = 0.5
@@ -125,6 +128,12 @@ def block(progress: Progress, status: str | None) -> list[str]:
 
 
 # --- who hears of a search ---------------------------------------------------------------------------------------------
+
+
+def print_said(page: Page | None, *, display: bool) -> None:
+    """What became of a search's page in W&B."""
+    for line in page.said if display and page is not None else ():
+        print(line)
 
 
 def in_notebook() -> bool:

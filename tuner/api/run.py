@@ -21,7 +21,7 @@ from tuner.stores.lookup import RUNS, folder_and_uri, run_folder
 
 from .arguments import Place, Settings, at_least, path_or_none, settings
 from .best import Best, Winner
-from .display import heard_by, shown
+from .display import heard_by, print_said, shown
 from .frames import frame
 from .one_at_a_time import one_search
 from .reported import Reported
@@ -162,6 +162,7 @@ class Run(Winner, Reported):
 
             self.reason = resume_simulated(self.folder, to_be, listeners, hours).reason
             return self
+        mode = wandb or self.results.spec_json.get("wandb")
         given = ResumeOptions(
             trials=to_be,
             hours=hours,
@@ -169,12 +170,15 @@ class Run(Winner, Reported):
             data_root=path_or_none(data_root),
             dataset=dataset,
             models=brought(models),
-            listeners=heard_by(listeners, wandb or self.results.spec_json.get("wandb"), display=display),
+            listeners=heard_by(listeners, mode, display=display),
             confirm_listeners=shown(display=display),
             report=True,
+            wandb=mode,
         )
         with one_search():
-            self.reason = go_on(self.folder, given).reason
+            outcome = go_on(self.folder, given)
+        print_said(outcome.page, display=display)
+        self.reason = outcome.reason
         return self
 
     def confirm(

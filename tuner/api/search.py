@@ -16,7 +16,7 @@ from tuner.stores.lookup import RUNS, folder_and_uri
 from tuner.trackers.modes import wandb_mode
 
 from .arguments import OfFile, Place, Settings, Space, of_space, options, path_or_none, read_spec
-from .display import heard_by, shown
+from .display import heard_by, print_said, shown
 from .earlier import Earlier, earlier
 from .one_at_a_time import one_search
 from .run import Run
@@ -97,6 +97,7 @@ def search(
                 earlier=earlier(from_),
             ),
         )
+    print_said(outcome.page, display=display)
     return Run(outcome.folder, reason=outcome.reason)
 
 

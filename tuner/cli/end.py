@@ -12,6 +12,7 @@ from .options import INTERRUPTED, OURS, as_typed, new_console, say
 
 if TYPE_CHECKING:
     from tuner.service.driver import Outcome
+    from tuner.service.page import Page
     from tuner.stores.uploads import Sent
 
 
@@ -83,12 +84,14 @@ def _print_going_on(outcome: Outcome, console: Console) -> None:
     say(console, f"{kept}To go on: tuner resume {as_typed(outcome.folder)}{more}")
 
 
-def print_page(page: Path | None, console: Console) -> None:
-    """Names the page that was written; nothing where none was."""
+def print_page(page: Page | None, console: Console) -> None:
+    """Names the page that was written, and says what became of it in W&B; nothing where none was."""
     from tuner.text import near
 
     if page is not None:
-        say(console, f"Report: {near(page)}")
+        say(console, f"Report: {near(page.file)}")
+        for line in page.said:
+            say(console, line)
 
 
 def print_uploads(sent: Sent | None, folder: Path, console: Console) -> None:

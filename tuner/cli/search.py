@@ -220,6 +220,7 @@ def resume(  # its length is that of its options
             listeners=listeners,
             confirm_listeners=(Display(console),),
             report=True,
+            wandb=mode,
         )
         outcome = run_resume(folder, given)
     (print_end if outcome.ran else print_finished)(outcome, console)

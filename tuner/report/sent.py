@@ -27,10 +27,10 @@ from .sections import Part
 TITLE = 128  # characters that W&B takes
 
 
-def send_to_wandb(part: Part, say: Callable[[str], None] = print) -> Specification:
+def send_to_wandb(part: Part, say: Callable[[str], None] = print, mode: str | None = None) -> Specification:
     """Gives the search's own W&B run its pictures, its tables and the winner, unless it has them, and makes the W&B report where W&B
     answers. Else the report's specification is kept in the run's folder, and whoever calls this again makes the report. `say`: prints a
-    line for the user.
+    line for the user. `mode`: W&B's; None: as the environment has it.
 
     Raises:
         UserError: W&B was not told of the search or is disabled, the search has not ended, or W&B does not take what it is given. The
@@ -40,10 +40,10 @@ def send_to_wandb(part: Part, say: Callable[[str], None] = print) -> Specificati
     search = Recorded.of(results.folder, results.name)
     if results.status == "running":
         raise UserError(f"{results.name} has not ended, and its run in W&B is open: wait for its end.")
-    mode = wandb_mode(None)
+    mode = wandb_mode(mode)
     if mode == "disabled":
         raise UserError("W&B is disabled by WANDB_MODE or WANDB_DISABLED, and --wandb asks for it: leave one of them out.")
-    why = "WANDB_MODE says so" if mode == "offline" else why_offline()
+    why = "its mode is offline" if mode == "offline" else why_offline()
     made = _with_media(part, search, online=why is None and search.registered, say=say)
     if why is None:
         made, why = create(made)
@@ -64,11 +64,9 @@ def _with_media(part: Part, search: Recorded, *, online: bool, say: Callable[[st
     """The specification, and what it shows in the search's own run: given now, unless the run has it. What was recorded offline is sent
     by `wandb sync`, in its order."""
     folder, exhibits = part.run.results.folder, exhibits_of(part)
-    made, before = _specification(part.run, search, exhibits), Specification.read(folder)
-    if before is not None:
-        made = replace(made, id=before.id, url=before.url, entity=made.entity or before.entity)
-        if before.winner == made.winner:
-            return made
+    made, before = _as_made_before(_specification(part.run, search, exhibits), folder)
+    if before is not None and before.winner == made.winner:
+        return made
     path = replace(made, winner="").write(folder)  # before the media: whatever becomes of them, it is kept
     try:
         log_exhibits(search, exhibits, "online" if online else "offline")
@@ -81,6 +79,27 @@ def _with_media(part: Part, search: Recorded, *, online: bool, say: Callable[[st
     if not online:
         say(f"W&B: pictures and tables recorded offline. To send them:\n  wandb sync {near(folder / 'wandb')}/*run-*")
     return made
+
+
+def keep_for_wandb(part: Part) -> Path:
+    """Keeps what the W&B report holds in the run's folder, and gives the file; nothing is given to W&B, and it is not asked.
+
+    Raises:
+        UserError: W&B was not told of the search.
+    """
+    folder = part.run.results.folder
+    search = Recorded.of(folder, part.run.results.name)
+    made, before = _as_made_before(_specification(part.run, search, exhibits_of(part)), folder)
+    has_media = before is not None and before.winner == made.winner
+    return (made if has_media else replace(made, winner="")).write(folder)
+
+
+def _as_made_before(made: Specification, folder: Path) -> tuple[Specification, Specification | None]:
+    """With the place in W&B of the run's report, where it has one; and the specification that the run had."""
+    before = Specification.read(folder)
+    if before is None:
+        return made, None
+    return replace(made, id=before.id, url=before.url, entity=made.entity or before.entity), before
 
 
 def _specification(run: Material, search: Recorded, exhibits: Exhibits) -> Specification:

@@ -50,7 +50,7 @@ from tuner.tune.pack_client import chosen_width, shape
 from tuner.tune.run import OnRay, Packing, within_reach
 
 from .known_data import same_data
-from .page import page_at_end
+from .page import Page, page_at_end
 from .stages import Ended, Opened, OrdersTo, drive
 from .trainers import new_trainer
 
@@ -83,7 +83,7 @@ class ConfirmOutcome:
     reason: str | None = None
     ran: bool = True
     sent: Sent | None = None
-    page: Path | None = None
+    page: Page | None = None
 
 
 def confirm(folder: Path, options: ConfirmOptions = ConfirmOptions()) -> ConfirmOutcome:

@@ -36,7 +36,7 @@ from tuner.tune.pack_client import chosen_width
 from tuner.tune.run import OnRay, Packing, within_reach
 
 from .confirm import ConfirmOptions, ConfirmOutcome, confirm_at_end
-from .page import page_at_end
+from .page import Page, page_at_end
 from .stages import Ended, Opened, drive
 from .trainers import new_trainer
 
@@ -78,7 +78,7 @@ class Outcome:
     ran: bool = True
     sent: Sent | None = None
     confirmed: ConfirmOutcome | None = None
-    page: Path | None = None
+    page: Page | None = None
 
     def confirmed_by(self, confirm: Callable[[], ConfirmOutcome | None]) -> Outcome:
         """The search with its confirmation. Ctrl-C before that trains anything is an interruption of the whole.
@@ -130,7 +130,9 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
             if outcome.status == "done" and outcome.folder == run.folder:
                 more = ConfirmOptions(data_root=options.data_root, listeners=options.confirm_listeners)
                 outcome = outcome.confirmed_by(lambda: confirm_at_end(run, cluster, more))
-                outcome = replace(outcome, page=page_at_end(outcome.folder, outcome.status, options.data_root) if options.report else None)
+                if options.report:
+                    page = page_at_end(outcome.folder, outcome.status, options.data_root, wandb=options.wandb)
+                    outcome = replace(outcome, page=page)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import first_line
+from tuner.report.at_end import wandb_at_end
 from tuner.report.write import write_report
 from tuner.runs.results import read_run
 
 logger = logging.getLogger("tuner")
 
 
-def page_at_end(folder: Path, status: str, data_root: Path | None = None) -> Path | None:
-    """Writes the page about the run in `folder` where its space asks for one and it is done, and gives the page's file. What goes wrong is
-    a warning: the search is finished, whatever becomes of its page. `data_root`: the folder of data files."""
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What a search ended with. `said`: lines for the user, of what became of the same in W&B."""
+
+    file: Path
+    said: Sequence[str] = ()
+
+
+def page_at_end(folder: Path, status: str, data_root: Path | None = None, *, wandb: str | None = None) -> Page | None:
+    """Writes the page about the run in `folder` where its space asks for one and it is done. What goes wrong is a warning: the search is
+    finished, whatever becomes of its page. `data_root`: the folder of data files. `wandb`: W&B's mode, where a report in W&B belongs to
+    the page."""
     if status != "done":
         return None
     try:
         if not read_run(folder).spec_json.get("report", True):
             return None
-        return write_report([folder], data_root=data_root).page
+        written = write_report([folder], data_root=data_root)
+        return Page(file=written.page, said=[line for part in written.parts for line in wandb_at_end(part, wandb)])
     except KeyboardInterrupt:
         why = "interrupted"
     except Exception as error:  # whatever it is, hours of training stand behind this moment

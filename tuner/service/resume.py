@@ -53,7 +53,8 @@ class ResumeOptions:
     """What is said when a run goes on; what is not said is as it was. `trials`: `80` in all, or `+50` for 50 more. `hours`: it may take so
     many from now on. `address`: of a Ray
     cluster, or `local` for one in this process. `dataset`: the run's data under another name, such as `npz:PATH`.
-    `models`: the file of the run's model, which must be what the run began with. `report`: whether a page may be written at the end."""
+    `models`: the file of the run's model, which must be what the run began with. `report`: whether a page may be written at the end;
+    `wandb`: W&B's mode, for a report there."""
 
     trials: str | None = None
     hours: float | None = None
@@ -64,6 +65,7 @@ class ResumeOptions:
     listeners: Sequence[Listener] = ()
     confirm_listeners: Sequence[Listener] = ()
     report: bool = False
+    wandb: str | None = None
 
     def for_confirmation(self) -> ConfirmOptions:
         """The same for the trainings that come after the search."""
@@ -84,7 +86,8 @@ def resume(folder: Path, options: ResumeOptions = ResumeOptions()) -> Outcome:
         if found.is_over and found.run.spec.confirm is not None and outcome.results.best() is not None:
             outcome = outcome.confirmed_by(lambda: confirm_held(folder, options.for_confirmation()))
         if options.report and outcome.ran and outcome.folder == folder:
-            outcome = replace(outcome, page=page_at_end(folder, outcome.status, options.data_root))
+            page = page_at_end(folder, outcome.status, options.data_root, wandb=options.wandb)
+            outcome = replace(outcome, page=page)
     return replace(outcome, sent=uploads.sent() if uploads else None)
 
 

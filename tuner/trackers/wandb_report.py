@@ -127,9 +127,14 @@ def _of_search(wr: Any, one: Specification) -> Iterator[Any]:
         yield wr.MediaBrowser(title=name.rpartition("/")[2], num_columns=1, media_keys=[name], layout=place)
 
 
+def can_be_made() -> bool:
+    """Whether W&B's package for reports is installed."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
 def create(specification: Specification) -> tuple[Specification, str | None]:
     """Makes the report, or makes the one anew that it was; and why it could not."""
-    if importlib.util.find_spec(PACKAGE) is None:
+    if not can_be_made():
         return specification, "that takes wandb-workspaces: pip install 'tuner[wandb-report]'"
     answer = asked("tuner.trackers.wandb_report", asdict(specification), TIMEOUT_S)
     if "why" in answer:

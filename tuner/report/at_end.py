@@ -1,0 +1,39 @@
+"""The W&B report that a search ends with, where W&B was told of the search."""
+
+from __future__ import annotations
+
+from tuner.errors import first_line
+from tuner.trackers.wandb_notes import Notes
+from tuner.trackers.wandb_recorded import SWEEP, Recorded
+from tuner.trackers.wandb_report import can_be_made
+
+from .sections import Part
+from .sent import again, keep_for_wandb, send_to_wandb
+
+
+def wandb_at_end(part: Part, mode: str | None) -> list[str]:
+    """Makes the W&B report of a search that is over, or keeps it for later, and says so in lines for the user; none where W&B was not told
+    of the search. Whatever goes wrong is among them: the search is finished. `mode`: the search's."""
+    folder = part.run.results.folder
+    if mode in (None, "disabled") or not (folder / "wandb" / SWEEP).is_file():
+        return []
+    if not can_be_made():
+        return [f"W&B: for a report of this search: pip install 'tuner[wandb-report]', then {again(folder)}"]
+    said: list[str] = []
+    try:
+        if mode == "offline" or not Recorded.of(folder, part.run.results.name).registered:
+            keep_for_wandb(part)
+            return [f"W&B: the report is kept. To make it later: {again(folder)}"]
+        if not _is_closed(part):
+            return [f"W&B: no report yet, for the search itself has not arrived. To make it later: {again(folder)}"]
+        send_to_wandb(part, said.append, mode)
+    except KeyboardInterrupt:
+        said.append(f"W&B: no report yet (interrupted). To make it later: {again(folder)}")
+    except Exception as error:  # whatever it is, hours of training stand behind this moment
+        said.append(f"W&B: no report yet ({first_line(error)}). To make it later: {again(folder)}")
+    return said
+
+
+def _is_closed(part: Part) -> bool:
+    """Whether the search's own run was closed behind its last trial: W&B's process would mix up two that are open."""
+    return Notes(part.run.results.folder).ends >= sum(end.is_over and end.state != "stopped" for end in part.run.trials)
