@@ -19,7 +19,7 @@ release = version = tomllib.loads((Path(__file__).parent.parent / "pyproject.tom
 sys.path.insert(0, str(Path(__file__).parent.parent))  # a plain checkout
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_member_order = "bysource"
-autodoc_mock_imports = ["ray", "optuna", "wandb", "torchvision"]  # no docstring needs them, and Ray takes seconds
+autodoc_mock_imports = ["ray", "optuna", "wandb", "mlflow", "torchvision"]  # no docstring needs them, and Ray takes seconds
 default_role = "code"  # one backtick in a docstring is code, as in Markdown
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3  # links to headings, `page.md#heading`, as on GitHub

@@ -40,6 +40,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "optuna": {"search", "space/request", "tune", "service", "api/run", "report/importance"},
     "plotly": {"report/page", "report/exhibits", "api/figures", "api/reported", "api/train"},
     "ray": {"machines", "tune", "simulation/virtual", "trackers/prometheus", "service"},
+    "mlflow": {"trackers/mlflow", "trackers/mlflow_store"},
     "wandb": {"trackers/wandb", "trackers/wandb_login", "trackers/wandb_media", "trackers/wandb_opening", "trackers/wandb_report"},
     "pyarrow": {"stores", "inference", "data/csv_files", "data/tables"},
     "h5py": {"data/hdf5"},

@@ -81,7 +81,7 @@ def test_all_problems_are_said_at_once_in_the_order_of_the_lines_and_options_las
         "space.yaml:4: a search space has no key 'trails'. Did you mean 'trials'? Known are name, model, dataset, metric, metrics, select, "
         "holdout, "
         "score, method, trials, stop, "
-        "epochs, seed, pretrain_seed, precision, early_terminate, resources, retries, checkpoint_gb, confirm, report, parameters.",
+        "epochs, seed, pretrain_seed, precision, early_terminate, resources, retries, checkpoint_gb, confirm, report, mlflow, parameters.",
         "space.yaml:5: 'seed' must be a whole number from 0 to 4294967295, but got -1.",
         "space.yaml:7: 'n_clusters' must stay within [2, 256], but the file searches [1, 64].",
         "space.yaml:8: aae_unsup has no 'weights.cylic'. Did you mean 'weights.cyclic'?",

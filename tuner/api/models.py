@@ -86,7 +86,7 @@ def data(dataset: Place, *, data_root: Place | None = None, **of_file: Any) -> F
 
 def check(space: Space, **given: Any) -> Spec:
     """A search space, checked as a whole without starting anything. `given`: dataset, scale, limit, trials, epochs, seed, data_root,
-    no_confirm, no_report, models, set, and label, drop, id, header, samples, size and colours of a file of data.
+    no_confirm, no_report, mlflow, models, set, and label, drop, id, header, samples, size and colours of a file of data.
 
     Raises:
         UserError: everything that is wrong with it, in one message.

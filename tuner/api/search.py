@@ -40,6 +40,7 @@ def search(
     set: Settings = (),  # noqa: A002 - the flag's name
     address: str | None = None,
     wandb: str | None = None,
+    mlflow: bool | None = None,
     data_root: Place | None = None,
     out: Place = RUNS,
     no_confirm: bool = False,
@@ -70,9 +71,11 @@ def search(
     check_place(name, folder)
     mode, root = wandb_mode(wandb), path_or_none(data_root)
     chosen = dataset_name(data, labels, dataset, folder)
-    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "hours": hours, "no_confirm": no_confirm, "no_report": no_report}
+    sizes = {"limit": limit, "trials": trials, "epochs": epochs, "hours": hours}
+    beside = {"no_confirm": no_confirm, "no_report": no_report, "mlflow": mlflow}
+    brought = of_space(space, models)
     given = options(
-        dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=of_space(space, models), set=set, **sizes, **of_file
+        dataset=chosen, scale=scale, name=name, seed=seed, data_root=root, models=brought, set=set, **sizes, **beside, **of_file
     )
     spec = _read(space, given, chosen if data is not None and named(data) is None else None)
     for note in spec.notes if display else ():

@@ -22,6 +22,7 @@ from .options import (
     Id,
     Label,
     Limit,
+    Mlflow,
     Models,
     NoConfirm,
     NoReport,
@@ -170,6 +171,7 @@ def submit(
     name: Annotated[str | None, typer.Option(help="Without it, the space's name and the time.", metavar="NAME")] = None,
     seed: Seed = None,
     wandb: Annotated[Wandb | None, typer.Option(help="As for `tuner search`; the login is the cluster's.", metavar="MODE")] = None,
+    mlflow: Mlflow = False,
     data_root: Annotated[str | None, typer.Option(help="Where data files live on the cluster.", metavar="FOLDER")] = None,
     out: Annotated[str, typer.Option(help="A folder on the cluster that all its nodes see, or a URI.", metavar="FOLDER|URI")] = "~/runs",
     models: Models = None,
@@ -185,7 +187,7 @@ def submit(
     options = given_options(
         dataset=dataset, scale=scale, limit=limit, trials=trials, epochs=epochs, name=name, seed=seed,
         data_root=data_root and Path(data_root), models=models, set=set_, confirm=False if no_confirm else None,
-        report=False if no_report else None,
+        report=False if no_report else None, mlflow=mlflow or None,
         **said_of_data(**content),
     )  # fmt: skip
     words = jobs.search_words(
@@ -194,7 +196,7 @@ def submit(
             "set": set_,
         }
     )  # fmt: skip
-    words = [*words, *(["--no-confirm"] if no_confirm else []), *(["--no-report"] if no_report else [])]
+    words = [*words, *(["--no-confirm"] if no_confirm else []), *(["--no-report"] if no_report else []), *(["--mlflow"] if mlflow else [])]
     what = jobs.Submission(space=space, options=options, out=out, data_root=data_root, words=words)
     with (
         interruptible("Interrupted. `tuner status --address` says whether it was submitted."),

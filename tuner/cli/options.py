@@ -154,6 +154,7 @@ From = Annotated[
     ),
 ]  # fmt: skip
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="End with the last trial, whatever the space says under `confirm`.")]
+Mlflow = Annotated[bool, typer.Option("--mlflow", help="Record the search in MLflow, too; the space's `mlflow` says where.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no page at the end, whatever the space says under `report`.")]
 DataRoot = Annotated[
     Path | None,

@@ -27,6 +27,7 @@ from .options import (
     Id,
     Label,
     Limit,
+    Mlflow,
     Models,
     Name,
     NoConfirm,
@@ -96,6 +97,7 @@ def search(  # its length is that of its options
             show_default="WANDB_MODE, or online",
         ),
     ] = None,
+    mlflow: Mlflow = False,
     data_root: DataRoot = None,
     out: Out = None,
     models: Models = None,
@@ -114,7 +116,7 @@ def search(  # its length is that of its options
         **said_of_data(label=label, drop=drop, id=id_, header=header, samples=samples, size=size, colours=colours),
         "trials": trials, "epochs": epochs, "hours": hours, "name": name, "seed": seed,
         "data_root": data_root, "models": models, "set": set_, "confirm": False if no_confirm else None,
-        "report": False if no_report else None,
+        "report": False if no_report else None, "mlflow": mlflow or None,
     }  # fmt: skip
     folder, uri = folder_and_uri(out)
     where: dict[str, Any] = {"name": name, "out": folder, "uri": uri, "address": address, "data_root": data_root}

@@ -1,12 +1,17 @@
-"""The W&B report that a search ends with, where W&B was told of the search."""
+"""What trackers are given at the end of a search, beside its page: the report in W&B, and artifacts in MLflow."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from tuner.errors import first_line
+from tuner.space.tracking import Mlflow
 from tuner.trackers.wandb_notes import Notes
 from tuner.trackers.wandb_recorded import SWEEP, Recorded
 from tuner.trackers.wandb_report import can_be_made
 
+from .exhibits import exhibits_of
 from .sections import Part
 from .sent import again, keep_for_wandb, send_to_wandb
 
@@ -32,6 +37,24 @@ def wandb_at_end(part: Part, mode: str | None) -> list[str]:
     except Exception as error:  # whatever it is, hours of training stand behind this moment
         said.append(f"W&B: no report yet ({first_line(error)}). To make it later: {again(folder)}")
     return said
+
+
+def mlflow_at_end(part: Part, page: Path) -> list[str]:
+    """Gives the search's own MLflow run the page, its pictures and tables, and the winner, where its space asked for MLflow. What goes
+    wrong is a line for the user."""
+    asked: Any = part.run.about.get("mlflow")
+    if not asked:
+        return []
+    from tuner.trackers.mlflow_media import log_exhibits
+
+    results = part.run.results
+    try:
+        log_exhibits(Mlflow(**asked), results.folder, results.spec_json, exhibits_of(part), page)
+        return []
+    except KeyboardInterrupt:
+        return ["MLflow: it has not got all pictures and tables (interrupted). They are in the page."]
+    except Exception as error:  # as above
+        return [f"MLflow: it has not got the pictures and tables ({first_line(error)}). They are in the page."]
 
 
 def _is_closed(part: Part) -> bool:

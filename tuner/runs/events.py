@@ -121,9 +121,9 @@ _END_KEYS = tuple(one.name for one in fields(TrialEnd))
 class Listener(Protocol):
     """Hears of a search. All calls come in order, from one thread of the driver's process.
 
-    To add a tracker, write a class with these methods in `tuner/trackers/`, and put an instance into the `Listeners` that
-    `tuner/service/driver.py` makes. `search_started` gives it the run, with its folder and its space. Its calls must return at once: the
-    search waits for them. What takes long, such as a network, belongs on a thread of its own, as in `tuner/trackers/wandb.py`.
+    To add a tracker, write a class with these methods in `tuner/trackers/`, and return an instance from `asked_for` in
+    `tuner/service/trackers.py`. `search_started` gives it the run, with its folder and its space. Its calls must return at once: the
+    search waits for them. What takes long, such as a network, belongs on a thread of its own, as in `tuner/trackers/mirror.py`.
     """
 
     def search_started(self, run: Run) -> None: ...

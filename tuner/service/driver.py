@@ -38,6 +38,7 @@ from tuner.tune.run import OnRay, Packing, within_reach
 from .confirm import ConfirmOptions, ConfirmOutcome, confirm_at_end
 from .page import Page, page_at_end
 from .stages import Ended, Opened, drive
+from .trackers import asked_for
 from .trainers import new_trainer
 
 logger = logging.getLogger("tuner")
@@ -106,6 +107,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
     """
     check_place(options.name, options.out)
     spec = warm_started(spec, options.earlier)
+    heard = [*options.listeners, *asked_for(spec)]
     store = place_of_runs(options.uri, options.name)
     with contextlib.closing(join(options.address)) as cluster:
         if cluster.address is not None:
@@ -122,7 +124,7 @@ def search(spec: Spec, options: SearchOptions = SearchOptions()) -> Outcome:
         run = open_run(spec, options.name, options.out, info, store)
         with RunLock(run.folder), uploading(run.folder, run.info["uri"]) as uploads, within_reach(trainer, run) as trainer:
             with opened_files(run) as files:
-                asha, heard = scheduler(spec), options.listeners
+                asha = scheduler(spec)
                 ended = drive(
                     Opened(run=run, files=files, executor=OnRay(trainer=trainer, packing=packing), scheduler=asha, listeners=heard)
                 )

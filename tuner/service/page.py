@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import first_line
-from tuner.report.at_end import wandb_at_end
+from tuner.report.at_end import mlflow_at_end, wandb_at_end
 from tuner.report.write import write_report
 from tuner.runs.results import read_run
 
@@ -33,7 +33,8 @@ def page_at_end(folder: Path, status: str, data_root: Path | None = None, *, wan
         if not read_run(folder).spec_json.get("report", True):
             return None
         written = write_report([folder], data_root=data_root)
-        return Page(file=written.page, said=[line for part in written.parts for line in wandb_at_end(part, wandb)])
+        (part,) = written.parts
+        return Page(file=written.page, said=[*wandb_at_end(part, wandb), *mlflow_at_end(part, written.page)])
     except KeyboardInterrupt:
         why = "interrupted"
     except Exception as error:  # whatever it is, hours of training stand behind this moment

@@ -43,6 +43,7 @@ from .going_on import GoesOn, goes_on
 from .known_data import same_data
 from .page import page_at_end
 from .stages import Opened, drive
+from .trackers import asked_for
 from .trainers import new_trainer
 
 logger = logging.getLogger("tuner")
@@ -167,7 +168,7 @@ def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
         with within_reach(trainer, run) as trainer, opened_files(run) as files:
             Winner(run, files).catch_up(found.past.ends)
             packing = Packing(share=share, width=width)
-            rungs, listeners = found.scheduler, options.listeners
+            rungs, listeners = found.scheduler, [*options.listeners, *asked_for(run.spec)]
             ended = drive(
                 Opened(run=run, files=files, executor=OnRay(trainer=trainer, packing=packing), scheduler=rungs, listeners=listeners)
             )

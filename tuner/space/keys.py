@@ -26,6 +26,7 @@ from .scores import SCORES
 from .seeding import MOST_SEED, Seeds, read_seed
 from .selection import read_select
 from .stopping import read_stop
+from .tracking import read_mlflow
 
 METHODS = {
     "tpe": "Optuna's TPESampler: prefers what good trials have in common",
@@ -132,10 +133,6 @@ def _show_holdout(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
         yield Row("held out", f"{size:,} samples{', the published test split' if holdout == TEST else ''}: no trial sees them")
 
 
-def _show_score(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
-    yield Row("score", f"{values['metric'].name} {SCORES[values['score']].words}", ("score",))
-
-
 def _show_early_terminate(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     asha: Asha | None = values["early_terminate"]
     early = "nothing"
@@ -150,10 +147,6 @@ def _show_resources(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     yield Row("each trial has", f"{found.cpu:g} CPU, {gpu}", ("resources.cpu", "resources.gpu"))
     packs = {"auto": "in packs where they pay", 1: "each by itself"}.get(found.pack, f"in packs of up to {found.pack}")
     yield Row("trials train", packs, ("resources.pack",))
-
-
-def _show_retries(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
-    yield Row("retries", f"{counted(values['retries'], 'time')} if a trial's process is killed", ("retries",))
 
 
 def _show_checkpoint_gb(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
@@ -209,7 +202,8 @@ _TABLE = (
     ),
     Key(
         name="score", kind=" | ".join(SCORES), default="`last`", example="last", doc="Which epochs count for a trial; see below.",
-        read=word(SCORES, "last"), show=_show_score,
+        read=word(SCORES, "last"),
+        show=lambda values, data: [Row("score", f"{values['metric'].name} {SCORES[values['score']].words}", ("score",))],
     ),
     Key(
         name="method", kind=" | ".join(METHODS), default="`tpe`", example="tpe", doc="How configurations are chosen; see below.",
@@ -256,7 +250,8 @@ _TABLE = (
     ),
     Key(
         name="retries", kind="a whole number", default="2", example="2",
-        doc="How often a trial is tried again after its process was killed.", read=whole(0, None, 2), decides=False, show=_show_retries,
+        doc="How often a trial is tried again after its process was killed.", read=whole(0, None, 2), decides=False,
+        show=lambda values, data: [Row("retries", f"{counted(values['retries'], 'time')} if a trial's process is killed", ("retries",))],
     ),
     Key(
         name="checkpoint_gb", kind="a number", default="no limit", example="20", doc="The most gigabytes that all checkpoints may take.",
@@ -271,6 +266,12 @@ _TABLE = (
         name="report", kind="true or false", default="`true`", example="false",
         doc="At the end, write one page about the search into its folder ([report.md](report.md)).", read=truth(True), decides=False,
         show=lambda values, data: (),
+    ),
+    Key(
+        name="mlflow", kind="true, a mapping or none", default="`none`", example="{experiment: digits}",
+        doc="Record the search in MLflow, too, as `{uri: …, experiment: …}`: see [mlflow.md](mlflow.md).", read=read_mlflow,
+        plain=lambda found: None if found is None else asdict(found), decides=False,
+        show=lambda values, data: [Row("MLflow", values["mlflow"].words)] if values["mlflow"] else (),
     ),
     Key(
         name="parameters", kind="a mapping", default="required", example="{n_clusters: {values: [7, 10]}}",

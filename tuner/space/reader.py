@@ -41,7 +41,7 @@ _OF_DATA = ("scale", "limit", *(field.name for field in fields(Columns)))  # wha
 class Options:
     """What the command line says in place of the file. `label` to `colours`: see `Columns`. `set`: texts such as `hidden=500`.
     `data_root`: where data files live. `models`: of your own: files, folders, or in Python a subclass of `Model`. `confirm`: False
-    leaves that of the file out; `report`: likewise."""
+    leaves that of the file out; `report`: likewise. `mlflow`: record in MLflow, too."""
 
     dataset: str | None = None
     scale: str | None = None
@@ -61,6 +61,7 @@ class Options:
     set: Sequence[str] = ()
     confirm: bool | None = None
     report: bool | None = None
+    mlflow: bool | None = None
     data_root: Path | None = None
     models: Sequence[str | Path | type | Source] = ()
 
@@ -162,6 +163,8 @@ class _Reader:
             said["confirm"] = given("--no-confirm", "none")
         if options.report is False:
             said["report"] = given("--no-report", False)
+        if options.mlflow and not (said.get("mlflow") and isinstance(said["mlflow"].value, dict)):  # that says where, too
+            said["mlflow"] = given("--mlflow", True)
         if options.dataset is not None:
             before = said.get("dataset")
             if before is not None and isinstance(before.value, dict) and len(before.value) > 1:

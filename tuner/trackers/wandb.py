@@ -1,6 +1,6 @@
 """Weights & Biases: one run per trial and one for the whole search, all opened in the driver.
 
-W&B works on a thread of its own, fed by a queue: it may wait for a network, and the search must not.
+W&B works on a mirror's thread: it may wait for a network, and the search must not.
 """
 
 from __future__ import annotations
@@ -9,21 +9,19 @@ import hashlib
 import json
 import logging
 import os
-import queue
 import shlex
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import first_line
-from tuner.runs.configurations import ranked
 from tuner.runs.states import STATES
 
 from . import wandb_opening
+from .mirror import Mirror
+from .progress import configurations, progress
 from .wandb_login import ask_the_cloud
 from .wandb_notes import Notes
 from .wandb_opening import Opening
@@ -32,77 +30,38 @@ from .wandb_recorded import SWEEP, run_id
 if TYPE_CHECKING:
     from tuner.runs.events import Run, TrialEnd
     from tuner.runs.records import EndLine, EpochLine
-    from tuner.space.spec import Spec
 
 MODES = ("online", "offline", "disabled")
-LAST_UPLOAD_S = {"done": 60, "stopped": 10, "failed": 10}  # what the end of a search waits for; the rest stays on disk for `wandb sync`
 
 
-class WandbRuns:
-    """Mirrors a search to W&B. A failure is reported once; it neither stops nor delays the search.
+class WandbRuns(Mirror):
+    """Mirrors a search to W&B.
 
     `mode`: `online` falls back to `offline` where there is no login or no network, and prints the command that sends the runs
     later. `disabled` does nothing and does not even import wandb. `say` prints one line for the user.
     """
 
+    title = "W&B"
+    late = "What does not arrive stays in the run's folder; `wandb sync` sends it."
+
     def __init__(self, mode: str = "online", *, say: Callable[[str], None] = print) -> None:
         assert mode in MODES, mode
-        self.mode, self._say = mode, say
-        self._events: queue.SimpleQueue[tuple[str, tuple[Any, ...]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        super().__init__(say)
+        self.mode = mode
 
-    def search_started(self, run: Run) -> None:
-        if self.mode != "disabled":
-            notes = Notes(run.folder)
-            about = run, notes, notes.missing(run)  # now: from here on the journal grows
-            self._thread = threading.Thread(target=self._work, args=about, name="wandb", daemon=True)
-            self._thread.start()
-
-    def trial_started(self, trial: int, config: Mapping[str, Any]) -> None:
-        self._put("trial_started", trial, config)
-
-    def epoch_ended(self, trial: int, line: EpochLine) -> None:
-        self._put("epoch_ended", trial, line)
-
-    def trial_ended(self, end: TrialEnd) -> None:
-        self._put("trial_ended", end)
-
-    def search_ended(self, status: str) -> None:
-        if self._thread is None:
-            return
-        self._put("search_ended", status)
-        self._events.put(None)
-        self._thread.join(LAST_UPLOAD_S[status])
-        if self._thread.is_alive():
-            self._say("W&B: still sending. What does not arrive stays in the run's folder; `wandb sync` sends it.")
-
-    def _put(self, name: str, *args: Any) -> None:
-        if self._thread is not None:
-            self._events.put((name, args))
-
-    def _work(self, run: Run, notes: Notes, missing: Sequence[EpochLine | EndLine]) -> None:
-        runs, intact = None, True
-        try:
-            runs = _Runs(run, notes, self.mode, self._say)
-            runs.catch_up(missing)
-        except Exception as error:  # a mirror must not break the search; what is lost is reported
-            self._say(f"W&B: not recorded: {first_line(error)}")
-        while (event := self._events.get()) is not None:
-            name, args = event
-            if runs is not None:
-                try:
-                    getattr(runs, name)(*args)
-                except Exception as error:
-                    if intact:
-                        self._say(f"W&B: something was not recorded: {first_line(error)}")
-                    intact = False
+    def prepared(self, run: Run) -> Callable[[], _Runs] | None:
+        if self.mode == "disabled":
+            return None
+        notes = Notes(run.folder)
+        missing = notes.missing(run)
+        return lambda: _Runs(run, notes, missing, self.mode, self._say)
 
 
 class _Runs:
     """The open runs. Everything happens on the thread that owns it."""
 
-    def __init__(self, run: Run, notes: Notes, mode: str, say: Callable[[str], None]) -> None:
-        self._run, self._notes, self._say, self._mode = run, notes, say, mode
+    def __init__(self, run: Run, notes: Notes, missing: Sequence[EpochLine | EndLine], mode: str, say: Callable[[str], None]) -> None:
+        self._run, self._notes, self._missing, self._say, self._mode = run, notes, missing, say, mode
         self._sent = self._went = False  # whether some run is online; whether the mode changed after that
         self._open: dict[int, Any] = {}  # trial -> its W&B run, while the trial runs
         self._ends: list[TrialEnd] = []
@@ -117,19 +76,18 @@ class _Runs:
         wandb.setup(settings=wandb.Settings(silent=True))
         self._search = self._init("search", run.name, job_type="search", config={**run.spec.resolved(), **run.info})
 
-    def catch_up(self, missing: Sequence[EpochLine | EndLine]) -> None:
-        """Sends what an earlier driver could not send before it died. `missing`: lines of the journal."""
+    def catch_up(self) -> None:
+        """Sends what an earlier driver could not send before it died: lines of the journal."""
         past = self._run.past
         if past is None:
             return
         ends = {end.trial: end for end in past.ends}
-        configs: dict[int, Mapping[str, Any]] = {end.trial: end.config for end in (*past.ends, *past.pruned)}
-        configs |= {trial: known.config for trial, known in past.open.items()}
+        configs = configurations(past)
         for number, end in enumerate(past.ends, 1):
             self._ends.append(end)
             if number > self._notes.ends:
                 self._log_progress()
-        for line in missing:
+        for line in self._missing:
             self.trial_started(line["trial"], configs[line["trial"]])
             if "state" in line:
                 self._close(ends[line["trial"]])
@@ -154,7 +112,7 @@ class _Runs:
 
     def _log_progress(self) -> None:
         self._step += 1
-        self._search.log(_progress(self._ends, self._run.spec), step=self._step)
+        self._search.log(progress(self._ends, self._run.spec), step=self._step)
 
     def _close(self, end: TrialEnd) -> None:
         run = self._open.pop(end.trial, None)
@@ -252,17 +210,6 @@ def made_up_id(run: Run) -> str:
     number = int.from_bytes(hashlib.sha256(f"{run.name}\n{run.info.get('started')}\n{run.spec.text}".encode()).digest())
     letters = "0123456789abcdefghijklmnopqrstuvwxyz"
     return "".join(letters[number // 36**place % 36] for place in range(8))
-
-
-def _progress(ends: list[TrialEnd], spec: Spec) -> dict[str, Any]:
-    """What the search's own run shows after each trial."""
-    counts = Counter(end.state for end in ends)
-    known: dict[str, Any] = {f"trials/{state}": counts[state] for state in STATES}
-    best = next(iter(ranked(ends, spec.seeds, spec.metric, (spec.metrics or ())[1:])), None)
-    if best is not None:
-        known |= {"best_score": best.end.score, "best_trial": best.end.trial}
-        known |= {"best_sd": best.sd["score"], "best_seeds": best.n} if best.sd else {}
-    return known
 
 
 def _table(ends: list[TrialEnd]) -> tuple[list[str | int], list[Iterable[Any]]]:
