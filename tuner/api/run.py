@@ -228,17 +228,19 @@ class Run(Winner, Reported):
             orders.wait_for_end(self.folder)
         return answer
 
-    def enqueue(self, *, like: int | None = None, set: Settings = ()) -> str:  # noqa: A002 - the flag's name
+    def enqueue(self, *, like: int | None = None, set: Settings = (), warm: bool = False) -> str:  # noqa: A002 - the flag's name
         """Hands the search a configuration to try next: a copy of the trial `like` with what `set` says, or a whole one. Where the search
-        does not run it is kept for `resume`.
+        does not run it is kept for `resume`. `warm`: its training starts from the weights that `like` has kept.
 
         Raises:
-            UserError: the configuration cannot be.
+            UserError: the configuration cannot be, or there are no weights to start from.
         """
         texts = tuple(settings(set))
+        if warm and like is None:
+            raise UserError("warm=True starts from a trial's weights. Say whose: like=TRIAL.")
         if like is None and not texts:
             raise UserError("Say what is to be tried: like=TRIAL, set={...}, or both.")
-        order = Order(do="enqueue", like=like, set=texts)
+        order = Order(do="enqueue", like=like, set=texts, warm=warm)
         answer = orders.give(self.folder, order)
         if answer is not None:
             return answer

@@ -151,6 +151,7 @@ def _stop_submitted(run: str, address: str) -> None:
     epilog=examples(
         "tuner enqueue aae_unsup --like 17 --set weights.cyclic=0.3",
         "tuner enqueue aae_unsup --set latent_dim=5 --set use_cyclic=false   the rest at the model's defaults",
+        "tuner enqueue aae_unsup --like 17 --warm --set lr_ae=1e-4   goes on from the weights of trial 17",
         "tuner enqueue my-1121-194502 --like 17 --set lr_ae=1e-3 --address http://127.0.0.1:8265",
     )
 )
@@ -158,6 +159,7 @@ def enqueue(
     run: RunName,
     like: Annotated[int | None, typer.Option(help="Copy this trial, but for what --set says.", metavar="TRIAL", min=0)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A value; may be repeated.", metavar="KEY=VALUE")] = None,
+    warm: Annotated[bool, typer.Option("--warm", help="Start its training from that trial's weights.")] = False,
     address: Address = None,
     out: Out = None,
 ) -> None:
@@ -165,16 +167,22 @@ def enqueue(
 
     Without --like, what is not said has the space's fixed value or the model's default. It is one of the search's trials, and the
     sampler learns from it as from any other. Where the search does not run it is kept for tuner resume.
+
+    With --warm it takes what fits of the weights that --like has kept. Its score is then compared with no other trial's: it cannot be the
+    best, and the sampler is told nothing of it.
     """
     from tuner.runs.orders import Order, give
 
     if like is None and not set_:
         raise UserError("Say what is to be tried: --like TRIAL, --set KEY=VALUE, or both.")
+    if warm and like is None:
+        raise UserError("--warm starts from a trial's weights. Say whose: --like TRIAL.")
     if address is not None:
-        _on_the_head(run, address, ["enqueue", *([] if like is None else [f"--like={like}"]), *(f"--set={text}" for text in set_ or [])])
+        words = [*([] if like is None else [f"--like={like}"]), *(f"--set={text}" for text in set_ or []), *(["--warm"] if warm else [])]
+        _on_the_head(run, address, ["enqueue", *words])
         return
     folder = _existing(run, out)
-    order = Order(do="enqueue", like=like, set=tuple(set_ or ()))
+    order = Order(do="enqueue", like=like, set=tuple(set_ or ()), warm=warm)
     with interruptible("Interrupted. `tuner status` and `tuner show` say whether it was taken up."):
         answer = give(folder, order)
         if answer is None:

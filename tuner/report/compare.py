@@ -48,7 +48,7 @@ def _table(runs: Sequence[Material]) -> Table:
                 interval,
                 f"{found.n} fresh" if found and _confirmed(run) else "1, the search's",
                 *("–" if best is None else number(best.metrics.get(name), name) for name in others),
-                str(len(run.trials)),
+                str(len(run.results.trials)),
                 duration(run.results.seconds),
             ]
         )

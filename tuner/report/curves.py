@@ -137,7 +137,7 @@ def _short(values: Iterable[float]) -> list[float]:
 
 def timeline(material: Material) -> Figure | None:
     """What ran when: a bar for each trial, those at the same time above each other."""
-    spans = [(start, stop, end) for end in material.trials if (found := _span(material, end)) for start, stop in [found]]
+    spans = [(start, stop, end) for end in material.results.trials if (found := _span(material, end)) for start, stop in [found]]
     if not spans:
         return None
     spans.sort(key=lambda one: (one[0], one[2].trial))
@@ -186,7 +186,7 @@ def timeline(material: Material) -> Figure | None:
             "barmode": "overlay",
         },
         drawn=len(spans),
-        of=len(material.trials),
+        of=len(material.results.trials),
         columns=("trial", "state", "from_s", "to_s"),
         rows=rows,
         height=max(220, min(520, 150 + 40 * n_lanes)),
@@ -207,6 +207,6 @@ def occupancy(material: Material) -> float | None:
     """Which part of the places that the search had was in use, on average; None where that is not known."""
     share: Any = material.about.get("share", {})
     at_once = share.get("at_once") if isinstance(share, dict) else None
-    used = sum(end.seconds for end in material.trials)
+    used = sum(end.seconds for end in material.results.trials)
     wall = material.results.seconds
     return min(1.0, used / (wall * at_once)) if isinstance(at_once, int | float) and at_once > 0 and wall > 0 and used > 0 else None

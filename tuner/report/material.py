@@ -45,9 +45,10 @@ class Material:
     def about(self) -> About:
         return self.results.spec_json
 
-    @property
+    @cached_property
     def trials(self) -> Sequence[TrialEnd]:
-        return self.results.trials
+        """Those that are compared: all but the ones that started from another's weights."""
+        return [end for end in self.results.trials if end.warm is None]
 
     @cached_property
     def metric(self) -> Metric:

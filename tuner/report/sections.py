@@ -31,7 +31,7 @@ class Part:
 
 
 def _sections(run: Material, winner: Sequence[Section]) -> Iterator[Section]:
-    yield Section(title="Top configurations", tables=_there(words.top(run), words.from_default(run)))
+    yield Section(title="Top configurations", tables=_there(words.top(run), words.from_default(run), words.warm(run)))
     yield Section(
         title="On fresh seeds",
         text=words.not_counted(run),

@@ -12,6 +12,7 @@ from tuner.metrics import METRICS, uses_labels
 from tuner.runs.configurations import Configuration
 from tuner.runs.ledger import in_words
 from tuner.space.scores import SCORES
+from tuner.space.warm import WARM_FILE
 from tuner.text import counted, duration, number, setting
 
 from .curves import occupancy
@@ -184,6 +185,24 @@ def from_default(material: Material) -> Table | None:
     return Table(head=["", "default", found.tuned.name], rows=rows, caption=f"What {found.tuned.name} changes.") if rows else None
 
 
+def warm(material: Material) -> Table | None:
+    """The trials that started from another's weights: no other table or figure of scores has them."""
+    metric, found = material.results.metric, material.results.warm()
+    rows = [
+        [
+            str(end.trial),
+            str(end.warm),
+            str(end.config.get(WARM_FILE, "–")),
+            end.state,
+            str(end.epochs),
+            number(material.score(end), metric),
+        ]
+        for end in found
+    ]
+    caption = "Warm-started: they began with another trial's weights, so their figures are not comparable with those of the others."
+    return Table(head=["trial", "weights of trial", "file", "ended", "epochs", metric], rows=rows, caption=caption) if rows else None
+
+
 def confirmed_table(material: Material) -> Table | None:
     """The figures of each configuration that was confirmed."""
     found = material.confirmed
@@ -227,13 +246,13 @@ def ledger(material: Material) -> tuple[list[str], Table | None]:
 def ends(material: Material) -> list[str]:
     """How the trials ended, and why some failed."""
     counts: dict[str, int] = {}
-    for end in material.trials:
+    for end in material.results.trials:
         counts[end.state] = counts.get(end.state, 0) + 1
     states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items(), key=lambda one: -one[1]))
-    said = [f"{counted(len(material.trials), 'trial')}: {states}." if counts else "No trial has reported yet."]
+    said = [f"{counted(len(material.results.trials), 'trial')}: {states}." if counts else "No trial has reported yet."]
     said += material.results.in_sentences()
     reasons: dict[str, list[int]] = {}
-    for end in material.trials:
+    for end in material.results.trials:
         if end.state == "failed" and end.reason:
             reasons.setdefault(readable(end.reason), []).append(end.trial)
     for reason, trials in list(reasons.items())[:REASONS]:
@@ -247,7 +266,7 @@ def ends(material: Material) -> list[str]:
 def cost(material: Material) -> list[str]:
     """Time, cost and occupancy."""
     results = material.results
-    used = sum(end.seconds for end in material.trials)
+    used = sum(end.seconds for end in material.results.trials)
     said = [
         f"{counted(results.epochs, 'epoch')} in {duration(results.seconds)} of wall-clock time; the trials took {duration(used)} in all."
     ]

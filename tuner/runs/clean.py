@@ -14,8 +14,9 @@ from pathlib import Path
 from .course import course_file
 from .lock import LOCK, RunLock, check_free, is_gone
 from .orders import ORDERS
-from .paths import CHECKPOINTS, CONFIRM, SPEC, STUDY, weights_file
+from .paths import CHECKPOINTS, CONFIRM, SPEC, STUDY, warm_file, weights_file
 from .results import read_run
+from .winner import keeps_weights
 
 _NUMBER = re.compile(r"(\d+)\.")
 
@@ -78,13 +79,16 @@ def _left_by_search(folder: Path) -> Iterator[tuple[str, Path]]:
     results = read_run(folder)
     over = {trial.trial for trial in results.trials if trial.is_over}
     best = results.best()
-    winners = () if best is None else _kept(folder, best.trial)  # if its driver died before they could be
+    winners = [] if best is None else [*_kept(folder, best.trial)]  # if its driver died before they could be
+    winners += [weights_file(folder, end.trial) for end in results.trials if keeps_weights(end)]
     for path in sorted((folder / CHECKPOINTS).glob("*")):
         number = _NUMBER.match(path.name)
         if path.name.startswith("."):
             yield "half-written checkpoints", path
         elif number is not None and int(number[1]) in over and path not in winners:
             yield "checkpoints of trials that have ended", path
+        elif results.status == "done" and path.match(warm_file(folder, "*").name):
+            yield "what warm-started trials began with", path
     yield from _left_by_driver(folder, results.name)
     for path in sorted((folder / ORDERS).glob("*")):
         if path.suffix != ".json":

@@ -53,7 +53,10 @@ def grouped(ends: Iterable[TrialEnd]) -> dict[int, list[TrialEnd]]:
 
 def counts(members: Sequence[TrialEnd], seeds: Seeds) -> bool:
     """Whether a configuration is ranked: none of its trials was stopped early or failed, none goes on, and it has had the seeds that
-    are due to all. One that collapsed or diverged counts as the worst score."""
+    are due to all. One that collapsed or diverged counts as the worst score. One that started from another's weights is never
+    ranked."""
+    if any(end.warm is not None for end in members):
+        return False
     return len(members) >= (seeds.repeat if seeds.race is None else 1) and all(end.is_over and end.state not in OUT for end in members)
 
 

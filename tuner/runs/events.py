@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tuner.plain_json import is_whole
+from tuner.space.warm import WARM
+
 from .records import EndLine, EpochLine
 
 if TYPE_CHECKING:
@@ -77,6 +80,12 @@ class TrialEnd:
     asked_for: bool = False  # by a person
     for_good: bool = False  # it was stopped by a person, and does not go on with the search
     configuration: int | None = None  # where each has several seeds: the number of its first trial
+
+    @property
+    def warm(self) -> int | None:
+        """The trial from whose weights its training started; None where it started cold. Scores of the two kinds are not compared."""
+        found: Any = self.config.get(WARM)
+        return found if is_whole(found) else None
 
     @property
     def is_over(self) -> bool:

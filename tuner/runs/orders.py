@@ -35,6 +35,7 @@ class NotNow(UserError):
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """`do`: stop | enqueue. `trial`: the one to stop; None: all of them. `like`: the trial to copy; `set`: texts such as `lr=1e-3`.
+    `warm`: its training starts from the weights of the trial `like`.
 
     `kept`: it was handed in while no driver ran, and nobody waits for the answer.
     """
@@ -43,6 +44,7 @@ class Order:
     trial: int | None = None
     like: int | None = None
     set: tuple[str, ...] = ()
+    warm: bool = False
     kept: bool = False
     id: str = field(default_factory=lambda: f"{time.time_ns()}-{os.getpid()}")
 
@@ -173,5 +175,7 @@ def _read(path: Path) -> Order | None:
     except (ValueError, TypeError, KeyError):
         return None
     numbers = all(number is None or type(number) is int for number in (order.trial, order.like))
-    sound = numbers and order.do in ("stop", "enqueue") and all(isinstance(text, str) for text in (order.id, *order.set))
+    warm: object = order.warm  # as a file says it
+    sound = numbers and isinstance(warm, bool) and not (warm and order.like is None)
+    sound = sound and order.do in ("stop", "enqueue") and all(isinstance(text, str) for text in (order.id, *order.set))
     return order if sound else None

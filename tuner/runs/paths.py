@@ -33,6 +33,11 @@ def checkpoint_file(folder: Path, trial: int) -> Path:
     return folder / CHECKPOINTS / f"{trial:03d}.resume.safetensors"
 
 
+def warm_file(folder: Path, weights: str) -> Path:
+    """Where the weights lie that warm-started trials begin with, by their digest, until the run is done."""
+    return folder / CHECKPOINTS / f"warm-{weights}.safetensors"
+
+
 def begun_file(folder: Path, trial: int) -> Path:
     """There while a trial pre-trains, or has pre-trained, by itself: if it is tried again it does so again, and its epochs have no gap."""
     return folder / CHECKPOINTS / f"{trial:03d}.begun"

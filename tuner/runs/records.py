@@ -40,7 +40,8 @@ from .states import BY_ITSELF, STATES
 @final
 class EpochLine(TypedDict):
     """The journal's line of an epoch. `epoch`: of the trial, from 1 on. `cluster_epoch`: None in pre-training. `ended`: how the trial
-    ends with this epoch, where it does. `time`: when the driver journalled it, in seconds since 1970."""
+    ends with this epoch, where it does. `warm`: the trial from whose weights it started, where it did. `time`: when the driver journalled
+    it, in seconds since 1970."""
 
     trial: Annotated[int, WHOLE]
     epoch: Annotated[int, FROM_1]
@@ -48,6 +49,7 @@ class EpochLine(TypedDict):
     cluster_epoch: Annotated[int | None, FROM_1_OR_NULL]
     metrics: Annotated[Mapping[str, float], NUMBERS]
     ended: NotRequired[Annotated[str, one_of(*BY_ITSELF)]]
+    warm: NotRequired[Annotated[int, WHOLE]]
     time: NotRequired[Annotated[float, NUMBER]]
 
 

@@ -15,7 +15,9 @@ from tuner.errors import UserError, did_you_mean
 from tuner.space.dominance import fronts
 from tuner.space.metric import Metric
 from tuner.space.seeding import Seeds
+from tuner.space.warm import WARM, WARM_FILE, WARM_WEIGHTS
 from tuner.text import counted, near
+from tuner.text import number as in_figures
 
 from .configurations import Configuration, ranked
 from .events import TrialEnd
@@ -87,12 +89,23 @@ class Results:
         return list(self.spec_json.get("earlier", {}).get("runs", ()))
 
     def in_sentences(self) -> Iterator[str]:
-        """What its sampler was told of earlier runs, and which rule ended it."""
+        """What its sampler was told of earlier runs, which trials started from others' weights, and which rule ended it."""
         for run in self._earlier:
             out = f"; {run['left_out']} lie outside this space and were left out ({run['why']})" if run["left_out"] else ""
             yield f"Warm start: the sampler was told of {counted(run['told'], 'complete trial')} of {near(Path(run['run']))}{out}."
+        for end in self.warm():
+            value = end.score if end.score is not None else end.metrics.get(self.metric)
+            came = f"{self.metric} {in_figures(value, self.metric)}" if value is not None else "no figure yet"
+            yield (
+                f"Warm-started: trial {end.trial}, from the weights of trial {end.warm}{_of_file(end)}, is {end.state}, {came}. That is "
+                "not comparable with trials that start cold: it is never the best, and is not confirmed."
+            )
         if self.because is not None:
             yield f"Ended before all its trials were tried: {self.because}."
+
+    def warm(self) -> list[TrialEnd]:
+        """The trials that started from another's weights, by number. Their figures are compared with no other trial's."""
+        return [end for end in self.trials if end.warm is not None]
 
     def counts(self) -> dict[str, int]:
         """How many trials ended how."""
@@ -112,6 +125,7 @@ class Results:
             "seconds": round(self.seconds, 3),
             **({"from": self._earlier} if self._earlier else {}),
             "labels": self.labels.summary(),
+            **({"warm": [_warm_summary(end) for end in self.warm()]} if self.warm() else {}),
             **self._front_summary(),
         }
 
@@ -158,6 +172,15 @@ def read_run(folder: Path) -> Results:
     )
 
 
+def _of_file(end: TrialEnd) -> str:
+    return f" ({end.config[WARM_FILE]})" if WARM_FILE in end.config else ""
+
+
+def _warm_summary(end: TrialEnd) -> dict[str, Any]:
+    known = {"trial": end.trial, "from": end.warm, "file": end.config.get(WARM_FILE), "weights": end.config.get(WARM_WEIGHTS)}
+    return known | {"state": end.state, "score": end.score, "metrics": dict(end.metrics)}
+
+
 class _Journalled:
     """A journal's lines, put together by trial."""
 
@@ -183,8 +206,9 @@ class _Journalled:
             if number in self.ends:
                 yield replace(TrialEnd.of(self.ends[number]), epochs=self.epochs[number])
             else:
-                metrics = self.last[number]["metrics"]
-                yield TrialEnd(trial=number, state=without_end, config={}, metrics=metrics, epochs=self.epochs[number])
+                last = self.last[number]
+                known = {WARM: last["warm"]} if "warm" in last else {}
+                yield TrialEnd(trial=number, state=without_end, config=known, metrics=last["metrics"], epochs=self.epochs[number])
 
 
 def _seconds(status: Status, times: Sequence[float], *, running: bool) -> float:

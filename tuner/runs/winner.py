@@ -13,7 +13,7 @@ from .configurations import Configuration, Standings, number_of
 from .course import BEST_COURSE, course_file
 from .events import Run, TrialEnd
 from .files import RunFiles
-from .paths import BEST_WEIGHTS, begun_file, checkpoint_file, weights_file
+from .paths import BEST_WEIGHTS, CHECKPOINTS, begun_file, checkpoint_file, warm_file, weights_file
 
 logger = logging.getLogger("tuner")
 
@@ -54,6 +54,8 @@ class Winner:
             self._keep(self._standings.best)
             for end in self._standings.ends():
                 self._remove(end)
+        for path in (self._files.folder / CHECKPOINTS).glob(warm_file(Path(), "*").name):  # nobody begins with them any more
+            path.unlink(missing_ok=True)
         for folder in (self._files.folder, self._files.fallback):
             for path in course_file(folder, 0).parent.glob("*.course.safetensors"):  # of trials that ended while the folder was away
                 with contextlib.suppress(OSError):
@@ -111,10 +113,16 @@ class Winner:
             self._remove(end, but_weights=True)
 
     def _remove(self, end: TrialEnd, *, but_weights: bool = False) -> None:
+        kept = but_weights or keeps_weights(end)
         for folder in (self._files.folder, self._files.fallback):
-            for file in (checkpoint_file, begun_file, *(() if but_weights else (weights_file, course_file))):
+            for file in (checkpoint_file, begun_file, *(() if kept else (weights_file, course_file))):
                 with contextlib.suppress(OSError):  # it is away; `tuner resume` cleans again
                     file(folder, end.trial).unlink(missing_ok=True)
+
+
+def keeps_weights(end: TrialEnd) -> bool:
+    """Whether a trial that is never the best keeps its weights all the same: whoever asked for it wants them."""
+    return end.warm is not None and end.state == "complete"
 
 
 @dataclass(frozen=True, kw_only=True)

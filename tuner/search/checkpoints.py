@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tuner.data.datasets import describe
 from tuner.errors import UserError
-from tuner.runs.paths import checkpoint_file, weights_file
+from tuner.runs.paths import checkpoint_file, warm_file, weights_file
+from tuner.space.warm import WarmStart
 from tuner.training.checkpoint import Snapshot, load
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ def ahead(folder: Path, spec: Spec, trials: Mapping[int, OpenTrial], root: Path 
     """
     found = []
     for number, trial in trials.items():
-        path = checkpoint_file(folder, number)
+        path, warm = checkpoint_file(folder, number), WarmStart.of(trial.config)
+        if warm is not None and not path.exists() and not warm_file(folder, warm.weights).exists():
+            raise UserError(
+                f"{warm_file(folder, warm.weights)} is gone, the weights of trial {warm.trial} with which trial {number} begins. Nothing "
+                "was changed. Bring it back from a copy."
+            )
         for file in (path, weights_file(folder, number)):
             if file.exists() and (wrong := _wrong(file, trial, spec, root)):
                 raise UserError(

@@ -81,7 +81,7 @@ def _taken(results: Results, spec: Spec) -> tuple[list[Told], list[str]]:
     told: list[Told] = []
     why: list[str] = []
     for end in ends:
-        if STATES.get(end.state) is None or STATES[end.state].optuna != "COMPLETE":
+        if STATES.get(end.state) is None or STATES[end.state].optuna != "COMPLETE" or end.warm is not None:
             continue
         chosen, wrong = _chosen(spec, end.config)
         worst = STATES[end.state].worst

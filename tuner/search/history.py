@@ -18,9 +18,11 @@ from tuner.runs.results import read_run
 from tuner.runs.states import STATES
 from tuner.space.request import ASKED_FOR, config_of
 from tuner.space.spec import Spec
+from tuner.space.warm import WARM
 from tuner.training.loop import COLLAPSED_AFTER
 from tuner.training.pretraining import may_be_known
-from tuner.training.trial import planned_epochs
+from tuner.training.trial import can_take, planned_epochs
+from tuner.training.warm import pretraining_of
 
 from .scores import TrialScore, values_of
 from .seeds import configuration_of
@@ -96,7 +98,10 @@ class _Trial:
         return None
 
     def _may_begin_behind(self, epochs: int) -> bool:
-        """Whether it need not have trained these epochs: those of a pre-training whose outcome was known."""
+        """Whether it need not have trained these epochs: those of a pre-training whose outcome was known, or that it has from others."""
+        if WARM in self.config:
+            before = pretraining_of(self._spec.loaded().phases(self._spec.hyper(self.config)))
+            return epochs > 0 and can_take(epochs, before, self._spec.hyper(self.config))
         return epochs > 0 and may_be_known(self._spec.loaded(), self._spec.hyper(self.config), epochs)
 
     def _score(self) -> TrialScore:
@@ -110,6 +115,8 @@ class _Trial:
 
         Without the last epoch of a trial that was over with it, where that was not journalled: it is trained again, and told then.
         """
+        if WARM in self.config:  # neither was told anything
+            return {}
         score = self._score()
         scores = {i: score.after(i) for i in range(1, len(score.values) + 1)}
         last = len(self.clustering)

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.draws import seed_of
 from tuner.space.ranges import Range
-from tuner.space.request import beside_of
+from tuner.space.request import beside_of, is_warm
 from tuner.space.spec import Spec
 
 from .earlier import finished_trials
@@ -95,9 +95,10 @@ class Proposals:
         self._seen.add(self._key(chosen))
 
     def add_all(self, trials: Iterable[FrozenTrial]) -> None:
-        """Notes what was asked for. What was tried with other fixed values than the space's is none of its configurations."""
+        """Notes what was asked for. What was tried with other fixed values than the space's, or from other weights, is none of its
+        configurations."""
         for trial in trials:
-            if not beside_of(trial.user_attrs):
+            if not beside_of(trial.user_attrs) and not is_warm(trial.user_attrs):
                 self.add(trial.params)
 
     def is_new(self, chosen: Mapping[str, Any]) -> bool:

@@ -108,6 +108,7 @@ def plan_of(spec: Spec, asked: Sequence[FrozenTrial], past: Past) -> SeedPlan:
     own = {trial.number: configuration_of(trial) for trial in asked}
     for end in (*past.ends, *past.pruned):
         score = spec.metric.worst if STATES[end.state].worst else end.score if end.state == "complete" else None
+        score = score if end.warm is None else None
         plan.end(end.trial, own[end.trial], end.state, score)
     return plan
 

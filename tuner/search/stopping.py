@@ -65,6 +65,8 @@ class StopRules:
         if not end.is_over or (stop.target is None and stop.plateau is None):
             return
         self._trials += 1
+        if end.warm is not None:  # its score is compared with none
+            return
         gained = self._standings.add(end)
         # Nothing counts before the first complete trial: where many train at once, those that are stopped early end first.
         counts = not gained and self._standings.best is not None and self._decided(end)

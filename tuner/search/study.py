@@ -26,6 +26,7 @@ from tuner.runs.states import STATES
 from tuner.space.metric import Metric
 from tuner.space.request import GIVEN, config_of
 from tuner.space.spec import Spec
+from tuner.space.warm import WarmStart
 
 from .history import Scores
 from .scores import values_of
@@ -106,11 +107,14 @@ def directions(spec: Spec) -> list[Literal["maximize", "minimize"]]:
     return [metric.goal for metric in spec.metrics or (spec.metric,)]
 
 
-def optuna_end(state: str, score: float | None, metric: Metric) -> tuple[TrialState, float | None]:
+def optuna_end(state: str, score: float | None, metric: Metric, *, warm: bool = False) -> tuple[TrialState, float | None]:
     """A trial's end for Optuna: its state and value. Of a pruned trial Optuna takes the last step's value.
 
-    `state`: one of STATES. `score`: of the trial, where it is complete.
+    `state`: one of STATES. `score`: of the trial, where it is complete. `warm`: it started from another's weights, and the sampler is told
+    nothing of it: FAIL is what it leaves out.
     """
+    if warm:
+        return TrialState.FAIL, None
     known = STATES[state]
     value = None if known.optuna != "COMPLETE" else metric.worst if known.worst else score
     return TrialState[known.optuna], value
@@ -178,7 +182,9 @@ def check_proposed(proposed: Sequence[FrozenTrial], spec: Spec, path: Path) -> N
     for trial in proposed:
         wrong = None if is_whole(trial.user_attrs.get("seed")) else "it has no seed"
         try:
-            spec.hyper(config_of(spec, trial))
+            config = config_of(spec, trial)
+            spec.hyper(config)
+            WarmStart.of(config)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             wrong = wrong or _said(error)
         if wrong:
@@ -210,7 +216,7 @@ def _agreeing(proposed: FrozenTrial, end: TrialEnd | None, scores: Mapping[int, 
     if end is not None:
         trial.user_attrs["state"] = end.state
         trial.datetime_complete = proposed.datetime_complete or datetime.datetime.now()
-        trial.state, value = optuna_end(end.state, end.score, spec.metric)
+        trial.state, value = optuna_end(end.state, end.score, spec.metric, warm=end.warm is not None)
         if trial.state == TrialState.PRUNED and trial.intermediate_values:
             value = scores[max(scores)]
         trial.values = None if value is None else [value]

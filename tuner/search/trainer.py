@@ -6,17 +6,19 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tuner.capture import Line
 from tuner.errors import UserError
-from tuner.runs.paths import BEST_WEIGHTS, begun_file, checkpoint_file, pretrained_folder, weights_file
+from tuner.runs.paths import BEST_WEIGHTS, begun_file, checkpoint_file, pretrained_folder, warm_file, weights_file
 from tuner.runs.records import EpochLine
 from tuner.runs.states import STATES
+from tuner.space.warm import WarmStart
+
+from .run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tuner.data.datasets import Data, DatasetSpec
@@ -48,19 +50,6 @@ _seen: set[Path] = set()  # the runs' folders that this process has seen
 
 
 # --- the training side -------------------------------------------------------------------------------------------------
-
-
-class RunFolder(Protocol):
-    """The way to the run's folder for a trial on a machine that does not have it."""
-
-    def is_here(self) -> bool:
-        """Whether this process runs where the folder is."""
-
-    def fetched(self, trial: int) -> AbstractContextManager[Path]:
-        """A folder on this machine that has the trial's files, for as long as this lasts."""
-
-    def hand_in(self, path: Path) -> None:
-        """Moves a file that was written in the folder which `fetched` gave to the run's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +88,9 @@ class Trainer:
             RuntimeError: the run's folder cannot be seen from here.
         """
         if self.distant is not None and not self.distant.is_here():
-            with self.distant.fetched(trial) as folder:
+            warm = WarmStart.of(config)
+            more = () if warm is None else (str(warm_file(Path(), warm.weights)),)
+            with self.distant.fetched(trial, *more) as folder:
                 return Reports(replace(self, folder=folder), trial, config, self.distant.hand_in)
         if self.folder.is_dir():
             _seen.add(self.folder)
@@ -151,6 +142,7 @@ class Reports:
         from .budget import Budget
         from .completed import KeptCourse, Place
         from .scores import TrialScore
+        from .warm import begun_warm
 
         self._spec, self._trial, self._hand_in = trainer.spec, trial, hand_in
         self._place = Place(folder=trainer.folder, fallback=trainer.fallback, trial=trial, hand_in=hand_in)
@@ -164,12 +156,16 @@ class Reports:
         spec, cache = trainer.spec, PretrainingCache(folder=pretrained_folder(trainer.folder), precision=trainer.spec.precision)
         self._parts = trainer.parts()
         self._about = spec.loaded(), spec.hyper(config), self._parts.kept
-        self._pretraining = cache.entry(*self._about, seed=int(config["seed"]), pretrain_seed=spec.pretrain_seed_of(config))
+        self._warm, seed, pretrain_seed = WarmStart.of(config), int(config["seed"]), spec.pretrain_seed_of(config)
+        known = None if self._warm is not None else cache.entry(*self._about, seed=seed, pretrain_seed=pretrain_seed)
+        self._pretraining = known  # what trials share began cold
         self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
         self._course = KeptCourse(self._place, self._about, self._budget)
         self._trouble: str | None = None
         begun = begun_file(trainer.folder, trial)
+        if self._warm is not None and self.start is None:
+            self.start = begun_warm(trainer.folder, self._warm, self._about, seed=seed, pretrain_seed=pretrain_seed)
         if self._pretraining is not None and self.start is None and not begun.exists():
             self.start = self._pretraining.start()
             if self.start is None:
@@ -190,6 +186,8 @@ class Reports:
             "cluster_epoch": epoch.cluster_epoch,
             "metrics": metrics,
         }
+        if self._warm is not None:
+            line["warm"] = self._warm.trial
         if epoch.ended is not None:
             line["ended"] = epoch.ended
         score = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,16 @@ from tuner.runs.results import read_run
 from tuner.search.saved import check_beside, spec_of
 from tuner.search.seeds import configuration_of
 from tuner.search.study import asked_in
+from tuner.search.warm import keep as keep_weights
+from tuner.search.warm import weights_for
 from tuner.space.request import ASKED_FOR, Wanted, read_wanted
 
 if TYPE_CHECKING:
     from tuner.tune.callback import TuneCallback
     from tuner.tune.searcher import StudySearch
+
+
+logger = logging.getLogger("tuner")
 
 
 class Steering:
@@ -68,7 +74,12 @@ class Steering:
                 f"tuner resume {self._run.name} --trials +1"
             )
         about: dict[str, Any] = {"order": order.id, "like": order.like, "set": list(order.set), "beside": dict(wanted.beside)}
-        return _said(self._searcher.enqueue(wanted, about), self._run.name)
+        said = ""
+        if order.like is not None and order.warm:
+            found = weights_for(self._run, wanted, order.like)
+            about["warm"] = keep_weights(self._run.folder, order.like, found.file, found.snapshot).entries()
+            said = f" {found.said}"
+        return _said(self._searcher.enqueue(wanted, about), self._run.name) + said
 
 
 def keep_for_resume(folder: Path, order: Order) -> int:
@@ -81,7 +92,12 @@ def keep_for_resume(folder: Path, order: Order) -> int:
     spec = spec_of(folder, None, None)
     about = json.loads((folder / SPEC).read_text())
     trials = asked_in(folder, str(about["name"]))
-    _wanted(order, Run(name=folder.name, folder=folder, spec=spec, info=about), trials)
+    run = Run(name=folder.name, folder=folder, spec=spec, info=about)
+    wanted = _wanted(order, run, trials)
+    if order.like is not None and order.warm:
+        found = weights_for(run, wanted, order.like)
+        if not found.whole:
+            logger.warning("%s", found.said)
     keep(folder, replace(order, kept=True))
     before = read_run(folder)
     if before.status == "done" and before.because is not None:  # a rule ended it, and it goes on with as many as are asked for

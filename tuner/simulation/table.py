@@ -17,6 +17,7 @@ from tuner.runs.journal import read_lines
 from tuner.runs.paths import JOURNAL, SPEC
 from tuner.runs.records import EndLine, EpochLine
 from tuner.runs.results import Results, read_run
+from tuner.space.warm import WARM
 
 FORMAT = 1
 _LIKE_A_PAUSE = 10.0  # an epoch that took so many times the trial's median: the search was interrupted in it
@@ -124,7 +125,7 @@ def _about(results: Results) -> dict[str, Any]:
 
 
 def _trials(lines: Iterable[EpochLine | EndLine]) -> Iterator[RecordedTrial]:
-    """Those that ended by themselves or were stopped early, by number."""
+    """Those that ended by themselves or were stopped early, by number; none that started from another's weights."""
     epochs: dict[int, list[EpochLine]] = {}
     ends: dict[int, EndLine] = {}
     for line in lines:
@@ -133,7 +134,7 @@ def _trials(lines: Iterable[EpochLine | EndLine]) -> Iterator[RecordedTrial]:
         else:
             epochs.setdefault(line["trial"], []).append(line)
     for trial, end in sorted(ends.items()):
-        if end["state"] not in ("failed", "stopped") and epochs.get(trial):
+        if end["state"] not in ("failed", "stopped") and epochs.get(trial) and WARM not in end["config"]:
             own = epochs[trial]
             yield RecordedTrial(config=end["config"], state=end["state"], epochs=[*map(_recorded, own, _seconds(own, end))])
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 
-ASKED_FOR = "asked_for"  # in a trial's user attributes: `{"order", "like", "set", "beside"}`
+ASKED_FOR = "asked_for"  # in a trial's user attributes: `{"order", "like", "set", "beside"}`, and `warm` where it starts from weights
 GIVEN = "given"  # there: the whole configuration, of a trial that nobody proposed
 
 
@@ -40,12 +40,18 @@ def beside_of(user_attrs: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def is_warm(user_attrs: Mapping[str, Any]) -> bool:
+    """Whether a trial starts from another's weights: what it comes to says nothing of its configuration alone."""
+    return "warm" in user_attrs.get(ASKED_FOR, {})
+
+
 def config_of(spec: Spec, trial: Trial | FrozenTrial) -> dict[str, Any]:
     """Every hyper-parameter, weight and switch of a trial of the study, and its `seed`."""
     about = trial.user_attrs
     if GIVEN in about:
         return {**about[GIVEN], "seed": about["seed"]}
-    return spec.fixing(beside_of(about)).config(trial.params) | {"seed": about["seed"]}
+    warm: Mapping[str, Any] = about.get(ASKED_FOR, {}).get("warm", {})
+    return spec.fixing(beside_of(about)).config(trial.params) | {"seed": about["seed"]} | dict(warm)
 
 
 def read_wanted(spec: Spec, texts: Iterable[str], like: FrozenTrial | None = None) -> Wanted:

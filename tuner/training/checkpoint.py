@@ -19,6 +19,7 @@ from tuner.plain_json import is_number, is_whole, load_json
 
 _HEADER = "tuner"
 _INTAKE = "intake"  # a header of its own, which versions before it pass over
+_WARM = "warm"  # counts only until the first epoch is over
 _COUNTS = ("seed", "pretrain_seed", "phase", "phase_epoch", "phase_batches", "epoch", "cluster_epoch", "one_cluster_epochs")
 # What the files of runs from before 2026-11-29 call these: there, `epoch` was the phase's.
 _SINCE_RENAMED = {"epoch": "phase_epoch", "batches": "phase_batches", "index": "epoch", "lonely": "one_cluster_epochs"}
@@ -41,6 +42,7 @@ class Snapshot:
     tensors: dict[str, Tensor]
     values: list[float] = field(default_factory=list)  # in a search: its metric at all clustering epochs so far
     intake: Intake | None = None  # of the data it was trained on; None in a file of a version that did not note it
+    warm: frozenset[str] = frozenset()  # of a trial that has not begun: the tensors that are another trial's
 
     @property
     def size(self) -> int:
@@ -58,7 +60,7 @@ def save(snapshot: Snapshot, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name not in ("tensors", _INTAKE)}
+    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name not in ("tensors", _INTAKE, _WARM)}
     header = {_HEADER: json.dumps(plain)}
     if snapshot.intake is not None:
         header[_INTAKE] = json.dumps(snapshot.intake.written())

@@ -65,6 +65,13 @@ def state_of(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -
     return {name: t.detach() for name, t in tensors.items()} | parts
 
 
+def tensors_of(values: Mapping[str, Any]) -> set[str]:
+    """The names, as `state_of` has them, of what a hook returns: tensors, and networks as state dicts."""
+    return {
+        full for name, value in values.items() for full in ([name] if isinstance(value, Tensor) else [f"{name}.{key}" for key in value])
+    }
+
+
 def views(call: Callable[[str, str], Callable[..., Any]], networks: Sequence[str], tensors: Mapping[str, Tensor]) -> Views:
     """The three views of one trial's state. `call(name, mode)` gives the function that runs a network in a mode."""
     nets = {mode: Net({name: call(name, mode) for name in networks} | dict(tensors)) for mode in ("training", "still", "eval")}

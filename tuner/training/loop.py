@@ -20,7 +20,7 @@ from tuner.nn import by_rows, by_slices, slice_of
 
 from .batches import SEEDED_BY, Around, run_batches
 from .checkpoint import Snapshot
-from .engine import Engine, Settings
+from .engine import Engine, Settings, tensors_of
 from .neighbours import NEIGHBOURHOODS, neighbourhoods
 from .solo import Solo
 from .trial import Trial, check_fits, initial_seed, start_trial
@@ -106,18 +106,19 @@ def run_epoch(
     labelled = {slot: labelled_of(data, trial.h) for slot, trial in busy.items()} if model.labels == "partial" else {}
     seen = hooks_see(model, data)
 
-    def whole(hook: Callable[..., dict[str, Any]], slot: int, purpose: str) -> None:
-        """Runs a hook on the whole data set and overwrites what it returns."""
+    def whole(hook: Callable[..., dict[str, Any]], slot: int, purpose: str, kept: frozenset[str] = frozenset()) -> None:
+        """Runs a hook on the whole data set and overwrites what it returns, unless all of that is `kept`."""
         draws = busy[slot].draws(phase, purpose, data.x_ND)
         with engine.view(slot) as net:
             replaced = hook(net, seen, values[slot], draws)
-        engine.put(slot, replaced)
+        if not kept or not tensors_of(replaced) <= kept:
+            engine.put(slot, replaced)
 
     due = (metric,) if metric is None or isinstance(metric, str) else tuple(metric)
     engine.begin(settings)
     for slot, trial in busy.items():
         if trial.phase_epoch == 0 and phase.start:
-            whole(phase.start, slot, SEEDED_BY["start"])
+            whole(phase.start, slot, SEEDED_BY["start"], trial.warm)
         if phase.before_epoch and not phase.every_batches:
             whole(phase.before_epoch, slot, SEEDED_BY["before_epoch"])
     if phase.updates:
@@ -234,5 +235,5 @@ def _snapshot(engine: Engine, model: Model, slot: int, where: Trial, data: Data)
     tensors = {name: t.clone() for name, t in engine.state(slot).items()}
     if where.phase_epoch:  # else it stands before a phase, which begins with fresh optimisers
         tensors |= engine.moments(slot)
-    place = {k: v for k, v in vars(where).items() if k not in ("h", "on")}
+    place = {k: v for k, v in vars(where).items() if k not in ("h", "on", "warm")}
     return Snapshot(model=model.name, config=where.h.flat(), tensors=tensors, intake=data.intake, **place)

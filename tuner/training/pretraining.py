@@ -81,7 +81,7 @@ class PretrainingCache:
             "phases": [(getattr(h, phase.epochs), _about(phase)) for phase in phases],
             "depends": {name: values[name] for name in sorted({name for phase in phases for name in phase.depends})},
             "pretrain_seed": trial.pretrain_seed,
-            "initial": digest(_moved(phases, initial)),
+            "initial": digest(moved(phases, initial)),
             "data": data.fingerprint if model.labels == "none" else [data.fingerprint, data.identity.labels],
             "code": sorted(hashlib.sha256(source_of(module).encode()).hexdigest() for module in modules | set(_ENGINE)),
             "precision": self.precision,
@@ -127,7 +127,7 @@ class Entry:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             phases = self.phases[: list(self.files).index(phase) + 1]
-            checkpoint.save(replace(snapshot, tensors=_moved(phases, snapshot.tensors)), path)
+            checkpoint.save(replace(snapshot, tensors=moved(phases, snapshot.tensors)), path)
 
 
 def _with_siblings(module: ModuleType) -> set[ModuleType]:
@@ -187,7 +187,7 @@ def _written(value: object) -> object:
     return repr(value)
 
 
-def _moved(phases: Sequence[Phase], tensors: Mapping[str, torch.Tensor]) -> State:
+def moved(phases: Sequence[Phase], tensors: Mapping[str, torch.Tensor]) -> State:
     """What the phases move, without the optimisers' moments: all, where one of them has a step that may overwrite anything."""
     updates = [update for phase in phases for update in phase.updates]
     hooks = any(phase.start or phase.before_epoch or phase.after_epoch for phase in phases)

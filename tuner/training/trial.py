@@ -31,6 +31,7 @@ class Trial:
     epoch: int = 0  # finished epochs of all phases
     cluster_epoch: int = 0  # finished clustering epochs
     one_cluster_epochs: int = 0  # how many of the last clustering epochs used one cluster only
+    warm: frozenset[str] = frozenset()  # the tensors that it took of other weights, while it is in the phase that it began with
 
     def draws(self, phase: Phase, purpose: str, like: Tensor) -> Draws:
         """The generator for one purpose in the running epoch. A phase that trials may share draws from the shared seed."""
@@ -44,7 +45,7 @@ class Trial:
         return self.phase < len(phases)
 
     def next_phase(self) -> None:
-        self.phase, self.phase_epoch, self.phase_batches = self.phase + 1, 0, 0
+        self.phase, self.phase_epoch, self.phase_batches, self.warm = self.phase + 1, 0, 0, frozenset()
 
 
 def start_trial(model: Model, h: Hyper, *, seed: int, pretrain_seed: int | None = None, start: Snapshot | None = None) -> Trial:
@@ -61,6 +62,7 @@ def start_trial(model: Model, h: Hyper, *, seed: int, pretrain_seed: int | None 
             raise UserError(f"The checkpoint is of {what} {theirs}, not of {ours}.")
     trial.phase, trial.phase_epoch, trial.phase_batches, trial.epoch = start.phase, start.phase_epoch, start.phase_batches, start.epoch
     trial.cluster_epoch, trial.one_cluster_epochs, trial.pretrain_seed = start.cluster_epoch, start.one_cluster_epochs, start.pretrain_seed
+    trial.warm = start.warm
     return trial
 
 

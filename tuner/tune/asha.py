@@ -15,6 +15,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuner.search.rungs import FrontRungs, Rungs, SeedRungs
 from tuner.search.scores import values_of
 from tuner.space.spec import Spec
+from tuner.space.warm import WARM
 
 from .result import TuneResult
 
@@ -49,7 +50,7 @@ class Halving(FIFOScheduler):
         self._stops(trial, result)  # the last score of a trial that ended by itself counts for the others
 
     def _stops(self, trial: TuneTrial, result: Mapping[str, Any]) -> bool:
-        if "score" not in result:  # it was stopped in its pre-training
+        if "score" not in result or WARM in trial.config.get("config", ()):  # it was stopped in its pre-training, or is compared with none
             return False
         self.belongs(trial.config["trial"], trial.config.get("configuration", trial.config["trial"]))
         values: Sequence[float] = ()

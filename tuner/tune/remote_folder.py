@@ -55,18 +55,19 @@ class Distant:
         return str(ray.get_runtime_context().get_node_id()) == self.node
 
     @contextlib.contextmanager
-    def fetched(self, trial: int) -> Iterator[Path]:
-        """A folder on this machine that has the trial's files, as they are in the run's, for as long as this lasts."""
+    def fetched(self, trial: int, *more: str) -> Iterator[Path]:
+        """A folder on this machine that has the trial's files, and others by name, as they are in the run's, for as long as this lasts."""
         from tuner.runs.course import course_file
         from tuner.runs.paths import begun_file, checkpoint_file, weights_file
 
         folder = self._folder()
         paths = [file(folder, trial) for file in (weights_file, checkpoint_file, begun_file, course_file)]
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        for path in paths:
+        for path in (*paths, *(folder / name for name in more)):
             content = ray.get(self._actor().read.remote(str(path.relative_to(folder))))
             if content is not None:
-                path.write_bytes(content)
+                with whole(path) as part:  # another trial may read one of `more`, which stay
+                    part.write_bytes(content)
         yield folder
         for path in paths:
             path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from tuner.search.scores import values_of
 from tuner.search.seeds import CONFIGURATION, OfConfigurations, SeedPlan
 from tuner.search.study import StudyFile, directions, open_storage, optuna_end
 from tuner.space.ranges import Range
-from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of
+from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of, is_warm
 from tuner.space.spec import Spec
 
 from .result import TuneResult
@@ -142,7 +142,7 @@ class StudySearch(Searcher):
             trial.set_user_attr(CONFIGURATION, own)
         trial.set_user_attr("trial", number)
         trial.set_user_attr("seed", trial_seed(self.spec.seed, number))  # the last: with it the trial is whole
-        if not beside_of(trial.user_attrs):
+        if not beside_of(trial.user_attrs) and not is_warm(trial.user_attrs):
             self.proposals.add(chosen)
         self.plan.begin(number, own)
         return trial
@@ -199,7 +199,8 @@ class StudySearch(Searcher):
         if self._control is not None:
             ended = self._control.requests.state(self._configs[trial_id]["trial"], ended)
         ended = ended or "pruned"
-        study_state, value = optuna_end(ended, result["score"], self.spec.metric)
+        warm = is_warm(self._trials[trial_id].user_attrs)
+        study_state, value = optuna_end(ended, result["score"], self.spec.metric, warm=warm)
         values = self._values(result, ended) if self.spec.metrics is not None and value is not None else value
         self._close(trial_id, ended, study_state, values)
 
@@ -223,7 +224,7 @@ class StudySearch(Searcher):
         score, step = result["score"], result["cluster_epoch"]
         assert isinstance(score, float) and math.isfinite(score), f"not a score: {score!r}"
         if step > self._steps.get(trial_id, 0):  # 0: it ended in pre-training. Earlier steps come again after a checkpoint
-            if self.spec.metrics is None:  # of several metrics Optuna takes no steps
+            if self.spec.metrics is None and not is_warm(self._trials[trial_id].user_attrs):  # of several metrics it takes no steps
                 self._trials[trial_id].report(score, step)
             self._steps[trial_id] = step
 
