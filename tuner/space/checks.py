@@ -12,6 +12,7 @@ from tuner.model import DataSpec
 from .checked import Checked
 from .data_checks import check_data
 from .located import Located, Problems
+from .renewals import notes_of_renewals
 from .spec import Spec
 from .structure_checks import check_structure
 
@@ -28,7 +29,7 @@ def check(spec: Spec, keys: Mapping[str, Located], pins: Mapping[str, Located], 
     _check_select(search, search.deciding)
     if "metrics" in keys:
         _check_several(search)
-    return [*of_data, *_notes(search), *_check_method(search), *check_structure(search)]
+    return [*of_data, *_notes(search), *_check_method(search), *check_structure(search), *notes_of_renewals(search, data)]
 
 
 def _check_several(search: Checked) -> None:
