@@ -46,9 +46,10 @@ def resident(x, n_steps):
         yield (x[order[step * B : (step + 1) * B]] for step in range(n_steps))
 
 
-def by_hand(stretches, n_features, hidden, device):
-    """What a careful user writes: `nn.Module`s with `nn.Dropout`, `Adam(fused=True)`. `stretches`: iterables of batches."""
-    torch.manual_seed(0)
+def by_hand(stretches, n_features, hidden, device, lr_ae=8e-4, seed=0, after=None):
+    """What a careful user writes: `nn.Module`s with `nn.Dropout`, `Adam(fused=True)`. `stretches`: iterables of batches. `after` is given
+    the encoder when a stretch is over, and is not timed."""
+    torch.manual_seed(seed)
     encoder, decoder, mode_decoder = Encoder(n_features, hidden), mlp(K + Z, hidden, hidden, n_features), mlp(K, hidden, hidden, n_features)
     critic_y, critic_z = mlp(K, hidden, hidden, 1), mlp(Z, hidden, hidden, 1)
     for network in (encoder, decoder, mode_decoder, critic_y, critic_z):
@@ -57,7 +58,7 @@ def by_hand(stretches, n_features, hidden, device):
     def adam(*networks, lr):
         return torch.optim.Adam([p for n in networks for p in n.parameters()], lr=lr, fused=True)
 
-    opt_ae, opt_gen, opt_disc = adam(encoder, decoder, mode_decoder, lr=8e-4), adam(encoder, lr=2e-3), adam(critic_y, critic_z, lr=2e-4)
+    opt_ae, opt_gen, opt_disc = adam(encoder, decoder, mode_decoder, lr=lr_ae), adam(encoder, lr=2e-3), adam(critic_y, critic_z, lr=2e-4)
     bce, modes = F.binary_cross_entropy_with_logits, torch.eye(K, K + Z, device=device)
     for batches in stretches:
         began, losses = time.perf_counter(), []
@@ -91,7 +92,10 @@ def by_hand(stretches, n_features, hidden, device):
             opt_disc.step()
             losses.append(torch.stack([t.detach() for t in (recon, mode, cyclic, cyclic_z, pairwise, fool_y, fool_z, l2, tell_y, tell_z)]))
         torch.stack(losses).mean(0).tolist()
-        yield (time.perf_counter() - began) / len(losses)
+        seconds = (time.perf_counter() - began) / len(losses)
+        if after is not None:
+            after(encoder)
+        yield seconds
 
 
 def by_engine(x, hidden, n_steps, lanes=None):
