@@ -28,7 +28,7 @@ from tuner.training import checkpoint
 BY_DEFAULT = ("idec",)
 NAMES = [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in model_names()]
 ABSENT = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]  # in CI they are there
-NO_OPERATOR = ("dac",)  # ONNX has none for mixtures of full covariance: a system of equations is solved
+NO_OPERATOR = ("dac", "n2d")  # ONNX has none for mixtures of full covariance: a system of equations is solved
 SIZES = (1, 2, 7, 33, 1024)  # samples in a call
 X = read_raw(DatasetSpec(name="digits")).values(slice(None)).reshape(-1, 8, 8)
 
