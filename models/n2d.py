@@ -72,15 +72,15 @@ class N2D(Model):
         return pretraining(), Phase("cluster", "epochs", start=self.start, after_epoch=self.lay_out, schedule=self.fall)
 
     def assign(self, net, x_BD, h):
-        return responsibilities(self.embed(net, x_BD, h), Mixture.of(net))
+        return responsibilities(self.point(net, x_BD), Mixture.of(net))
 
-    def embed(self, net, x_BD, h):
-        """The point on the manifold: a known sample's own, because it lies at no distance from itself."""
+    def point(self, net, x_BD):
+        """(B, E): the point on the manifold; a known sample's own, because it lies at no distance from itself."""
         rows_BM, gap_BM = closest(net.encoder(x_BD), net.codes_NZ, net.rows_NM.shape[1])
         w_BM = 1 / (gap_BM + 1e-9)
         return (w_BM[..., None] * net.points_NE[rows_BM]).sum(1) / w_BM.sum(1, keepdim=True)
 
-    def encode(self, net, x_BD, h):
+    def embed(self, net, x_BD, h):
         return net.encoder(x_BD)
 
     def decode(self, net, e_BE, h):

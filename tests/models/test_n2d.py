@@ -105,9 +105,9 @@ def laid_out(**more):
 
 def test_a_known_sample_lies_at_its_own_point_and_a_new_one_among_its_neighbours():
     step = laid_out()
-    assert torch.allclose(MODEL.embed(step.still, DATA.x_ND, step.values), step.net.points_NE, atol=1e-5)
+    assert torch.allclose(MODEL.point(step.still, DATA.x_ND), step.net.points_NE, atol=1e-5)
     new_BD = blobs(n_samples=9, seed=0).x_ND + 0.01
-    got = MODEL.embed(step.still, new_BD, step.values).numpy()
+    got = MODEL.point(step.still, new_BD).numpy()
     codes, z = step.net.codes_NZ.numpy(), step.still.encoder(new_BD).numpy()
     for b in range(9):
         d = np.linalg.norm(codes - z[b], axis=1)
