@@ -864,7 +864,8 @@ def test_the_shell_completes_commands_models_spaces_and_runs(typed: str, offered
 
 
 @pytest.mark.process
-def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any) -> None:
+def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNER_NO_REPORT")
     Path("my.yaml").write_text(SPACE)
     process = tuner_process("search", "--space", "my.yaml")
     out, err = process.communicate(timeout=ENDS_S)

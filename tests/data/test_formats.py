@@ -10,6 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 import scipy.sparse as sp
@@ -21,6 +24,7 @@ from tuner.data.files import READERS
 from tuner.data.raw import Columns
 from tuner.errors import UserError
 from tuner.inference.csv_samples import csv_samples
+from tuner.inference.sources import samples
 
 N, D = 60, 4
 R = np.random.default_rng(0)
@@ -251,6 +255,45 @@ def test_parquet_and_feather_are_what_pandas_reads(kind: str, tmp_path: Path) ->
     frame.to_feather(tmp_path / "t.feather")
     same(read(tmp_path / "t.parquet"), pd.read_parquet(tmp_path / "t.parquet")[list("abcd")].to_numpy(np.float64), OF_WORDS)
     same(read(tmp_path / "t.feather"), pd.read_feather(tmp_path / "t.feather")[list("abcd")].to_numpy(np.float64), OF_WORDS)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.large_list(pa.int16()), pa.list_(pa.float64(), 3)], ids=str)
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_columns_of_lists_are_features(suffix: str, kind: pa.DataType, tmp_path: Path) -> None:
+    path, lists = tmp_path / f"t.{suffix}", (10 * X[:, :3]).round()
+    table = pa.table({"a": X[:, 3], "embedding": pa.array(lists.tolist()).cast(kind), "label": WORDS})
+    pq.write_table(table, path) if suffix == "parquet" else feather.write_feather(table, path)
+    raw = read(path)
+    same(raw, np.column_stack([X[:, 3], lists]), OF_WORDS)
+    assert raw.names_D == ("a", "embedding[0]", "embedding[1]", "embedding[2]")
+    assert raw.notes == ("column 'embedding' holds lists: their 3 entries are features",)
+    assert read(path, drop=("embedding",)).names_D == ("a",)
+    pieces = list(samples(str(path), 40, columns=Columns(label="label")))
+    np.testing.assert_array_equal(np.concatenate([piece.x_B for piece in pieces]), raw.x_N)
+
+
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ([[1.0, 2.0], [3.0], [4.0, 5.0]], "lists of one length, but the first has 2 entries and that of row 2 has 1"),
+        ([[1.0, 2.0], None, [4.0, 5.0]], "a list in every row, but 1 are missing"),
+        ([[1.0, 2.0], [3.0, None], [4.0, 5.0]], "finite numbers, but 1 entries are missing"),
+        ([[1.0, 2.0], [3.0, float("nan")], [4.0, 5.0]], "'e[1]' must hold finite numbers, but holds nan in row 2"),
+        ([["a", "b"], ["c", "d"], ["e", "f"]], "must hold numbers, but its type is list<"),
+    ],
+)
+def test_lists_that_are_no_features_are_refused(lists: list[object], said: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0, 2.0, 3.0], "e": lists}), tmp_path / "t.parquet")
+    assert said in refusal(tmp_path / "t.parquet")
+    assert read(tmp_path / "t.parquet", drop=("e",)).names_D == ("a",)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(X[:, 0]), pa.array(X[:, 1]), pa.array(Y)], names=["a", "a", "label"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert refusal(tmp_path / "t.parquet") == "t.parquet: 2 columns are called 'a'. Rename them."
+    with pytest.raises(UserError, match=r"2 columns are called 'a'\."):
+        list(samples(str(tmp_path / "t.parquet"), 40))
 
 
 @pytest.mark.parametrize("words", [pd.Categorical(WORDS), WORDS, pd.array(WORDS, dtype="string"), Y, pd.array(Y, dtype="Int64"), Y + 2**62])

@@ -155,7 +155,12 @@ From = Annotated[
 ]  # fmt: skip
 NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="End with the last trial, whatever the space says under `confirm`.")]
 Mlflow = Annotated[bool, typer.Option("--mlflow", help="Record the search in MLflow, too; the space's `mlflow` says where.")]
-NoReport = Annotated[bool, typer.Option("--no-report", help="Write no page at the end, whatever the space says under `report`.")]
+NoReport = Annotated[
+    bool,
+    typer.Option(
+        "--no-report", help="Write no page at the end, whatever the space says under `report`.", envvar="TUNER_NO_REPORT", show_envvar=True
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(help="The folder of data files; downloads go there.", metavar="FOLDER", envvar="TUNER_DATA", show_envvar=True),

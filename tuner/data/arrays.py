@@ -142,7 +142,8 @@ def of_arrays(  # what a file says of its samples
     if wanted.drop or wanted.id not in (None, NO_LABELS):
         x_N = _without(path, x_N, wanted)
     if x_N.dtype.kind not in "fiub":
-        raise UserError(f"{path}: {name} must hold numbers, but its type is {x_N.dtype}.")
+        fields = "" if x_N.dtype.names is None else " Write numpy.lib.recfunctions.structured_to_unstructured(x)."
+        raise UserError(f"{path}: {name} must hold numbers, but its type is {x_N.dtype}.{fields}")
     if x_N.ndim < 2 or 0 in x_N.shape[1:]:
         raise UserError(f"{path}: {name} must have the shape (N, D), (N, h, w), (N, 3, h, w) or the like, but has {x_N.shape}.")
     _check_finite(path, name, x_N)

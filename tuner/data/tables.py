@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from tuner.errors import UserError, first_line
 
+from .arrow import columns_of, is_lists, is_numbers, spread
 from .classes import Labels, from_array, from_words
 from .columns import doubts_of_values, roles
 from .csv_files import side_by_side
@@ -46,34 +48,44 @@ def read_feather(path: Path, wanted: Columns) -> Raw:
 
 
 def _of_arrow(where: str, table: Any, wanted: Columns) -> Raw:
-    from pyarrow import types
-
-    # pandas writes an index that is no plain count as a column of this name: it names the rows.
-    names = [name for name in table.column_names if not name.startswith("__index_level_")]
-    found = roles(where, names, wanted)
-    columns = []
+    found = roles(where, columns_of(where, table.column_names), wanted)
+    features: dict[str, NDArray[Any]] = {}
+    notes = []
     for name in found.feature_names:
         column = table.column(name)
-        if not (types.is_integer(column.type) or types.is_floating(column.type) or types.is_boolean(column.type)):
-            if types.is_decimal(column.type):
-                column = column.cast("float64")
-            else:
-                raise UserError(
-                    f"{where}: column '{name}' must hold numbers, but its type is {column.type}. If it holds the labels, say "
-                    f"label: {name}; drop: [{name}] leaves it out."
-                )
-        if column.null_count:
-            raise UserError(
-                f"{where}: column '{name}' must hold finite numbers, but {column.null_count:,} of its values are "
-                f"missing. Fill them in, or leave such rows out, before; drop: [{name}] leaves the column out."
-            )
-        columns.append(column.to_numpy())
-    x_ND = _joined(where, columns, found.feature_names)
+        if is_lists(column.type):
+            x_ND = spread(where, name, column)
+            features |= {f"{name}[{i}]": x_ND[:, i] for i in range(x_ND.shape[1])}
+            notes.append(f"column '{name}' holds lists: their {x_ND.shape[1]} entries are features")
+        else:
+            features[name] = _numbers(where, name, column)
+    names = tuple(features)
+    x_ND = _joined(where, list(features.values()), names)
     labels = Labels(y_N=None)
     if found.label is not None:
         labels = _labels(f"{where}: {found.names[found.label]}", table.column(found.names[found.label]))
-    doubts = doubts_of_values(x_ND, found.feature_names, wanted, labelled=found.label is not None)
-    return _raw(where, x_ND, labels, found.feature_names, (*found.doubts, *doubts))
+    doubts = doubts_of_values(x_ND, names, wanted, labelled=found.label is not None)
+    raw = _raw(where, x_ND, labels, names, (*found.doubts, *doubts))
+    return replace(raw, notes=(*notes, *raw.notes))
+
+
+def _numbers(where: str, name: str, column: Any) -> NDArray[Any]:
+    from pyarrow import types
+
+    if not is_numbers(column.type):
+        raise UserError(
+            f"{where}: column '{name}' must hold numbers, but its type is {column.type}. If it holds the labels, say "
+            f"label: {name}; drop: [{name}] leaves it out."
+        )
+    if types.is_decimal(column.type):
+        column = column.cast("float64")
+    if column.null_count:
+        raise UserError(
+            f"{where}: column '{name}' must hold finite numbers, but {column.null_count:,} of its values are "
+            f"missing. Fill them in, or leave such rows out, before; drop: [{name}] leaves the column out."
+        )
+    values: NDArray[Any] = column.to_numpy()
+    return values
 
 
 def _labels(where: str, column: Any) -> Labels:

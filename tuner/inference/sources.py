@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.arrays import DAMAGED
+from tuner.data.arrow import columns_of, is_lists, is_numbers, spread
 from tuner.data.datasets import DATASETS, DatasetSpec, read_raw
 from tuner.data.files import find, full_name
 from tuner.data.names import FORMATS
@@ -250,9 +251,9 @@ def _feather(path: Path, rows: int, names: str | None, columns: Columns) -> Piec
 
 def _wanted(path: Path, schema: Any, names: str | None, columns: Columns) -> list[str]:
     """The columns that are features."""
-    import pyarrow as pa
-
-    known = [name for name in schema.names if not name.startswith("__index_level_") or name == names]  # pandas' index
+    known = columns_of(str(path), schema.names)
+    if names is not None and names in schema.names and names not in known:
+        known.append(names)  # pandas' index
     if names is not None and names not in known:
         raise UserError(f"{path}: there is no column '{names}'.{did_you_mean(names, known)} Its columns are {listed(known)}.")
     out = left_out(known, columns)
@@ -260,18 +261,25 @@ def _wanted(path: Path, schema: Any, names: str | None, columns: Columns) -> lis
     if not features:
         raise UserError(f"{path}: at least one column must be a feature, but there is only {listed(known)}.")
     for field in (schema.field(name) for name in features):
-        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
-        if not any(is_one(field.type) for is_one in kinds):
+        if not (is_numbers(field.type) or is_lists(field.type)):
             way_out = f"A column of names needs --id {field.name}."
             raise UserError(f"{path}: column '{field.name}' must hold numbers, but its type is {field.type}. {way_out}")
     return features
 
 
 def _of_batches(path: Path, batches: Iterable[Any], features: list[str], names: str | None) -> Pieces:
+    widths: dict[str, int] = {}  # of columns of lists, as the first piece has them
     for batch in batches:
-        values = [batch.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in features]
+        values = []
+        for name in features:
+            column = batch.column(name)
+            if is_lists(column.type):
+                values.append(spread(str(path), name, column, widths.get(name)))
+                widths[name] = values[-1].shape[1]
+            else:
+                values.append(column.to_numpy(zero_copy_only=False)[:, None])
         names_B = None if names is None else _names(f"{path}: column '{names}'", batch.column(names))
-        yield Piece(x_B=np.stack(values, axis=1), names_B=names_B)
+        yield Piece(x_B=np.concatenate(values, axis=1, dtype=np.float64, casting="unsafe"), names_B=names_B)
 
 
 def _names(place: str, column: Any) -> NDArray[Any]:
