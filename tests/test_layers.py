@@ -42,7 +42,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "ray": {"machines", "tune", "simulation/virtual", "trackers/prometheus", "service"},
     "mlflow": {"trackers/mlflow", "trackers/mlflow_store"},
     "wandb": {"trackers/wandb", "trackers/wandb_login", "trackers/wandb_media", "trackers/wandb_opening", "trackers/wandb_report"},
-    "pyarrow": {"stores", "inference", "data/csv_files", "data/tables"},
+    "pyarrow": {"stores", "inference", "data/arrow", "data/csv_files", "data/tables"},
     "h5py": {"data/hdf5"},
     "typer": {"cli"},
     "rich": {"cli"},
