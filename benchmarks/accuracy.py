@@ -188,7 +188,8 @@ pre-training, which another model's run had done.
 Published figures have their papers' own training lengths and, if the letter is not h, another measure (h Hungarian; v `acc_aae`, a
 cluster's class being that of the one sample that is likeliest in it; m majority vote; b best run; r run again by another paper): compare
 with care.
-ACC, NMI and ARI of the semi-supervised models count the 100 labelled samples, too, in these rows: tuner has left them out only since."""
+ACC, NMI and ARI of `aae_semi`, `gumbel_vae_semi`, `m1`, `m1_m2` and `m2` count the 100 labelled samples, too, in these rows: tuner has left
+them out only since."""
 
 
 def main() -> None:
