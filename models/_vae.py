@@ -3,10 +3,17 @@
 Shapes: B batch, Z code, K clusters.
 """
 
+import math
+
 
 def sampled(mu_BZ, log_var_BZ, eps_BZ):
     """z ~ N(mu, sigma^2) from standard normal draws, so that its gradient reaches mu and sigma."""
     return mu_BZ + (log_var_BZ / 2).exp() * eps_BZ
+
+
+def log_density(z_BZ, mu_BZ, log_var_BZ):
+    """(B,) log N(z; mu, sigma^2)."""
+    return -0.5 * ((z_BZ - mu_BZ).square() * (-log_var_BZ).exp() + log_var_BZ + math.log(2 * math.pi)).sum(-1)
 
 
 def draw_code(h, data, B, g):
