@@ -35,7 +35,7 @@ resources: {cpu: CPU, gpu: 0, pack: PACK}
 parameters:
   hidden: {value: 24}
   batch_size: {value: 50}
-  lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3, prior: {value: 1e-3}}
+  lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3, prior: {value: 1e-3, spread: 2}}
 """
 
 
