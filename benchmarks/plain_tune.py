@@ -64,7 +64,12 @@ def tuned(trainable, given, *, reuse: bool) -> None:
             tune.with_resources(trainable, {"cpu": 1}),
             param_space=space,
             tune_config=tune.TuneConfig(num_samples=given.trials, metric="acc", mode="max", reuse_actors=reuse),
-            run_config=tune.RunConfig(storage_path=folder, stop={"training_iteration": given.epochs}, verbose=0),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                stop={"training_iteration": given.epochs},
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # nobody goes on from it
+                verbose=0,
+            ),
         )
         results = tuner.fit()
         assert len(results) == given.trials and not results.errors, results.errors
