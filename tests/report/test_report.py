@@ -79,15 +79,27 @@ def test_a_run_of_every_kind_has_a_whole_page(tmp_path: Path, trials: int, epoch
         assert page.text.count(f"{trials} of {trials} trials drawn") >= 1
     if trials > 4:  # one of them failed, for a reason that would end a script
         assert "<b>no</b> </script>" in page.text and "\\<b>no\\</b>" in written.text.read_text()
-    if trials and "parameters" not in about:
+    if trials > 1 and "parameters" not in about:
         parallel = page.figure("parallel-coordinates")
         assert all(len(axis["values"]) == trials for axis in parallel["traces"][0]["dimensions"])
         assert len(parallel["rows"]) == trials
         markers = [trace for trace in page.figure("learning-curves")["traces"] if trace["mode"] == "markers"]
         assert sum(len(trace["x"]) for trace in markers) == trials
     if trials == 1:
-        assert not [one["name"] for one in page.figures if one["name"].startswith(("slice", "interaction", "acc-"))], "a dot says nothing"
+        assert not [one["name"] for one in page.figures if one["name"].startswith(("slice", "interaction", "acc-", "parallel"))], (
+            "a dot says nothing"
+        )
     assert says.partition(":")[0].replace("_", "\\_") in written.text.read_text().replace("\n", " ")
+
+
+def test_a_curve_that_stays_where_it_is_is_drawn_at_its_own_scale(tmp_path: Path) -> None:
+    """plotly's own axis of a constant 0.1 is from -0.9 to 1.1."""
+    run = write_run(tmp_path / "run", 1, 3)
+    lines = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    (run / "results.jsonl").write_text("".join(json.dumps({**line, "metrics": {"acc": 0.1}}) + "\n" for line in lines))
+    layout = Page(write_report([run]).page).figure("learning-curves")["layout"]
+    low, high = layout["yaxis"]["range"]
+    assert 0 < low < 0.1 < high < 0.2 and layout["xaxis"]["dtick"] == 1, "and there are no half epochs"
 
 
 def test_a_searchs_page_comes_from_its_folder(tmp_path: Path, through: Outcome, tuner: Any) -> None:
@@ -111,6 +123,7 @@ def test_several_runs_are_compared_and_each_has_its_own_part(tmp_path: Path) -> 
     page = Page(write_report(runs, tmp_path / "models.html").page)
     assert page.text.count("3 of 3 runs drawn") == 1 and page.text.count("Learning curves") == 3
     assert "Not confirmed on fresh seeds: dec, idec, vade." in page.text
+    assert "the intervals are compared" not in page.text, "there are none"
     assert "An open dot: the search's own figure" in page.text and "Filled dots" not in page.text
     assert re.search(r"\bdec: acc 0\.\d+ of trial \d+, the best of 6 complete trials", page.text)
 

@@ -139,8 +139,9 @@ def _remarks(runs: Sequence[Material]) -> list[str]:
     without = [run.results.name for run in runs if not _confirmed(run)]
     if without:
         said.append(f"Not confirmed on fresh seeds: {', '.join(without)}. Their figures are the best of a search, so too good.")
-    said.append(
-        "Every run has fresh seeds of its own, so the intervals are compared, not pairs. A critical-difference diagram ranks models over "
-        "several data sets; over one it would say no more than the intervals do."
-    )
+    if len(runs) - len(without) > 1:
+        said.append(
+            "Every run has fresh seeds of its own, so the intervals are compared, not pairs. A critical-difference diagram ranks models "
+            "over several data sets; over one it would say no more than the intervals do."
+        )
     return said

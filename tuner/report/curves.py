@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tuner.runs.events import TrialEnd
 
 from .figure import ENDS, Figure, Trace, axis
-from .material import Material
+from .material import Course, Material
 
+TICKS = 12  # epochs of which each has its tick
 SHADE = 0.55  # how opaque a curve is among many
 
 
@@ -46,8 +48,7 @@ def learning_curves(material: Material) -> Figure | None:
         )
     rungs = material.rungs
     layout: dict[str, Any] = {
-        "xaxis": axis("clustering epoch"),
-        "yaxis": axis(metric),
+        **_axes(metric, [material.courses[end.trial] for end in with_curve]),
         "hovermode": "closest",
         "shapes": [
             {
@@ -66,7 +67,8 @@ def learning_curves(material: Material) -> Figure | None:
             for rung in rungs
         ],
     }
-    note = "A cross is where ASHA stopped a trial; the dotted lines are its rungs." if rungs else ""
+    stopped = "; a cross is where it stopped a trial" if any(end.state == "pruned" for end in with_curve) else ""
+    note = f"The dotted lines are ASHA's rungs{stopped}." if rungs else ""
     rows = [
         (end.trial, end.state, epoch, value)
         for end in with_curve
@@ -85,6 +87,15 @@ def learning_curves(material: Material) -> Figure | None:
         rows=rows if few else None,
         height=460,
     )
+
+
+def _axes(metric: str, courses: list[Course]) -> dict[str, Any]:
+    """Of epochs, of which there are no halves, and of the metric. Where all values are one, plotly's own is from 1 below to 1 above."""
+    last = max(course.epochs[-1] for course in courses)
+    low, high = (pick(value for course in courses for value in course.values) for pick in (min, max))
+    around = 0.1 * abs(low) or 0.1
+    flat = {"range": [low - around, low + around]} if low == high and math.isfinite(low) else {}
+    return {"xaxis": axis("clustering epoch", **({"dtick": 1} if last <= TICKS else {})), "yaxis": axis(metric, **flat)}
 
 
 def _curves(material: Material, state: str, ends: list[TrialEnd]) -> Iterator[Trace]:

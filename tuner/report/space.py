@@ -25,7 +25,7 @@ SLICES = 12
 def parallel(material: Material) -> Figure | None:
     """A line for each trial across an axis for each parameter, its end and its score; a part of any axis can be marked."""
     trials = [end for end in material.trials if end.config]
-    if not trials or not material.searched:
+    if len(trials) < 2 or not material.searched:  # a single line says nothing of the others
         return None
     states = [state for state, _ in by_state(trials)]
     scores = [material.score(end) for end in trials]
@@ -41,10 +41,11 @@ def parallel(material: Material) -> Figure | None:
     ]
     dimensions.append(_axis("ended", [end.state for end in trials], (False, False), order=states))
     dimensions.append(_axis(material.results.metric, scores, (True, False)))
-    span = (high - low) or 1.0
+    span = high - low
     # Below 0: not complete. The scale's first quarter is grey, the rest is of the complete trials' scores.
     colours = [
-        (score - low) / span if end.state == "complete" and score is not None else -1 / 3 for end, score in zip(trials, scores, strict=True)
+        (1.0 if not span else (score - low) / span) if end.state == "complete" and score is not None else -1 / 3
+        for end, score in zip(trials, scores, strict=True)
     ]
     trace: Trace = {
         "type": "parcoords",
@@ -60,7 +61,7 @@ def parallel(material: Material) -> Figure | None:
         for end, score in zip(trials, scores, strict=True)
     ]
     n_pruned = sum(end.state != "complete" for end in trials)
-    grey = f" Grey: the {counted(n_pruned, 'trial')} that were not complete, at the last value they had." if n_pruned else ""
+    grey = f" Grey: {counted(n_pruned, 'trial')} not completed, at the last value they had." if n_pruned else ""
     return Figure(
         name="parallel-coordinates",
         title="Every trial across all parameters",
@@ -217,12 +218,17 @@ def interaction(material: Material, order: Sequence[str]) -> Figure | None:
         layout={
             "xaxis": _value_axis(material, first),
             "yaxis": _value_axis(material, second),
-            "coloraxis": {"colorscale": SCALE, "colorbar": {"title": {"text": material.results.metric}, "thickness": 12}},
+            "coloraxis": {"colorscale": SCALE, **_range(scores), "colorbar": {"title": {"text": material.results.metric}, "thickness": 12}},
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         },
         columns=("trial", "state", first, second, material.results.metric),
         rows=rows,
     )
+
+
+def _range(scores: Sequence[float]) -> dict[str, float]:
+    """Of the colours. plotly's own is half a unit wider at both ends where a single trial ended in some way."""
+    return {"cmin": min(scores), "cmax": max(scores)} if min(scores) < max(scores) else {}
 
 
 def _points(material: Material, state: str, ends: Sequence[TrialEnd], names: tuple[str, str | None]) -> Trace:

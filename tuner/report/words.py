@@ -238,8 +238,8 @@ def ledger(material: Material) -> tuple[list[str], Table | None]:
     said = in_words(found)
     if said is None:
         return ["No metric of this search compared clusters with labels."], None
-    rows = [[f"{name}, reported", f"{n:,} epochs"] for name, n in found.reported.items()]
-    rows += [[what, f"{n:,} times"] for what, n in found.decided.items()]
+    rows = [[f"{name}, reported", counted(n, "epoch")] for name, n in found.reported.items()]
+    rows += [[what, counted(n, "time")] for what, n in found.decided.items()]
     return [said], Table(head=["", "labels looked at"], rows=rows)
 
 
