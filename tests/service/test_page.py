@@ -27,7 +27,7 @@ def test_a_search_that_is_done_ends_with_a_page_unless_its_space_or_a_flag_says_
     assert page_at_end(write_run(tmp_path / "no", 6, 3, report=False), "done") is None
 
     (tmp_path / "space.yaml").write_text(SPACE)
-    spec = read_space(str(tmp_path / "space.yaml"), options=Options(report=False))
+    spec = read_space(str(tmp_path / "space.yaml"), options=Options(report=False, mlflow=True))
     assert spec.key("report") is False and read_space(str(tmp_path / "space.yaml")).key("report") is True
     again = tmp_path / "again"
     again.mkdir()
@@ -36,7 +36,8 @@ def test_a_search_that_is_done_ends_with_a_page_unless_its_space_or_a_flag_says_
     (again / "spec.json").write_text(json.dumps(spec.resolved() | began))
     (again / "status.json").write_text(json.dumps({"status": "stopped", "started": 0.0}))
     (again / "results.jsonl").touch()
-    assert spec_of(again, None, None).key("report") is False, "a run goes on as it began"
+    goes_on = spec_of(again, None, None)
+    assert goes_on.key("report") is False and goes_on.key("mlflow") == spec.key("mlflow") is not None, "a run goes on as it began"
 
     (tmp_path / "space.yaml").write_text(SPACE + "report: maybe\n")
     with pytest.raises(UserError, match=r"space\.yaml:5: 'report' must be true or false, but got 'maybe'\."):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import first_line
+from tuner.errors import UserError, first_line
 from tuner.space.tracking import Mlflow
 from tuner.trackers.wandb_notes import Notes
 from tuner.trackers.wandb_recorded import SWEEP, Recorded
@@ -34,6 +34,8 @@ def wandb_at_end(part: Part, mode: str | None) -> list[str]:
         send_to_wandb(part, said.append, mode)
     except KeyboardInterrupt:
         said.append(f"W&B: no report yet (interrupted). To make it later: {again(folder)}")
+    except UserError as error:  # which names the command
+        said.append(f"W&B: no report yet. {error}")
     except Exception as error:  # whatever it is, hours of training stand behind this moment
         said.append(f"W&B: no report yet ({first_line(error)}). To make it later: {again(folder)}")
     return said

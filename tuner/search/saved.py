@@ -81,7 +81,9 @@ def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
 def _options(about: Mapping[str, Any], folder: Path, trials: int, dataset: str, data_root: Path | None = None) -> Options:
     """What the command line said when the run began; with another `data_root`, if it is given."""
     root = data_root or about.get("data_root")
-    given = {key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set", "hours", "confirm", "report"}}
+    given = {
+        key: value for key, value in about["options"].items() if key in {"epochs", "seed", "set", "hours", "confirm", "report", "mlflow"}
+    }
     data = about["dataset"]
     columns = {key: data[key] for key in data if key not in ("name", "limit", "scale")}
     where = {
