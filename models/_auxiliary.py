@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from tuner.losses import misfit, one_hot
-from tuner.model import PartlyLabelled, Term, hp
+from tuner.model import Hyper, Term, hp
 from tuner.nn import mlp
 
 from ._autoencoder import check_pixels
@@ -19,7 +19,9 @@ from ._vae import log_density, sampled
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auxiliary(PartlyLabelled):
+class Auxiliary(Hyper):
+    """For the models with a number beside class and style."""
+
     n_clusters: int = hp(10, 2, 256, static=True, doc="K, the number of classes")
     latent_dim: int = hp(100, 1, 1024, static=True, doc="Z")
     aux_dim: int = hp(100, 1, 1024, static=True, doc="A")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tuner.model import Descend, Model, Phase
+from tuner.model import Descend, Model, PartlyLabelled, Phase
 
 from ._autoencoder import decoded
 from ._auxiliary import PARTS, TERMS, Auxiliary, auxiliary_networks, auxiliary_tensors, bounds, draw_both, mean_codes, predict
@@ -21,7 +21,7 @@ class SDGM(Model):
     labels = "partial"
 
     @dataclass(frozen=True, kw_only=True)
-    class Hyper(Auxiliary):
+    class Hyper(Auxiliary, PartlyLabelled):
         pass
 
     terms = TERMS
