@@ -876,7 +876,8 @@ def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any, monk
     assert sum(" complete after 6 epochs" in text for text in lines) == 3
     assert "  wandb sync runs/my/wandb/offline-run-*" in lines
     assert any(text.startswith("Best 3 of 3 trials by acc of the last epoch") for text in lines)
-    assert lines[-2:] == ["Train the best again with: tuner train runs/my/best.yaml", "Report: runs/my/report.html"]
+    assert lines[-3:-1] == ["Train the best again with: tuner train runs/my/best.yaml", "Report: runs/my/report.html"]
+    assert lines[-1] == "W&B: the report is kept. To make it later: tuner report my --wandb"
     assert {path.name for path in Path("runs/my").iterdir()} >= {
         *("space.yaml", "spec.json", "results.jsonl", "study.journal", "best.yaml", "best.safetensors", "wandb", "report.md"),
     }  # fmt: skip

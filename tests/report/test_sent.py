@@ -206,6 +206,8 @@ def test_without_the_package_a_search_ends_with_how_to_get_it(tmp_path: Path, tr
     monkeypatch.setattr(at_end, "can_be_made", lambda: False)
     (said,) = wandb_at_end(part, "online")
     assert "pip install 'tuner[wandb-report]'" in said and said.endswith(f"tuner report {tmp_path / 'run'} --wandb")
+    assert wandb_at_end(part, "offline") == [], "who is offline has not asked for a report there"
+    assert wandb_at_end(a_search(tmp_path / "unknown", training, registered=False), "online") == []
 
 
 def test_a_search_is_done_whatever_its_report_in_wandb_does(tmp_path: Path, training: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,12 @@ def wandb_at_end(part: Part, mode: str | None) -> list[str]:
     folder = part.run.results.folder
     if mode in (None, "disabled") or not (folder / "wandb" / SWEEP).is_file():
         return []
-    if not can_be_made():
-        return [f"W&B: for a report of this search: pip install 'tuner[wandb-report]', then {again(folder)}"]
     said: list[str] = []
     try:
-        if mode == "offline" or not Recorded.of(folder, part.run.results.name).registered:
+        arrived = mode != "offline" and Recorded.of(folder, part.run.results.name).registered
+        if not can_be_made():  # whoever is offline has not asked for anything there
+            return [f"W&B: for a report of this search: pip install 'tuner[wandb-report]', then {again(folder)}"] if arrived else []
+        if not arrived:
             keep_for_wandb(part)
             return [f"W&B: the report is kept. To make it later: {again(folder)}"]
         if not _is_closed(part):
