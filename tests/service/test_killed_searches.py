@@ -35,7 +35,7 @@ parameters:
   lr_ae: {distribution: log_uniform_values, min: 1e-4, max: 5e-3}
 """
 ONE_METRIC = "metric: {name: acc, goal: maximize}\n"
-CLOSE = 0.02  # how many train together moves the last bits
+CLOSE = 1e-4  # how many train together moves the last bits
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,12 @@ def outcome_of(folder: Path) -> dict[str, Any]:
     }
 
 
-def figures_of(folder: Path) -> dict[str, Any]:
-    """Of its trials, and of its confirmation, which is done."""
-    results = read_run(folder)
-    confirmed = confirmation_of(results)
+def losses_of(folder: Path) -> dict[tuple[str, int, int], float]:
+    """Of every epoch of its trials and of its confirmation, which is done. ACC would move by some samples where losses move by last bits."""
+    confirmed = confirmation_of(read_run(folder))
     assert confirmed is not None and not confirmed.left
-    return {f"trial {end.trial}": end.score for end in results.trials} | {
-        f"{one.name} on seed {seed}": value for one in confirmed.configurations for seed, value in dict(one.values).items()
-    }
+    parts = {"search": folder, "confirm": folder / "confirm"}
+    return {(part, *key): metrics["loss/recon"] for part, at in parts.items() for key, metrics in epochs_of(at).items()}
 
 
 @pytest.mark.slow
@@ -113,5 +111,5 @@ def test_one_that_was_killed_comes_to_the_same(kind: Kind, tmp_path: Path, ray_h
     confirming = epochs_of(folder / "confirm")
     assert resume(folder).status == "done"
     assert {key: epochs_of(folder / "confirm")[key] for key in confirming} == confirming
-    assert figures_of(folder) == pytest.approx(figures_of(whole.folder), abs=CLOSE)
+    assert losses_of(folder) == pytest.approx(losses_of(whole.folder), rel=CLOSE)
     assert outcome_of(folder) == outcome_of(whole.folder)

@@ -47,7 +47,7 @@ def figures(lines: Any) -> dict[int, dict[str, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pack", "close"), [("off", 1e-6), ("3", 0.02)], ids=["alone", "packed"])
+@pytest.mark.parametrize(("pack", "close"), [("off", 1e-6), ("3", 1e-4)], ids=["alone", "packed"])
 def test_killed_and_resumed_it_is_the_same_training(
     pack: str, close: float, tmp_path: Path, ray_here: OneRay, always_checkpointed: None
 ) -> None:
@@ -78,5 +78,5 @@ def test_killed_and_resumed_it_is_the_same_training(
     ours = figures(line for line in read_lines(folder / "results.jsonl") if line["trial"] == number and "state" not in line)
     assert ours.keys() == through.keys() == {1, 2, 3}
     for epoch, metrics in through.items():
-        assert ours[epoch]["acc"] == pytest.approx(metrics["acc"], abs=close)
-        assert ours[epoch]["loss/recon"] == pytest.approx(metrics["loss/recon"], abs=close)
+        assert ours[epoch]["loss/recon"] == pytest.approx(metrics["loss/recon"], rel=close)
+        assert pack != "off" or ours[epoch]["acc"] == metrics["acc"]
