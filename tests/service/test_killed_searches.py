@@ -80,7 +80,7 @@ def outcome_of(folder: Path) -> dict[str, Any]:
 
 
 def losses_of(folder: Path) -> dict[tuple[str, int, int], float]:
-    """Of every epoch of its trials and of its confirmation, which is done. ACC would move by some samples where losses move by last bits."""
+    """Of every epoch of its trials and of its confirmation, which is done. ACC moves by some samples where losses move by last bits."""
     confirmed = confirmation_of(read_run(folder))
     assert confirmed is not None and not confirmed.left
     parts = {"search": folder, "confirm": folder / "confirm"}
