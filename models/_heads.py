@@ -23,8 +23,9 @@ class Head(Hyper):
     n_init: int = hp(20, 1, 1000, static=True, doc="starts of k-means, of which the best is taken; the mixture starts from it")
 
 
-def blank_head(h):
-    Z = h.latent_dim
+def blank_head(h, n_codes=None):
+    """`n_codes`: Z, where it is not `latent_dim`."""
+    Z = n_codes or h.latent_dim
     white = {"mean_Z": torch.zeros(Z), "whiten_ZZ": torch.eye(Z)} if h.whiten else {}
     if h.head == "kmeans":
         return white | {"centers_KZ": torch.zeros(h.n_clusters, Z)}
