@@ -169,6 +169,19 @@ def test_the_parameter_that_decides_is_the_most_important_one(tmp_path: Path) ->
     assert all(0 <= one.low <= one.high for one in found)
 
 
+def test_a_parameter_that_all_trials_but_one_have_is_weighed_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    folder = write_run(tmp_path / "run", 60, 2)
+    material = read_material(folder)
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    ends = [line for line in lines if line.get("state") == "complete"]
+    without = [line for line in ends if not material.active("weights.kl", line["config"])]
+    kept = [line for line in ends if line not in without[1:]]
+    (folder / "results.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in kept))
+    found = {one.name: one.n for one in importances_of(read_material(folder))}
+    assert found["weights.kl"] == len(kept) - 1
+    assert not recwarn.list, "Optuna's are none of the reader's"
+
+
 def test_the_best_of_n_is_that_of_all_draws_of_n(tmp_path: Path) -> None:
     material = read_material(write_run(tmp_path / "run", 9, 2, **RANDOM))
     figure = best_of_n(material)

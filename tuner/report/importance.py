@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,9 @@ def _shares(material: Material, names: Sequence[str], trials: Sequence[FrozenTri
         for name in names:
             values = [trial.params[name] for trial in trials if name in trial.params]
             if len(values) >= FEWEST and len(set(values)) > 1:
-                raw[name] = float(PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name])
+                with warnings.catch_warnings():  # of values that few trials had, which the bars over the resamples show
+                    warnings.simplefilter("ignore", UserWarning)
+                    raw[name] = float(PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name])
     finally:
         optuna.logging.set_verbosity(verbosity)
     total = sum(raw.values())
