@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))
 ROWS, PAGE = ROOT / "benchmarks" / "luck.jsonl", ROOT / "docs" / "search.md"
 BEGIN, END = "<!-- benchmarks/luck.py: begin -->", "<!-- benchmarks/luck.py: end -->"
 
-SHORT = {"idec": {"pretrain_epochs": 8, "epochs": 8}, "aae_unsup": {"epochs": 12}}
+SHORT = {"idec": {"pretrain_epochs": 20, "epochs": 10}, "aae_unsup": {"epochs": 12}}
 TRAININGS = 30  # full ones that a search has the epochs of
 FRESH = 10  # seeds of the winner's trainings
 GRACE, REDUCTION = 2, 3
