@@ -27,6 +27,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 import tuner
+from tuner.api.arguments import options
 from tuner.api.samples import samples
 from tuner.data.datasets import DatasetSpec, load
 from tuner.model import model_names
@@ -105,6 +106,14 @@ def test_errors_are_those_of_the_command_line() -> None:
         tuner.check(SPACE, trails=3)
     with pytest.raises(tuner.UserError, match="There is no model 'idek'"):
         tuner.train("idek")
+
+
+def test_a_shell_that_wants_no_pages_has_none_from_python_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, leaves_out in (("1", True), ("yes", True), ("0", False), ("", False)):
+        monkeypatch.setenv("TUNER_NO_REPORT", text)
+        assert (options().report is False) == leaves_out, text
+    monkeypatch.setenv("TUNER_NO_REPORT", "1")
+    assert options(no_report=False).report is None, "what the call says goes first"
 
 
 def test_training_gives_the_command_lines_numbers(tmp_path: Path) -> None:

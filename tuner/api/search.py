@@ -44,7 +44,7 @@ def search(
     data_root: Place | None = None,
     out: Place = RUNS,
     no_confirm: bool = False,
-    no_report: bool = False,
+    no_report: bool | None = None,
     models: Models = (),
     listeners: Sequence[Listener] = (),
     display: bool = True,
@@ -56,6 +56,7 @@ def search(
     `data`: samples (N, D) as a numpy array, a pandas or pyarrow table, a torch tensor or a sparse matrix, which are written once below
     `out`, where trials and a resumed search read them; or a file's path, or a data set's name, as `dataset`. `labels`: (N,) of data in
     memory, or the column of `data` that holds them. `of_file`: label, drop, id, header, samples, size and colours, of a file of data.
+    `no_report`: None is what TUNER_NO_REPORT says.
     `from_`: runs of the same space, by name, folder or as objects, of which the sampler is told.
     `models`: files or folders with models of your own, or subclasses of `Model` that stand in a file; a dict may hold such a class under
     `model`. `listeners`: hear of every event (`tuner/runs/events.py`). `display`: show how it goes. Everything else is the flag of its
