@@ -24,7 +24,7 @@ class Cloud(ThreadingHTTPServer):
         self.buckets: list[dict[str, Any]] = []
         self.sweeps: list[str] = []
         self.files: dict[str, list[dict[str, Any]]] = {}
-        self.refuses_runs = False
+        self.refuses_runs = self.refuses_artifacts = False
         self.views: dict[str, dict[str, Any]] = {}  # reports
         self.uploaded: list[str] = []
         self.artifacts: dict[str, list[str]] = {}  # by name, the names of their files
@@ -125,7 +125,11 @@ class Answers(BaseHTTPRequestHandler):
             file = {"id": "f", "name": "m", "displayName": "m", **where}
             return {"data": {field: {"artifactManifest": {"id": "m", "file": file}}}}
         if "CommitArtifact" in query:
+            if self.server.refuses_artifacts:  # after their files have arrived
+                return {"errors": [{"message": "the storage is full"}]}
             return {"data": {"commitArtifact": {"artifact": {"id": asked["artifactID"], "digest": "d"}}}}
+        if "ArtifactByID" in query:
+            return {"data": {"artifact": whole_artifact(given["id"])}}
         self.server.unknown.append(query)
         return {"errors": [{"message": "this stand-in does not know that"}]}
 
@@ -162,6 +166,15 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         """Says nothing."""
+
+
+def whole_artifact(name: str) -> dict[str, Any]:
+    """An artifact that was committed, as the cloud describes it."""
+    project = {"id": "p", "internalId": "p", "name": "tuner", "entity": {"name": "me"}}
+    known = {"__typename": "Artifact", "id": name, "artifactSequence": {"__typename": "ArtifactSequence", "name": name, "project": project}}
+    known |= {"versionIndex": 0, "artifactType": {"name": "model"}, "description": None, "metadata": "{}", "ttlDurationSeconds": -2}
+    known |= {"ttlIsInherited": True, "tags": [], "historyStep": None, "state": "COMMITTED", "size": 1, "digest": "d", "commitHash": "c"}
+    return {**known, "fileCount": 2, "createdAt": "2026-01-01T00:00:00", "updatedAt": None, "aliases": []}
 
 
 def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:

@@ -27,6 +27,8 @@ from tuner.report.material import read_material
 from tuner.report.sections import Part
 from tuner.report.sent import send_to_wandb
 from tuner.trackers.wandb_media import NotTakenError
+from tuner.trackers.wandb_opening import Opening
+from tuner.trackers.wandb_recorded import Recorded
 from tuner.trackers.wandb_report import Specification, built
 
 needs_workspaces = pytest.mark.skipif(
@@ -159,6 +161,41 @@ def test_a_cloud_that_refuses_the_run_is_one_message(tmp_path: Path, training: A
     assert Specification.read(tmp_path / "run") is not None
 
 
+def test_an_artifact_that_the_cloud_refuses_behind_its_files_is_one_message_and_is_given_again(
+    tmp_path: Path, training: Any, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B takes an artifact and sends it later: only whoever waits for it hears of that."""
+    monkeypatch.setattr(sent, "create", lambda made: (made, "no report in this test"))
+    folder, said = tmp_path / "run", []
+    part = a_search(folder, training, registered=True)
+    cloud.refuses_artifacts = True
+    with pytest.raises(UserError, match=rf"W&B did not take .* of run: .*the storage is full.*{folder} --wandb$"):
+        send_to_wandb(part, said.append)
+    kept = Specification.read(folder)
+    assert kept is not None and kept.winner == "", "it is still to be given"
+    cloud.refuses_artifacts = False
+    made = send_to_wandb(part, said.append)
+    assert made.winner and [line["_step"] for line in cloud.history(kept.search)] == [13, 14]
+
+
+def test_a_run_whose_opening_failed_before_is_opened_at_the_end_and_not_in_use(
+    tmp_path: Path, training: Any, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under load, where the cloud took too long for the search's own run: W&B's process goes on to hold its id."""
+    monkeypatch.setattr(sent, "create", lambda made: (made, "no report in this test"))
+    part = a_search(tmp_path / "run", training, registered=True)
+    search = Recorded.of(tmp_path / "run", "run")
+    opening = Opening(folder=search.folder, search=search.name, id=search.search_id, name=search.name, job_type="search")
+    cloud.refuses_runs = True
+    with pytest.raises(wandb.Error):
+        opening.open("online")
+    cloud.refuses_runs = False
+    with pytest.raises(Exception, match="is in use"):
+        opening.open("online")
+    assert send_to_wandb(part, lambda line: None).winner
+    assert "report/nearest-samples" in cloud.history(search.search_id)[-1]
+
+
 @needs_workspaces
 @pytest.mark.slow
 def test_online_the_cloud_sees_the_report_the_media_and_the_artifact(tmp_path: Path, training: Any, cloud: Cloud) -> None:
@@ -224,7 +261,9 @@ def test_a_search_is_done_whatever_its_report_in_wandb_does(tmp_path: Path, trai
         assert "no report yet" in said and (str(error) or "interrupted") in said and f"tuner report {tmp_path / 'run'} --wandb" in said
     notes = tmp_path / "run" / "wandb" / "told.jsonl"
     notes.write_text(json.dumps({"step": 3, "ends": 3, "piece": "run-1"}) + "\n")
-    assert "has not arrived" in wandb_at_end(part, "online")[0], "the search's own run is open"
+    assert "has not arrived" in wandb_at_end(part, "online")[0], "the search's own run lacks trials"
+    notes.write_text(json.dumps({"step": 12, "ends": 12, "piece": "run-1"}) + "\n" + json.dumps({"opened": True}) + "\n")
+    assert "has not arrived" in wandb_at_end(part, "online")[0], "a later driver opened it again, and still sends"
 
 
 def _said(block: Any) -> Any:

@@ -62,4 +62,5 @@ def mlflow_at_end(part: Part, page: Path) -> list[str]:
 
 def _is_closed(part: Part) -> bool:
     """Whether the search's own run was closed behind its last trial: W&B's process would mix up two that are open."""
-    return Notes(part.run.results.folder).ends >= sum(end.is_over and end.state != "stopped" for end in part.run.trials)
+    notes = Notes(part.run.results.folder)
+    return notes.closed and notes.ends >= sum(end.is_over and end.state != "stopped" for end in part.run.trials)

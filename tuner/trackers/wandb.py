@@ -69,6 +69,7 @@ class _Runs:
         os.environ.pop("WANDB_SWEEP_ID", None)  # it would make wandb.init ignore our project and ids
         notes.remove_open_pieces()
         self._sweep_id = self._register()
+        notes.note_opened()
         import wandb
 
         self._wandb = wandb

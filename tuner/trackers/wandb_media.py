@@ -16,6 +16,7 @@ from .wandb_notes import Notes
 from .wandb_opening import Opening
 from .wandb_recorded import Recorded
 
+ARRIVAL_S = 600  # for the winner's files, and as long again for all the rest
 PREFIX = "report/"  # of the names of media: W&B groups them by it
 
 
@@ -43,17 +44,35 @@ def _log(search: Recorded, exhibits: Exhibits, mode: str) -> None:
     notes = Notes(search.folder)
     wandb.setup(settings=wandb.Settings(silent=True))
     opening = Opening(folder=search.folder, search=search.name, id=search.search_id, name=search.name, job_type="search")
-    run = opening.open(mode)
+    run = _opened(wandb, opening, mode)
     try:
         run.log(dict(_media(wandb, exhibits)), step=notes.step + 1)
         if exhibits.winner:
             artifact = wandb.Artifact(f"{run.id}-winner", type="model", metadata=dict(exhibits.about))
             for path in exhibits.winner:
                 artifact.add_file(str(path))
-            run.log_artifact(artifact)
-    finally:  # a part may be there: what is given again must not come at the same step
-        run.finish()
-        notes.note_search(notes.step + 1, notes.ends, run)
+            logged = run.log_artifact(artifact)
+            if mode == "online":
+                logged.wait(ARRIVAL_S)  # W&B takes and sends it in the background: only this says that the cloud refused it
+    finally:
+        try:
+            run.finish()
+        finally:  # a part may be there: what is given again must not come at the same step
+            notes.note_search(notes.step + 1, notes.ends, run)
+
+
+def _opened(wandb: Any, opening: Opening, mode: str) -> Any:
+    """The search's own run, open again. W&B's process holds the id of a run for good whose opening failed, as it does where the cloud
+    does not answer in time; a new process opens it."""
+    patient = {"finish_timeout": ARRIVAL_S, "finish_timeout_raises": True}  # what has not arrived does not count as given
+    try:
+        return opening.open(mode, **patient)
+    except Exception as error:  # no class of wandb's public ones
+        if "is in use" not in str(error) or wandb.run is not None:  # a run of the user's own would be ended with that process
+            raise
+    wandb.teardown()  # the search has closed its runs
+    wandb.setup(settings=wandb.Settings(silent=True))
+    return opening.open(mode, **patient)
 
 
 def _media(wandb: Any, exhibits: Exhibits) -> Iterator[tuple[str, Any]]:

@@ -22,13 +22,13 @@ NOTES = "told.jsonl"  # in the run's `wandb`; runs of earlier versions have it u
 
 class Notes:
     """`epochs`: how many epochs of each trial W&B has; `over`: the trials whose end it has; `step`: the last step of the search's own
-    run, and `ends`: how many trials had ended by then."""
+    run, `ends`: how many trials had ended by then, and `closed`: whether it was closed since a driver opened it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "wandb"
         self.epochs: dict[int, int] = {}
         self.over: set[int] = set()
-        self.step, self.ends = 0, 0
+        self.step, self.ends, self.closed = 0, 0, True
         self._pieces: set[str] = set()
         path = self._folder / NOTES
         for line in path.read_text().splitlines() if path.exists() else []:
@@ -36,9 +36,12 @@ class Notes:
                 self._take(json.loads(line))
 
     def _take(self, note: dict[str, Any]) -> None:
+        if "opened" in note:
+            self.closed = False
+            return
         self._pieces.add(note["piece"])
         if "trial" not in note:
-            self.step, self.ends = note["step"], note["ends"]
+            self.step, self.ends, self.closed = note["step"], note["ends"], True
             return
         self.epochs[note["trial"]] = note["epochs"]
         if note["state"] != "stopped":
@@ -52,8 +55,14 @@ class Notes:
         """The search's own run was closed."""
         self._note({"step": step, "ends": ends}, run)
 
+    def note_opened(self) -> None:
+        """A driver opens the search's own run."""
+        self._write({"opened": True})
+
     def _note(self, what: dict[str, Any], run: Any) -> None:
-        note = {**what, "piece": Path(run.dir).parent.name}
+        self._write({**what, "piece": Path(run.dir).parent.name})
+
+    def _write(self, note: dict[str, Any]) -> None:
         with (self._folder / NOTES).open("a") as file:
             file.write(json.dumps(note) + "\n")
         self._take(note)

@@ -26,7 +26,7 @@ class Opening:
     config: dict[str, Any] | None = None
 
     def open(self, mode: str, **settings: Any) -> Any:
-        """The open run. `settings`: of `wandb.Settings`, beside those of every run.
+        """The open run. `settings`: of `wandb.Settings`, beside or instead of those of every run.
 
         Raises:
             wandb.Error: W&B does not open it.
@@ -48,5 +48,5 @@ class Opening:
             dir=str(self.folder),
             reinit="create_new",
             resume="allow",
-            settings=wandb.Settings(**common, **settings),
+            settings=wandb.Settings(**{**common, **settings}),
         )
