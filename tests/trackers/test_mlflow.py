@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from tuner.service import trackers
 from tuner.space.reader import Options, read_space
 from tuner.space.tracking import Mlflow
 from tuner.trackers.mlflow import MlflowRuns
-from tuner.trackers.mlflow_store import tracking_uri
+from tuner.trackers.mlflow_store import Store, tracking_uri
 
 ENDS = {0: "complete", 1: "pruned", 2: "collapsed", 3: "failed", 4: "stopped"}
 SPACE = "model: kmeans\ndataset: digits\nmetric: {name: acc}\nparameters: {n_clusters: {values: [7, 10]}}\n"
@@ -195,3 +197,35 @@ def test_the_key_says_where_and_a_missing_package_is_said_before_the_search(tmp_
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'tuner\[mlflow\]'"):
         trackers.asked_for(spec)
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server that has one experiment and one run."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        info = {"run_id": "r", "run_name": "one", "experiment_id": "1", "status": "FINISHED", "artifact_uri": "mlflow-artifacts:/1"}
+        known = {"run_info": info, "run": {"info": info, "data": {}}, "experiment": {"experiment_id": "1", "name": "tuner"}}
+        body = json.dumps(known).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST
+
+    def log_message(self, *args: Any) -> None:
+        """Says nothing."""
+
+
+def test_a_run_that_ends_on_a_server_prints_nothing_among_our_lines(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        store = Store.of(Mlflow(uri=f"http://127.0.0.1:{server.server_port}"), tmp_path / "run", "s")
+        store.client.set_terminated("r", "FINISHED")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert store.experiment == "1" and capfd.readouterr().out == ""

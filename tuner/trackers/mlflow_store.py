@@ -14,6 +14,11 @@ from tuner.space.tracking import Mlflow
 SEARCH = "tuner.search"  # the tag by which the runs of a search are found: its id
 PART = "tuner.part"  # `search`, or a trial's number
 FILE, ARTIFACTS = "mlflow.db", "mlflow.artifacts"  # beside the runs, where nothing else was said
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # else MLflow tells its makers of the search
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # else two lines among ours for each trial that ends
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",  # half a minute; with MLflow's own 7 the end of a search waits four for a server that is gone
+}
 _PARAMS, _METRICS = 100, 1000  # that MLflow takes at once
 _LONGEST = 5000  # characters of a value
 
@@ -33,7 +38,8 @@ class Store:
         Raises:
             mlflow.exceptions.MlflowException: there is no such store, or it does not answer.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else MLflow tells its makers of the search
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
