@@ -83,6 +83,8 @@ def test_a_run_of_every_kind_has_a_whole_page(tmp_path: Path, trials: int, epoch
         parallel = page.figure("parallel-coordinates")
         assert all(len(axis["values"]) == trials for axis in parallel["traces"][0]["dimensions"])
         assert len(parallel["rows"]) == trials
+        deciding = [metric["name"] for metric in about.get("metrics", [about.get("metric", {"name": "acc"})])]
+        assert {axis["label"] for axis in parallel["traces"][0]["dimensions"]} >= {*deciding, "ended"}
         markers = [trace for trace in page.figure("learning-curves")["traces"] if trace["mode"] == "markers"]
         assert sum(len(trace["x"]) for trace in markers) == trials
     if trials == 1:
@@ -207,6 +209,9 @@ def test_a_browser_draws_it_without_an_error_or_a_request_and_saves_its_figures(
         for width, dark in ((1280, False), (390, True)):
             await tab.open(page, width, dark=dark)
             assert await tab.run("document.documentElement.scrollWidth") == width  # nothing hangs over
+            over = "place => place.scrollWidth > place.clientWidth + 1"
+            fades = f"[...document.querySelectorAll('.scroll')].every(place => place.classList.contains('more') === ({over})(place))"
+            assert await tab.run(fades) and await tab.run("document.querySelectorAll('.scroll.more').length > 0")
             paper = await tab.run("getComputedStyle(document.body).backgroundColor")
             assert paper == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
             assert await tab.run("document.querySelectorAll('.plot .main-svg').length > document.querySelectorAll('.plot').length")

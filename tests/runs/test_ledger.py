@@ -47,7 +47,10 @@ def test_a_search_by_labels_counts_who_was_told_what() -> None:
     found = counted(about(), *lines)
     assert found.epochs == 4 and found.reported == {"acc": 4, "nmi": 4}
     assert found.decided == {"stopping": 3, "proposing": 2, "ranking": 1}, "rungs stand at 2, 4, 8; nobody is told of what failed"
-    assert in_words(found) == "Labels: metrics looked at them in 4 epochs, and decided by them: stopping 3, proposing 2, ranking 1 times."
+    assert (
+        in_words(found)
+        == "Labels: metrics looked at them in 4 epochs. They decided what to stop (3×), what to try next (2×), how trials rank (1×)."
+    )
 
 
 def test_random_search_without_early_stopping_only_ranks() -> None:

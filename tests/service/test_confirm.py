@@ -195,7 +195,7 @@ def test_an_exported_winners_card_has_the_search_and_the_confirmed_figures(throu
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert f"By the search `{through.name}`: the highest `acc` of the last epoch, which looks at the labels." in card
     assert "| trials | 3 complete |" in card and "| searched | `lr`, `pretrain_epochs` |" in card
-    assert "Labels: metrics looked at them in 9 epochs, and decided by them: " in card
+    assert "Labels: metrics looked at them in 9 epochs. They decided " in card
     again = "training" in best["confirmed"]
     assert (", trained again on a fresh seed |" in card) == again and f"| its seed | {best['seed']} |" in card
     assert found.winner is not None and found.winner.summary is not None

@@ -116,7 +116,7 @@ def outcome_view(results: Results) -> Iterator[RenderableType]:
         yield best_table(results)
         for metric in results.metrics:
             if uses_labels(metric.name):
-                yield Text(f"{metric.name} compares clusters with the labels: whoever chooses by it has used them.", style="dim")
+                yield Text(f"{metric.name} compares clusters with the labels, so this choice used labels.", style="dim")
         if held_out(results):
             yield Text(f"{results.metric} chose, on the samples that were not held out; no trial has seen those that were.", style="dim")
         data = results.spec_json.get("dataset", {}).get("name")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .figure import Figure, Trace
-from .maps import FEWEST, bare, by_class, by_cluster, in_the_plane, labels, method, points
+from .maps import FEWEST, bare, by_class, by_cluster, in_the_plane, labels, method, points, rounded
 
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
@@ -35,7 +35,7 @@ def by_epoch(found: Clustered) -> Figure | None:
     return Figure(
         name="map-by-epoch",
         title="As the training went on",
-        note=f"{method()}; each map begins from the one before it.",
+        note="The code as it is." if found.code_NZ.shape[1] == 2 else f"{method()}; each map begins from the one before it.",
         traces=traces,
         layout={"showlegend": False, "hovermode": "closest", "margin": {"l": 26, "r": 8, "t": 30, "b": 8}, **layout},
         drawn=len(rows_S),
@@ -67,8 +67,8 @@ def _panels(
             layout[f"yaxis{at}"] = bare(domain=[high - 1 / n_rows + 0.02, high - 0.02], anchor=f"x{at}")
             words += labels(xy_S2, groups, at)
         words.append(_word(title, x=(i + 0.5) / n, y=1.0, yanchor="bottom"))
-        places = zip(rows_S, xy_S2, c_S, strict=True)
-        rows += [(title, int(row), round(float(x), 3), round(float(y), 3), int(k)) for row, (x, y), k in places]
+        places = zip(rows_S, rounded(xy_S2).tolist(), c_S, strict=True)
+        rows += [(title, int(row), x, y, int(k)) for row, (x, y), k in places]
     for j, what in enumerate(("by cluster", "by class")[:n_rows]):
         words.append(_word(what, x=0.0, y=1 - (j + 0.5) / n_rows, xanchor="right", textangle=-90))
     return traces, {**layout, "annotations": words}, rows

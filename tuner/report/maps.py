@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ def maps(found: Clustered) -> list[Figure]:
     if len(rows_S) < FEWEST:
         return []
     xy_S2 = in_the_plane(found.code_NZ[rows_S])
+    mixed = _mixed(found.code_NZ[rows_S], found.cluster_N[rows_S])
     cluster_S = found.cluster_N[rows_S]
     class_S = None if found.class_N is None else found.class_N[rows_S]
     z = found.code_NZ.shape[1]
@@ -79,16 +81,33 @@ def maps(found: Clustered) -> list[Figure]:
     header = ("sample", "x", "y", "cluster", *(() if class_S is None else ("class",)))
     names_S = [None] * len(rows_S) if class_S is None else [found.class_name(k) if k >= 0 else "" for k in class_S.tolist()]
     rows = [
-        (int(row), round(float(x), 3), round(float(y), 3), int(k), *(() if class_S is None else (name,)))
-        for row, (x, y), k, name in zip(rows_S, xy_S2, cluster_S, names_S, strict=True)
+        (int(row), x, y, int(k), *(() if class_S is None else (name,)))
+        for row, (x, y), k, name in zip(rows_S, rounded(xy_S2).tolist(), cluster_S, names_S, strict=True)
     ]
     groups = [by_cluster(found, cluster_S), *([] if class_S is None else [by_class(found, class_S)])]
     counts: dict[str, Any] = {"drawn": len(rows_S), "of": len(found.cluster_N), "noun": "samples", "columns": header, "rows": rows}
-    return [_map(xy_S2, one, how, counts) for one in groups]
+    return [_map(xy_S2, one, how, counts, mixed if one.what == "cluster" else "") for one in groups]
 
 
-def _map(xy_S2: NDArray[np.float32], groups: Groups, how: str, counts: dict[str, Any]) -> Figure:
-    """`how`: it was made. `counts`: what is drawn, and the lines of its CSV file."""
+def _mixed(z_SZ: NDArray[np.float32], cluster_S: NDArray[np.int64]) -> str:
+    """A sentence where the code does not hold the cluster: where less than half of the samples have the one that is nearest to them, by
+    their code, in their own cluster."""
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest_S2 = NearestNeighbors(n_neighbors=2).fit(z_SZ).kneighbors(z_SZ, return_distance=False)
+    itself = nearest_S2[:, 0] == np.arange(len(z_SZ))  # not the first of two that are equal
+    share = float((cluster_S[np.where(itself, nearest_S2[:, 1], nearest_S2[:, 0])] == cluster_S).mean())
+    return f" Clusters lie mixed in it: the nearest sample is of the same cluster for {share:.0%} of the samples." if share < 0.5 else ""
+
+
+def rounded(xy_S2: NDArray[np.float32]) -> NDArray[np.float64]:
+    """To a ten-thousandth of the map's width or less, whatever its unit: a code of two numbers may be narrow."""
+    span = float(np.ptp(xy_S2, axis=0).max()) if len(xy_S2) else 0.0
+    return np.round(xy_S2.astype(np.float64), 4 - math.floor(math.log10(span)) if 0 < span < math.inf else 3)
+
+
+def _map(xy_S2: NDArray[np.float32], groups: Groups, how: str, counts: dict[str, Any], more: str) -> Figure:
+    """`how`: it was made. `counts`: what is drawn, and the lines of its CSV file. `more`: a sentence."""
     layout = {
         "xaxis": bare(),
         "yaxis": bare(scaleanchor="x"),
@@ -100,7 +119,7 @@ def _map(xy_S2: NDArray[np.float32], groups: Groups, how: str, counts: dict[str,
     return Figure(
         name=f"map-by-{groups.what}",
         title=f"The code by {groups.what}",
-        note=f"{how}, after the last epoch; the labels stand at each {groups.what}'s median.",
+        note=f"{how}, after the last epoch; the labels stand at each {groups.what}'s median.{more}",
         traces=list(points(xy_S2, groups)),
         layout=layout,
         height=330,
@@ -138,9 +157,10 @@ def by_class(found: Clustered, class_S: NDArray[np.int64]) -> Groups:
     return Groups(what="class", group_S=class_S, names=[found.class_name(c) for c in range(n)], looks=looks)
 
 
-def points(xy_S2: NDArray[np.float32], groups: Groups, at: str = "", size: float = 4.5) -> Iterator[Trace]:
+def points(xy_S2: NDArray[Any], groups: Groups, at: str = "", size: float = 4.5) -> Iterator[Trace]:
     """A trace for each group. `at`: the number of the panel's axes. What belongs to no group comes first, and faint."""
     n_colours = len(ORDER) - 1  # the last is grey
+    xy_S2 = rounded(xy_S2)
     for k in range(-1 if (groups.group_S < 0).any() else 0, len(groups.names)):
         xy_M2 = xy_S2[groups.group_S == k]
         if not len(xy_M2):
@@ -150,8 +170,8 @@ def points(xy_S2: NDArray[np.float32], groups: Groups, at: str = "", size: float
         yield {
             "type": "scatter",
             "mode": "markers",
-            "x": [round(float(x), 2) for x in xy_M2[:, 0]],
-            "y": [round(float(y), 2) for y in xy_M2[:, 1]],
+            "x": xy_M2[:, 0].tolist(),
+            "y": xy_M2[:, 1].tolist(),
             "name": name,
             "hovertemplate": f"{name}<extra></extra>",
             "marker": {"color": colour, "symbol": SYMBOLS[look // n_colours % len(SYMBOLS)], "size": size, "opacity": 0.75},
@@ -165,14 +185,14 @@ def labels(xy_S2: NDArray[np.float32], groups: Groups, at: str = "") -> list[dic
     there = [k for k in range(len(names)) if (group_S == k).any()]
     if not there or len(there) > LABELLED:
         return []
-    at_G2 = np.stack([np.median(xy_S2[group_S == k], axis=0) for k in there])
+    at_G2 = np.stack([np.median(rounded(xy_S2)[group_S == k], axis=0) for k in there])
     near_2 = 0.05 * (xy_S2.max(axis=0) - xy_S2.min(axis=0))
     common = {"showarrow": False, "bgcolor": "@paper", "opacity": 0.85, "borderpad": 1, "font": {"size": 12, "color": "@ink"}}
     found = []
     for i, k in enumerate(there):
         under = int((np.abs(at_G2[:i] - at_G2[i]) < near_2).all(axis=1).sum())  # labels that it would cover
         label = names[k] if len(names[k]) <= 16 else f"{names[k][:15]}…"
-        x, y = (round(float(value), 2) for value in at_G2[i])
+        x, y = at_G2[i].tolist()
         found.append(
             {"x": x, "y": y, "yshift": 15 * under, "text": f"<b>{escaped(label)}</b>", "xref": f"x{at}", "yref": f"y{at}", **common}
         )

@@ -177,7 +177,7 @@ def marks(found: Clustered) -> Figure | None:
         layout={
             "xaxis": axis("cluster", type="category", showgrid=False),
             "yaxis": axis("", tickmode="array", tickvals=list(range(len(columns))), ticktext=short, showgrid=False, autorange="reversed"),
-            "margin": {"t": 10, "r": 10, "l": 60, "b": 48},
+            "margin": {"t": 34, "r": 10, "l": 60, "b": 48},
         },
         drawn=len(columns),
         of=gap_KD.shape[1],

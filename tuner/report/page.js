@@ -34,8 +34,8 @@
     };
   }
 
-  const shown = (narrow) => ({
-    responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]],
+  const shown = (bar) => ({  // the bar covers a part of a figure that is not wide
+    responsive: true, displaylogo: false, displayModeBar: bar ? "hover" : false, modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]],
   });
 
   function draw(number) {
@@ -44,7 +44,7 @@
     drawn.add(number);
     const figure = figures[number];
     const narrow = place.clientWidth < 480;
-    return Plotly.react(place, coloured(figure.traces), layoutOf(figure, narrow), shown(narrow));
+    return Plotly.react(place, coloured(figure.traces), layoutOf(figure, narrow), shown(place.clientWidth >= 640));
   }
 
   // A figure is drawn when it is about to be seen: a page of several runs has many.
@@ -58,6 +58,15 @@
   window.drawAll = () => Promise.all(figures.map((_, number) => (drawn.has(number) ? null : draw(number))));
   addEventListener("beforeprint", window.drawAll);
   dark.addEventListener("change", () => drawn.forEach(draw));
+
+  // What hangs over to the right fades there, so that one sees that there is more.
+  const wide = document.querySelectorAll(".scroll");
+  const fade = (place) => place.classList.toggle("more", place.scrollLeft + place.clientWidth < place.scrollWidth - 1);
+  const fadeAll = () => wide.forEach(fade);
+  wide.forEach((place) => place.addEventListener("scroll", () => fade(place), { passive: true }));
+  addEventListener("resize", fadeAll);
+  document.addEventListener("toggle", fadeAll, true);
+  fadeAll();
 
   const cell = (value) => {
     if (value === null || value === undefined) return "";

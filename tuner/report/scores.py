@@ -44,8 +44,8 @@ def confirmed_spread(material: Material) -> Figure | None:
     return Figure(
         name="confirmed",
         title=f"{metric} on fresh seeds",
-        note="A dot is a training on a seed that played no part in the search; the diamond is their mean, with its 95 % interval. "
-        "Orange: k-means on the same seeds.",
+        note="A dot is a training on a seed that played no part in the search; the diamond is their mean, with its 95 % interval."
+        f"{' Orange: k-means on the same seeds.' if any(colour == '@orange' for _, _, colour in groups) else ''}",
         traces=traces,
         layout={
             "xaxis": axis(metric),

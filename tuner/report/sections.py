@@ -61,7 +61,7 @@ def _parameters(run: Material) -> Iterator[Section]:
     yield Section(title="Parallel coordinates", figures=_drawn(parallel(run)))
     yield Section(title="Importance", text=few, figures=_drawn(importances(run, found)))
     yield Section(title="Slices", figures=slices(run, order))
-    yield Section(title="Interaction", figures=_drawn(interaction(run, order)))
+    yield Section(title="Interaction", figures=_drawn(interaction(run, order, weighed=bool(found))))
 
 
 def _drawn(*figures: Figure | None) -> list[Figure]:

@@ -40,6 +40,8 @@ def parallel(material: Material) -> Figure | None:
         for name in material.searched
     ]
     dimensions.append(_axis("ended", [end.state for end in trials], (False, False), order=states))
+    others = [metric.name for metric in material.results.metrics[1:]]
+    dimensions += [_axis(name, [end.metrics.get(name) for end in trials], (True, False)) for name in others]
     dimensions.append(_axis(material.results.metric, scores, (True, False)))
     span = high - low
     # Below 0: not complete. The scale's first quarter is grey, the rest is of the complete trials' scores.
@@ -62,11 +64,12 @@ def parallel(material: Material) -> Figure | None:
     ]
     n_pruned = sum(end.state != "complete" for end in trials)
     grey = f" Grey: {counted(n_pruned, 'trial')} not completed, at the last value they had." if n_pruned else ""
+    off = f" “{OFF}” is a parameter that had no say." if any(OFF in one["ticktext"] for one in dimensions) else ""
     return Figure(
         name="parallel-coordinates",
         title="Every trial across all parameters",
         note=f"Drag along an axis to mark a part of it; click it to let go. Complete trials from dark (low {material.results.metric}) to "
-        f"bright yellow (high).{grey} “{OFF}” is a parameter that had no say.",
+        f"bright yellow (high).{grey}{off}",
         traces=[trace],
         layout={"margin": {"t": 90, "l": 70, "r": 50, "b": 30}},
         drawn=len(trials),
@@ -190,8 +193,8 @@ def _slice(material: Material, name: str) -> Figure | None:
     )
 
 
-def interaction(material: Material, order: Sequence[str]) -> Figure | None:
-    """The two most important parameters, and the score as colour."""
+def interaction(material: Material, order: Sequence[str], *, weighed: bool) -> Figure | None:
+    """The first two parameters, and the score as colour. `weighed`: whether they stand in the order of their importance."""
     if len(order) < 2:
         return None
     first, second = order[:2]
@@ -202,6 +205,7 @@ def interaction(material: Material, order: Sequence[str]) -> Figure | None:
     ]
     if len(trials) < 2:
         return None
+    which = "The two most important parameters" if weighed else "The first two parameters, since the importances are not known"
     scores = [material.score(end) or 0.0 for end in trials]
     traces = [_points(material, state, ends, (first, second)) for state, ends in by_state(trials)]
     for trace, (_, ends) in zip(traces, by_state(trials), strict=True):
@@ -211,7 +215,7 @@ def interaction(material: Material, order: Sequence[str]) -> Figure | None:
     return Figure(
         name="interaction",
         title=f"{first} and {second} together",
-        note="The two most important parameters; the brighter, the larger the score.",
+        note=f"{which}; the brighter, the larger {material.results.metric}.",
         traces=traces,
         drawn=len(trials),
         of=len(material.trials),
@@ -265,12 +269,13 @@ def _value_axis(material: Material, name: str) -> dict[str, Any]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """At most five round values on a logarithmic axis, which plotly itself sets too close on a small one."""
+    """At most five round values on a logarithmic axis, which plotly itself sets too close on a small one: their texts stand apart."""
     steps: tuple[float, ...]
-    for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1.5, 3), (2, 4), (1, 3), (1,)):
         found = [step * 10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for step in steps]
         inside = [tick for tick in found if low * 0.98 <= tick <= high * 1.02]
         apart = min((math.log(b / a) for a, b in itertools.pairwise(inside)), default=0.0)
-        if 2 <= len(inside) <= 5 and apart > 0.15 * math.log(high / low):
+        longest = max((len(f"{tick:.3g}") for tick in inside), default=0)
+        if 2 <= len(inside) <= 5 and apart > (0.02 + 0.03 * longest) * math.log(high / low):
             return inside
     return inside[:: math.ceil(len(inside) / 5)] if len(inside) > 5 else [low, high]

@@ -42,7 +42,9 @@ def tiled(tiles: Tiles, *, name: str, title: str, note: str = "", of: int, noun:
     n_rows, n_columns = tiles.images.shape[:2]
     edge_y, edge_x = step_y - GAP, step_x - GAP
     labels: dict[str, Any] = {"tickmode": "array", "showgrid": False, "zeroline": False, "ticks": "", "constrain": "domain"}
-    across = axis(tiles.across, **labels, tickvals=[i * step_x + edge_x / 2 - 0.5 for i in range(n_columns)], ticktext=list(tiles.columns))
+    across = axis(
+        tiles.across, **labels, tickvals=[i * step_x + edge_x / 2 - 0.5 for i in range(n_columns)], ticktext=_staggered(tiles.columns)
+    )
     down = axis(tiles.down, **labels, tickvals=[i * step_y + edge_y / 2 - 0.5 for i in range(n_rows)], ticktext=list(tiles.rows))
     header, rows = _listed(tiles)
     return Figure(
@@ -65,6 +67,15 @@ def tiled(tiles: Tiles, *, name: str, title: str, note: str = "", of: int, noun:
         small=True,
         stretches=False,
     )
+
+
+def _staggered(names: Sequence[str]) -> list[str]:
+    """Labels above narrow tiles: a word beside another word stands a line higher, where it does not run into that."""
+    found: list[str] = []
+    for i, name in enumerate(names):
+        beside = i > 0 and len(names[i - 1]) > 2 and found[-1] == names[i - 1]
+        found.append(f"{name}<br>\N{NO-BREAK SPACE}" if beside and len(name) > 2 else name)
+    return found
 
 
 def sprite(images: NDArray[Any]) -> tuple[NDArray[np.uint8], int, int]:

@@ -10,7 +10,7 @@ from tuner.errors import readable
 from tuner.evidence.report import failures, in_sentences
 from tuner.metrics import METRICS, uses_labels
 from tuner.runs.configurations import Configuration
-from tuner.runs.ledger import in_words
+from tuner.runs.ledger import QUESTIONS, in_words
 from tuner.space.scores import SCORES
 from tuner.space.warm import WARM_FILE
 from tuner.text import counted, duration, number, setting
@@ -19,6 +19,7 @@ from .curves import occupancy
 from .figure import Table
 from .material import Material
 
+_RULES = {"allowed": "may decide what is tried, stopped and chosen", "never": "decide nothing; metrics that look at them are only reported"}
 TOP = 10
 REASONS = 5
 
@@ -32,11 +33,11 @@ def asked(material: Material) -> list[tuple[str, str]]:
     limit = f", the first {data['limit']:,} chosen" if data.get("limit") and not rows else ""
     seeds = "" if results.seeds.single else f", each configuration on up to {results.seeds.most} seeds"
     scaled = f", scaled by {data['scale']}" if data.get("scale") else ""
-    goals = " and ".join(f"{metric.name}, {'larger' if metric.goal == 'maximize' else 'smaller'} is better" for metric in results.metrics)
+    goals = " and ".join(f"{metric.name} ({'larger' if metric.goal == 'maximize' else 'smaller'} is better)" for metric in results.metrics)
     found = [
         ("model", str(about.get("model", "–"))),
         ("data", f"{data.get('name', '–')}{scaled}{size}{limit}"),
-        ("metric", f"{goals}; {SCORES[results.score].words if results.score in SCORES else results.score}"),
+        ("metric", f"{goals}, {SCORES[results.score].words if results.score in SCORES else results.score}"),
         (
             "search",
             f"{counted(int(about.get('trials', len(material.trials))), 'trial')} by {about.get('method', '–')}, "
@@ -44,7 +45,7 @@ def asked(material: Material) -> list[tuple[str, str]]:
             f"up to {about.get('epochs', '–')} epochs each{seeds}",
         ),
         ("stopped early", _asha(about.get("early_terminate"))),
-        ("labels", f"select: {{labels: {results.labels.rule}}}"),
+        ("labels", _RULES.get(results.labels.rule, results.labels.rule) if results.labels.epochs else "none were looked at"),
         ("run", f"{results.name}, {results.status}, started {about.get('started', '–')}"),
         ("machine", _machine(about.get("hardware"))),
         ("versions", ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()) or "–"),
@@ -83,10 +84,12 @@ def headline(material: Material) -> tuple[str, str]:
         return f"{metric} {figures.mean:.3f}", f"the mean of {who} on {counted(figures.n, 'fresh seed')}{interval}"
     if best is None:
         return "no result", "no trial was completed, so there is no best one"
-    return (
-        f"{metric} {number(best.score, metric)}",
-        f"of trial {best.trial}, the best of {counted(len(material.results.ranked()), 'complete trial')}",
-    )
+    n = len(material.results.ranked())
+    rank = "the only complete trial" if n == 1 else f"the best of {counted(n, 'complete trial')}"
+    others = [f"its {one.name} is {number(best.metrics.get(one.name), one.name)}" for one in material.results.metrics[1:]]
+    if others and n > 1:
+        rank = f"the best by {metric} of those on the front"
+    return f"{metric} {number(best.score, metric)}", "; ".join([f"of trial {best.trial}, {rank}", *others])
 
 
 def in_one_line(material: Material) -> str:
@@ -121,7 +124,7 @@ def _labels(material: Material) -> Iterator[str]:
     if deciding:
         names = " and ".join(deciding)
         verb = "compares" if len(deciding) == 1 else "compare"
-        yield f"{names} {verb} clusters with the labels: whoever chooses by {names} has used them."
+        yield f"{names} {verb} clusters with the labels, so this choice used labels."
         free = label_free(material)
         if free is not None:
             yield free
@@ -165,7 +168,8 @@ def top(material: Material) -> Table | None:
         rows.append([str(one.number), *figures, *([] if single else [str(one.n)]), str(one.end.epochs), *values])
     n = len(results.configurations())
     order = "front after front" if len(deciding) > 1 else f"by {deciding[0]}"
-    return Table(head=head, rows=rows, caption=f"The best {len(rows)} of {n:,}, {order}{'' if single else ', mean ± sd over seeds'}.")
+    caption = f"The best {len(rows)} of {n:,}, {order}{'' if single else ', mean ± sd over seeds'}."
+    return Table(head=head, rows=rows, caption=caption if n > 1 else "")
 
 
 def _spread(one: Configuration, name: str, *, score: bool = False) -> str:
@@ -182,7 +186,8 @@ def from_default(material: Material) -> Table | None:
     ours, theirs = found.tuned.configuration.config, default.configuration.config
     names = [name for name in ours if theirs.get(name) is not None and ours[name] != theirs[name]]
     rows = [[name, setting(theirs[name]), setting(ours[name])] for name in names]
-    return Table(head=["", "default", found.tuned.name], rows=rows, caption=f"What {found.tuned.name} changes.") if rows else None
+    caption = f"What {found.tuned.name} changes of the model's default."
+    return Table(head=["", "default", found.tuned.name], rows=rows, caption=caption) if rows else None
 
 
 def warm(material: Material) -> Table | None:
@@ -239,7 +244,7 @@ def ledger(material: Material) -> tuple[list[str], Table | None]:
     if said is None:
         return ["No metric of this search compared clusters with labels."], None
     rows = [[f"{name}, reported", counted(n, "epoch")] for name, n in found.reported.items()]
-    rows += [[what, counted(n, "time")] for what, n in found.decided.items()]
+    rows += [[f"{QUESTIONS[what]}, decided", counted(n, "time")] for what, n in found.decided.items()]
     return [said], Table(head=["", "labels looked at"], rows=rows)
 
 

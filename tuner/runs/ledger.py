@@ -14,6 +14,12 @@ from .records import About, EndLine, EpochLine
 from .states import STATES
 
 _LONGEST = 10**6  # clustering epochs; no trial has more
+QUESTIONS = {
+    "proposing": "what to try next",
+    "stopping": "what to stop",
+    "choosing epochs": "which epoch counts",
+    "ranking": "how trials rank",
+}
 LOOKING = ("tpe", "gp", "cmaes")  # the methods that propose by the scores so far
 
 
@@ -101,9 +107,10 @@ def in_words(ledger: Ledger) -> str | None:
     """A line for `tuner show`; None where there were no labels to look at."""
     if not ledger.epochs:
         return None
-    trained = f"{ledger.trained} trials were given some to train on; " if ledger.trained else ""
+    were = "trial was" if ledger.trained == 1 else "trials were"
+    trained = f"{ledger.trained:,} {were} given some to train on; " if ledger.trained else ""
     head = f"Labels: {trained}metrics looked at them in {counted(ledger.epochs, 'epoch')}"
     if not ledger.decided:
         rule = ", as select: {labels: never} says" if ledger.rule == "never" else ""
         return f"{head}, and were only reported; nothing was chosen, stopped or ranked by them{rule}."
-    return f"{head}, and decided by them: {', '.join(f'{what} {count:,}' for what, count in ledger.decided.items())} times."
+    return f"{head}. They decided {', '.join(f'{QUESTIONS[what]} ({count:,}×)' for what, count in ledger.decided.items())}."
