@@ -121,7 +121,7 @@ def _write(recipe: Recipe, asked: Asked, folder: Path, sections: Sequence[Sectio
     command = f"tuner reproduce {recipe.name}{' --paper' if asked.size != SIZES[0] else ''}"
     seeds = counted(asked.seeds or recipe.seeds[asked.size], "seed")
     done = f"{command}{changed}: the size '{asked.size}', {counted(len(recipe.asked(asked)), 'training')} over {seeds}."
-    first = Section(title="What is shown", text=[*([recipe.says] if recipe.says else []), done])
+    first = Section(title="What is shown", text=[*([f"The source: {recipe.says}"] if recipe.says else []), done])
     page, text = folder / f"{recipe.name}.html", folder / f"{recipe.name}.md"
     write_whole(page, pictures_page(recipe.title, lead, [first, *sections]))
     write_whole(text, markdown_page(recipe.title, lead, [first, *sections], page.name))
