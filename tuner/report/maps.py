@@ -103,8 +103,8 @@ def _mixed(z_SZ: NDArray[np.float32], cluster_S: NDArray[np.int64]) -> str:
 def rounded(xy_S2: NDArray[np.float32]) -> NDArray[np.float64]:
     """To a ten-thousandth of the map's width or less, whatever its unit: a code of two numbers may be narrow."""
     span = float(np.ptp(xy_S2, axis=0).max()) if len(xy_S2) else 0.0
-    found: NDArray[np.float64] = np.round(xy_S2.astype(np.float64), 4 - math.floor(math.log10(span)) if 0 < span < math.inf else 3)
-    return found
+    decimals = 4 - math.floor(math.log10(span)) if 0 < span < math.inf else 3
+    return xy_S2.astype(np.float64).round(decimals)
 
 
 def _map(xy_S2: NDArray[np.float32], groups: Groups, how: str, counts: dict[str, Any], more: str) -> Figure:
