@@ -31,10 +31,12 @@ from pathlib import Path
 
 import torch
 from contenders import B, by_engine, by_hand, resident
+from launches import steps
 from torch.utils.flop_counter import FlopCounterMode
 
 from tuner import layout
 from tuner.data.datasets import DatasetSpec, load
+from tuner.model import load_model
 
 STEPS_PER_EPOCH = 700
 PARAMETERS_MOVED = {
@@ -91,9 +93,21 @@ def flop_per_step(x, hidden):
     return counter.get_total_flops()
 
 
+def launch_time(device):
+    """Seconds for one of a row of operators that have next to nothing to compute."""
+    x, times = torch.zeros(8, device=device), []
+    for _ in range(6):
+        began = time.perf_counter()
+        for _ in range(1000):
+            x.add_(1)
+        x[0].item()
+        times.append((time.perf_counter() - began) / 1000)
+    return statistics.median(times[1:])
+
+
 def bytes_per_step(hidden, n_features):
     """Of the fused Adam of one step of one trial: each parameter's value and moments are read and written, its gradient is read."""
-    from tuner.model import DataSpec, load_model
+    from tuner.model import DataSpec
 
     model = load_model("aae_unsup")
     with torch.device("meta"):
@@ -174,6 +188,13 @@ def main():
     rate, flop, moved = matmul_rate(args.device, precision), flop_per_step(x, args.hidden), bytes_per_step(args.hidden, x.shape[1])
     print(f"{hardware}, torch {torch.__version__}, hidden {args.hidden}, batch {B}, {'TF32' if args.tf32 else 'FP32'}")
     print(f"a step of a trial: {flop / 1e9:.1f} GFLOP = {1e3 * flop / rate:.3f} ms at the measured {rate / 1e12:.2f} TFLOP/s;")
+    model, took = load_model("aae_unsup"), launch_time(args.device)
+    (launched,) = steps(model, model.hyper({"hidden": args.hidden})).values()
+    print(
+        f"it launches {launched.alone} kernels alone, {launched.shared} and {launched.lane} a lane in a pack; at {1e6 * took:.1f} us each"
+    )
+    print(f"that is, without a graph, alone {1e3 * took * launched.alone:.2f} ms; ", end="")
+    print(", ".join(f"{1e3 * took * launched.alone / launched.gain(width):.2f} ms in a pack of {width}" for width in args.widths))
     print(f"its Adam moves {moved / 1e6:.0f} MB. Medians of {args.rounds} rounds of {args.steps} steps:")
     for name, each in medians.items():
         per_hour = 3600 / (each * STEPS_PER_EPOCH)

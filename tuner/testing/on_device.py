@@ -5,7 +5,7 @@ Hooks are left out: they run between epochs, and may ask for values."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from unittest import mock
 
 import torch
@@ -26,20 +26,22 @@ SIZE = 6  # samples of a batch
 def steps_stay_on_the_device(model: Model) -> None:
     """Every phase of every choice, alone and two in a pack; then the clusters and codes of a batch."""
     like = torch.empty((), device="meta", dtype=DATA.x_ND.dtype)
-    with _no_kernels():
+    with without_optimizers():
         for over in choices(model):
             h = short(model, **over)
             alone = Solo(model, h, DATA.spec, like, seed=1)
             for phase in model.phases(h):
                 for engine in (alone, Pack(model, h, DATA.spec, like, slots=2)):  # a pack never leaves its phase
-                    _step(engine, model, h, phase)
+                    step_on_meta(engine, model, h, phase)
             with alone.view() as net:
                 x_BD, values = like.new_empty(SIZE, DATA.spec.n_features), alone.values
                 model.assign(net, x_BD, values)
                 model.embed(net, x_BD, values)
 
 
-def _step(engine: Engine, model: Model, h: Hyper, phase: Phase) -> None:
+def step_on_meta(engine: Engine, model: Model, h: Hyper, phase: Phase, within: AbstractContextManager[object] | None = None) -> None:
+    """One step of all slots of an engine that was made on `meta`. Its optimisers move nothing: `without_optimizers` stands around it.
+    `within`: what the step itself, without what goes before, runs in."""
     scheduled = phase.schedule(h, 1) if phase.schedule else {}
     settings = Settings(model, h, terms_on(model, h), scheduled)
     for slot in range(engine.slots):
@@ -47,7 +49,9 @@ def _step(engine: Engine, model: Model, h: Hyper, phase: Phase) -> None:
     engine.begin([settings] * engine.slots)
     values, draws = settings.values(DATA.x_ND), Draws("meta", like=DATA.x_ND, lead=(engine.slots,))
     drawn = phase.noise(values, DATA.spec, SIZE, draws) if phase.noise else {}
-    engine.step(_batch(model, h, engine.slots), {name: t.to("meta") for name, t in drawn.items()})
+    batch, drawn = _batch(model, h, engine.slots), {name: t.to("meta") for name, t in drawn.items()}
+    with within or nullcontext():
+        engine.step(batch, drawn)
 
 
 def _batch(model: Model, h: Hyper, lanes: int) -> Batch:
@@ -60,11 +64,14 @@ def _batch(model: Model, h: Hyper, lanes: int) -> Batch:
 
 
 @contextmanager
-def _no_kernels() -> Iterator[None]:
-    """The fused optimisers have no kernel for `meta`. They are torch's, and what they are given is checked before."""
+def without_optimizers() -> Iterator[list[int]]:
+    """The fused optimisers have no kernel for `meta`. They are torch's, and what they are given is checked before. Gives a list of how many
+    tensors each call would have moved."""
+    moved: list[int] = []
 
     def moves_nothing(params: list[Tensor], grads: list[Tensor], *_: object, **__: object) -> None:
         assert all(p.is_meta and g.is_meta for p, g in zip(params, grads, strict=True))
+        moved.append(len(params))
 
     with mock.patch.multiple(torch, _fused_adam_=moves_nothing, _fused_sgd_=moves_nothing):
-        yield
+        yield moved
