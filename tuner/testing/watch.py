@@ -17,16 +17,18 @@ from .places import Place, is_models, of_frame
 _BUILDS = {"networks", "tensors"}  # what they draw follows from the trial's seed: the engine seeds the global generator around them
 
 
-def _generators() -> tuple[bytes, ...]:
-    """The state of each generator, to be compared."""
-    return torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()).encode(), repr(hash(random.getstate())).encode()
+def _generators() -> tuple[Any, ...]:
+    """The state of each generator, to be compared: after every line of the model, so this is what the check takes its time for."""
+    keys: Any  # numpy says that it may be a name, which it is where the state is asked for as a dict
+    _, keys, *at = np.random.get_state()
+    return torch.get_rng_state().numpy().tobytes(), keys.tobytes(), at, random.getstate()
 
 
 @contextmanager
 def draws() -> Iterator[list[Place]]:
     """Within it every line of a model that draws is added to the list, in the order in which they drew."""
     found: list[Place] = []
-    last: list[tuple[bytes, ...]] = [()]
+    last: list[tuple[Any, ...]] = [()]
     ran: dict[FrameType, int] = {}  # the line that runs in each frame
 
     def compare(frame: FrameType) -> None:
