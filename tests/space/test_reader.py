@@ -100,8 +100,8 @@ def test_a_missing_key_is_named_with_what_belongs_there(folder):
     assert folder.refusal_of("name: x").split("\n  ") == [
         "space.yaml: 'model' is missing: name a model; `tuner models` lists them.",
         "space.yaml: 'dataset' is missing: name a data set, such as digits.",
-        "space.yaml: 'metric' is missing: say what decides, such as {name: acc, goal: maximize}. There is no default: choosing by labels "
-        "is a decision.",
+        "space.yaml: 'metric' is missing: say what decides, such as {name: acc, goal: maximize}. There is no default, since choosing by "
+        "labels is a decision; with select: {labels: never} it is balance.",
         "space.yaml: 'parameters' is missing: say what is searched.",
     ]
 
@@ -247,7 +247,10 @@ def test_a_metric_that_needs_labels_is_refused_where_the_data_have_none(folder):
     assert any(note.startswith("'silhouette' is of the codes, which training shapes: ") for note in found.notes)
     assert folder.read(SOME, dataset=data, metric="{name: confidence, goal: maximize}", **KMEANS).metric.name == "confidence"
     (line,) = folder.refusal(SOME, dataset=data, metric="{name: n_used, goal: maximize}", **KMEANS)
-    assert line.endswith("which rise with their number. Give it one value.")
+    assert line.endswith(
+        "which rise with their number. Give it one value, or decide by confidence, silhouette, davies_bouldin, calinski_harabasz or "
+        "description_length."
+    )
 
 
 def test_a_loss_can_decide_only_where_every_trial_computes_it(folder):

@@ -44,6 +44,22 @@ def test_metrics_without_labels_decide(metric: str, tmp_path: Path) -> None:
     assert spec.resolved()["select"] == {"labels": "never"}
 
 
+def test_where_labels_may_not_decide_and_nobody_says_what_does_balance_decides(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    text = SPACE.format(metric="acc", select="{labels: never}", model="kmeans", searched=KMEANS).replace("metric: {name: acc}\n", "")
+    path.write_text(text)
+    spec = read_space(str(path))
+    assert (spec.metric.name, spec.metric.goal, spec.filled["metric.name"]) == ("balance", "maximize", "balance")
+    assert spec.resolved()["metric"] == {"name": "balance", "goal": "maximize"}
+    for instead, message in (
+        (("labels: never", "labels: allowed"), "'metric' is missing: .* with select: {labels: never} it is balance"),
+        (("value: 10", "min: 2, max: 9"), r":3: 'n_clusters' cannot be searched by 'balance': .* or decide by confidence, silhouette, "),
+    ):
+        path.write_text(text.replace(*instead))
+        with pytest.raises(UserError, match=message):
+            read_space(str(path))
+
+
 def test_losses_are_named_where_the_model_has_some(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="description_length, loss/recon, "):
         read(tmp_path, "acc", model="aae_unsup", searched="hidden: {values: [8, 16]}")

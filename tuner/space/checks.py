@@ -60,7 +60,9 @@ def _check_metric(search: Checked, data: DataSpec | None, name: str, at: Located
         search.problems.at(at, f"'error_test' is of {why}. Use error, which is of the samples whose labels the model is not given.")
     n_clusters = search.spec.ranges.get("n_clusters")
     if measure is not None and measure.with_k and n_clusters is not None and n_clusters.searched:
-        instead = "Give it one value." if data is not None and data.n_classes is None else "Use acc, nmi or ari."
+        no_labels = search.spec.key("select").labels == "never" or (data is not None and data.n_classes is None)
+        *free, last = (other for other in label_free() if not METRICS[other].with_k)
+        instead = f"Give it one value, or decide by {', '.join(free)} or {last}." if no_labels else "Use acc, nmi or ari."
         search.problems.at(at, f"'n_clusters' cannot be searched by '{name}': {measure.with_k}. {instead}")
 
 

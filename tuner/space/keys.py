@@ -24,7 +24,7 @@ from .objectives import read_metrics
 from .reading import Asha, Read, Reading, truth, whole, word
 from .scores import SCORES
 from .seeding import MOST_SEED, Seeds, read_seed
-from .selection import read_select
+from .selection import WITHOUT_LABELS, read_select
 from .stopping import read_stop
 from .tracking import read_mlflow
 
@@ -104,7 +104,7 @@ def _show_dataset(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
 def _show_metric(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
     metric = values["metric"]
     uses = " (uses the labels)" if uses_labels(metric.name) else ""
-    yield Row("metric", f"{metric.name}, {metric.goal}{uses}", ("metric.goal",))
+    yield Row("metric", f"{metric.name}, {metric.goal}{uses}", ("metric.name", "metric.goal"))
 
 
 def _show_metrics(values: Mapping[str, Any], data: DataSpec) -> Iterable[Row]:
@@ -180,8 +180,10 @@ _TABLE = (
     ),
     Key(
         name="metric", kind="a mapping", default="required", example="{name: acc, goal: maximize}",
-        doc="`{name: …, goal: …}`: what decides ([metrics.md](metrics.md)). The goal may be left out.",
-        missing="say what decides, such as {name: acc, goal: maximize}. There is no default: choosing by labels is a decision.",
+        doc="`{name: …, goal: …}`: what decides ([metrics.md](metrics.md)). The goal may be left out, and all of it with"
+        f" `select: {{labels: never}}`: `{WITHOUT_LABELS}`.",
+        missing="say what decides, such as {name: acc, goal: maximize}. There is no default, since choosing by labels is a decision; with"
+        f" select: {{labels: never}} it is {WITHOUT_LABELS}.",
         read=reading.read_metric, plain=asdict, show=_show_metric,
     ),
     Key(

@@ -27,6 +27,7 @@ from .parameters import parents_first, pin, read_parameters, set_values, setting
 from .ranges import Range
 from .reading import Asha, Reading, Resources
 from .scores import SCORES
+from .selection import put_metric
 from .spec import Spec
 from .yaml_lines import parse, read_text
 
@@ -122,6 +123,7 @@ class _Reader:
         self.keys = Reading(nodes=dict(self.file), problems=problems, stem=path.stem, own=read_own(options.models))
         unknown_keys(self.keys)
         self._put_options()
+        put_metric(self.keys)
         for key in KEYS.values():
             if key.missing and key.name not in self.keys.nodes and not (key.name == "metric" and "metrics" in self.keys.nodes):
                 problems.at(None, f"'{key.name}' is missing: {key.missing}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tuner.errors import did_you_mean
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from .reading import Reading
 
 _LABELS = ("allowed", "never")
+WITHOUT_LABELS = "balance"
+"""What decides with `labels: never` where no metric is named: of what every epoch of a trial has by itself, it loses least against a choice
+by labels (docs/selection.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,17 @@ class Select:
     """`labels`: whether what looks at labels may choose, stop and rank; with `never` it is only reported."""
 
     labels: Literal["allowed", "never"] = "allowed"
+
+
+def put_metric(reading: Reading) -> None:
+    """Names the metric where the space forbids that labels decide, and does not say what does."""
+    select = reading.nodes.get("select")
+    if select is None or not isinstance(select.value, dict) or {"metric", "metrics"} & reading.nodes.keys():
+        return
+    labels = select.value.get("labels")
+    if labels is not None and labels.word == "never":
+        reading.nodes["metric"] = replace(labels, value={"name": replace(labels, value=WITHOUT_LABELS, text=WITHOUT_LABELS)})
+        reading.default("metric.name", WITHOUT_LABELS)
 
 
 def read_select(reading: Reading, key: str) -> Select:
