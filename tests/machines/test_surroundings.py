@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
 from kit.commands import SPACE
 from ray._private.utils import validate_socket_filepath
 
 from tuner import layout
 from tuner.errors import UserError
 from tuner.machines import surroundings
+from tuner.machines.cluster import join
 from tuner.machines.surroundings import short_folder, short_temporary
 from tuner.runs.results import read_run
 
@@ -62,6 +66,18 @@ def test_without_a_loopback_it_is_said_at_once() -> None:
         pytest.skip("this machine makes no network namespaces")
     done = subprocess.run(["unshare", "-rn", *words], cwd=layout.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "This machine has no loopback interface (127.0.0.1: " in done.stderr
+
+
+def test_where_ray_does_not_start_in_time_the_machine_is_called_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    (said,) = re.findall(r'"(The current node timed out during startup\.) ', inspect.getsource(ray._private.node))
+
+    def init(**settings: object) -> None:
+        raise Exception(said)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(UserError, match=r"^Ray did not start within 30 seconds: this machine is too busy .* --address "):
+        join(None)
 
 
 @pytest.mark.process

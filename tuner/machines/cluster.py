@@ -136,7 +136,7 @@ class Cluster:
         """Returns when Ray can be used.
 
         Raises:
-            UserError: no cluster answers at the address, or it may not be joined.
+            UserError: no cluster answers at the address, or it may not be joined; or one did not start here in time.
         """
         self._ready.wait()
         if self._error is None:
@@ -144,7 +144,14 @@ class Cluster:
                 logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told by the journal and the display
             return self
         self.close()
-        if self.address is None or isinstance(self._error, UserError):
+        if isinstance(self._error, UserError):
+            raise self._error
+        if self.address is None and "timed out during startup" in str(self._error):  # it says so in words only
+            raise UserError(
+                "Ray did not start within 30 seconds: this machine is too busy for it. Try again when less runs here. Or start Ray once, "
+                "and keep it: `ray start --head`, then --address 127.0.0.1:6379."
+            ) from self._error
+        if self.address is None:
             raise self._error
         if _is_refusal(self._error):
             raise UserError(
