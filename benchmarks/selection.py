@@ -48,7 +48,7 @@ CRITERIA = {
 }  # fmt: skip
 """By name: 1 where more is better, -1 where less is."""
 TOGETHER = (("silhouette", "davies_bouldin", "calinski_harabasz"), ("ace", "stability"), ("ace", "description_length"),
-            ("ace", "stability", "balance"), ("stability", "balance"))  # fmt: skip
+            ("ace", "balance"), ("ace", "stability", "balance"), ("stability", "balance"))  # fmt: skip
 """Criteria whose ranks are added."""
 
 
