@@ -18,11 +18,8 @@ from tuner.losses import fool, tell_apart
 from tuner.model import Adam, Descend, Model, Phase, Term, hp
 from tuner.nn import mlp
 
+from ._gan import leaky
 from ._heads import Head, blank_head, by_head, fit_head, head_distances
-
-
-def leaky(n_in, n_out, norm):
-    return [nn.Linear(n_in, n_out, bias=False), *([nn.BatchNorm1d(n_out)] if norm else []), nn.LeakyReLU(0.1)]
 
 
 class GAN(Model):
@@ -49,7 +46,7 @@ class GAN(Model):
 
     def networks(self, h, data):
         D, H = data.n_features, h.hidden
-        trunk = nn.Sequential(*leaky(D, H, norm=False), *leaky(H, H, norm=True))
+        trunk = nn.Sequential(*leaky(D, H, norm=False), *leaky(H, H))
         return {"generator": mlp(h.latent_dim, H, H, D, norm=True), "trunk": trunk, "critic": nn.Linear(H, 1)}
 
     def tensors(self, h, data):

@@ -19,10 +19,7 @@ from tuner.losses import fool, one_hot, tell_apart
 from tuner.model import Adam, Clusters, Descend, Model, Phase, Term, hp
 from tuner.nn import mlp
 
-
-def leaky(n_in, n_out, norm=True):
-    """No bias: behind a unit that never changes its side, the next BatchNorm leaves it no gradient but rounding noise."""
-    return [nn.Linear(n_in, n_out, bias=False), *([nn.BatchNorm1d(n_out)] if norm else []), nn.LeakyReLU(0.1)]
+from ._gan import leaky
 
 
 class InfoGAN(Model):

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from tuner.clustering import sq_dist
 from tuner.losses import one_hot
 from tuner.model import SGD, Clusters, Descend, Model, Phase, Term, hp
-from tuner.nn import Planes, colours
+from tuner.nn import Planes, colours, sides
 
 from ._agglomerate import agglomerated, chains, weights
 from ._manifold import neighbours
@@ -69,7 +69,7 @@ class JULE(Model):
         if not image:
             first, n = [drawn_from(nn.Linear(data.n_features, h.hidden)), nn.BatchNorm1d(h.hidden), nn.ReLU()], h.hidden
         else:
-            rows, columns = data.shape[-2:]
+            rows, columns = sides(data)
             conv = drawn_from(nn.Conv2d(colours(data), h.channels, 5, padding=2))
             first = [Planes(rows, columns, colours(data)), conv, nn.BatchNorm2d(h.channels), nn.ReLU()]
             first += [nn.MaxPool2d(2, ceil_mode=True), nn.Flatten(-3)]

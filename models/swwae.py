@@ -18,10 +18,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tuner.errors import UserError
 from tuner.losses import mse
 from tuner.model import Descend, Model, PartlyLabelled, Phase, Term, hp
-from tuner.nn import Planes, colours, mlp
+from tuner.nn import Planes, colours, mlp, sides
 
 
 def pooled(a_BChw):
@@ -33,14 +32,10 @@ def pooled(a_BChw):
     return (four_BChw4 * where_BChw4).sum(-1), where_BChw4
 
 
-def unpooled(what_BChw, where_BChw4, sides):
-    """Every what at its place, in an image cut to `sides`."""
+def unpooled(what_BChw, where_BChw4, size):
+    """Every what at its place, in an image cut to `size`."""
     four = (what_BChw[..., None] * where_BChw4).unflatten(-1, (2, 2)).transpose(-3, -2)
-    return four.flatten(-2).flatten(-3, -2)[..., : sides[0], : sides[1]]
-
-
-def halves(sides):
-    return [-(-side // 2) for side in sides]
+    return four.flatten(-2).flatten(-3, -2)[..., : size[0], : size[1]]
 
 
 class SWWAE(Model):
@@ -69,13 +64,11 @@ class SWWAE(Model):
     }  # fmt: skip
 
     def networks(self, h, data):
-        if len(data.shape) not in (2, 3):
-            raise UserError(f"swwae needs images of shape (h, w) or (colours, h, w), but a sample's shape is {data.shape}.")
-        C, H, K, sides = h.channels, h.hidden, h.n_clusters, data.shape[-2:]
-        top = halves(halves(sides))
+        C, H, K, (rows, columns) = h.channels, h.hidden, h.n_clusters, sides(data, "swwae", "")
+        top = [-(-side // 4) for side in (rows, columns)]
         n = 2 * C * top[0] * top[1]
         return {
-            "conv_1": nn.Sequential(Planes(*sides, colours(data)), nn.Conv2d(colours(data), C, 5, padding=2), nn.ReLU()),
+            "conv_1": nn.Sequential(Planes(rows, columns, colours(data)), nn.Conv2d(colours(data), C, 5, padding=2), nn.ReLU()),
             "conv_2": nn.Sequential(nn.Conv2d(C, 2 * C, 5, padding=2), nn.ReLU()),
             "classifier": mlp(n, H, K),
             "rebuilder": nn.Sequential(mlp(K, H, n), nn.ReLU(), nn.Unflatten(-1, (2 * C, *top))),
@@ -98,10 +91,10 @@ class SWWAE(Model):
     def learn(self, net, batch, h, noise):
         x_LD, y_L = batch.labelled
         x_ND = torch.cat([batch.x_BD, x_LD])
-        ((sides_1, what_1, where_1), (sides_2, what_2, where_2)), logits_NK = self.encode_levels(net, x_ND, noise.keep_NC)
+        ((size_1, what_1, where_1), (size_2, what_2, where_2)), logits_NK = self.encode_levels(net, x_ND, noise.keep_NC)
         hat_2 = net.rebuilder(logits_NK)
-        hat_1 = net.deconv_2(unpooled(hat_2, where_2, sides_2))
-        hat_ND = net.deconv_1(unpooled(hat_1, where_1, sides_1))
+        hat_1 = net.deconv_2(unpooled(hat_2, where_2, size_2))
+        hat_ND = net.deconv_1(unpooled(hat_1, where_1, size_1))
         return {
             "classify": F.cross_entropy(logits_NK[len(batch.x_BD) :], y_L),
             "recon": mse(hat_ND, x_ND),

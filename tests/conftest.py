@@ -8,6 +8,8 @@ import pytest
 
 # Before torch is imported. Small tensors on two threads are slower, and Ray's workers inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A trial that is given all cores has several, beside the tests of the other process: by default they spin while they wait for each other.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 # A test that forgets to say so must not reach for somebody's account, nor report to anybody.
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

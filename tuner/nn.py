@@ -60,15 +60,20 @@ def decoder(h: Any, data: DataSpec, *sizes: int, norm: bool = False) -> nn.Seque
     return nn.Sequential(*layers, nn.Conv2d(c, colours(data), 3, padding=1), nn.Flatten(-3))
 
 
-def halvings(data: DataSpec) -> list[tuple[int, int]]:
-    """The sizes of an image as it is halved, rounding up, until neither side is above 4: 28, 14, 7, 4.
+def sides(data: DataSpec, needing: str = "'network: conv'", instead: str = " Say mlp.") -> tuple[int, int]:
+    """Rows and columns of an image. `needing`: who needs one, for a message, and what to do instead.
 
     Raises:
         UserError: the samples are no images.
     """
     if len(data.shape) not in (2, 3):
-        raise UserError(f"'network: conv' needs images of shape (h, w) or (colours, h, w), but a sample's shape is {data.shape}. Say mlp.")
-    sizes = [(data.shape[-2], data.shape[-1])]
+        raise UserError(f"{needing} needs images of shape (h, w) or (colours, h, w), but a sample's shape is {data.shape}.{instead}")
+    return data.shape[-2], data.shape[-1]
+
+
+def halvings(data: DataSpec) -> list[tuple[int, int]]:
+    """The sizes of an image as it is halved, rounding up, until neither side is above 4: 28, 14, 7, 4. Raises what `sides` does."""
+    sizes = [sides(data)]
     while max(sizes[-1]) > 4:
         h, w = sizes[-1]
         sizes.append((-(-h // 2), -(-w // 2)))

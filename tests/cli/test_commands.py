@@ -556,12 +556,14 @@ def test_wandbs_own_switches_and_names_are_wandbs(
             wandb_mode(option)
 
 
-def test_threads_of_a_command_sleep_while_they_wait_unless_the_user_says_otherwise(tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pages_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
+    tuner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    tuner("--version")
+    tuner("report", str(tmp_path))
     assert os.environ["OMP_WAIT_POLICY"] == "active"
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    tuner("--version")
+    tuner("report", str(tmp_path))
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
 
 

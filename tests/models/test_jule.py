@@ -1,11 +1,14 @@
 """JULE's graph, affinities and merges against matrices written out, its triplets one by one."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from tuner.models._agglomerate import FEW, Merging, agglomerated, chains, weights
 
 from tuner.draws import Draws
+from tuner.errors import UserError
 from tuner.model import load_model
 from tuner.testing import blobs, step_of
 
@@ -27,6 +30,12 @@ def affinity(w_NN, cluster_N, i, j):
     """A(i -> j) + A(j -> i) from blocks of the whole matrix."""
     w_ij, w_ji = w_NN[cluster_N == i][:, cluster_N == j], w_NN[cluster_N == j][:, cluster_N == i]
     return (w_ij @ w_ji).sum() / len(w_ij) ** 2 + (w_ji @ w_ij).sum() / len(w_ji) ** 2
+
+
+def test_vectors_are_refused_where_a_convolution_is_asked_for():
+    data = dataclasses.replace(DATA, shape=(16,))
+    with pytest.raises(UserError, match=r"'network: conv' needs images .* but a sample's shape is \(16,\)\. Say mlp\."):
+        MODEL.networks(MODEL.hyper(dict(MODEL.tiny) | {"network": "conv"}), data.spec)
 
 
 def test_the_network_s_graph_is_that_of_the_nearest_neighbours():

@@ -76,9 +76,8 @@ def nobodys_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No login, no settings of whoever runs the tests, and an address at which nobody listens."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            mirror, "LAST_UPLOAD_S", dict.fromkeys(mirror.LAST_UPLOAD_S, 300)
-        )  # however slow the machine: the next driver comes after
+        # However slow the machine: the next driver comes after.
+        patch.setattr(mirror, "LAST_UPLOAD_S", dict.fromkeys(mirror.LAST_UPLOAD_S, 300))
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
         patch.setenv("HOME", str(home))

@@ -15,13 +15,13 @@ from tuner.own_models import Source
 from tuner.space.ranges import show
 from tuner.space.reader import Options, read_content, read_space
 from tuner.space.spec import Spec
+from tuner.trackers.modes import switched_on
 
 Place = str | os.PathLike[str]
 Named = Place | type | Source  # a model's name, or a model of one's own itself
 Space = Place | Mapping[str, Any]
 Settings = Mapping[str, Any] | Sequence[str]
 _LEFT_OUT = ("confirm", "report")  # what a space may ask for at its end, and `no_confirm` and `no_report` leave out
-_YES = {"1", "true", "t", "yes", "y", "on"}  # as the command line reads a switch in the environment
 
 
 class OfFile(TypedDict, total=False):
@@ -60,7 +60,7 @@ def options(**given: Any) -> Options:
     if unknown:
         raise UserError(f"There is no option '{unknown[0]}'.{did_you_mean(unknown[0], known)} Known are {', '.join(known)}.")
     found = {name: plain(value) for name, value in given.items() if value is not None and name != "models"}
-    found.setdefault("no_report", os.environ.get("TUNER_NO_REPORT", "").strip().lower() in _YES)
+    found.setdefault("no_report", switched_on("TUNER_NO_REPORT"))
     found |= {name: False if found.pop(f"no_{name}", False) else None for name in _LEFT_OUT}
     found["models"] = brought(given.get("models") or ())
     if isinstance(found.get("drop"), str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import select
 import sys
 import tempfile
@@ -59,9 +58,6 @@ def _command() -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 our fault, 2 the user's, 130 interrupted."""
     err = new_console(stderr=True)
-    # Before torch and scikit-learn are imported: threads that wait for each other sleep. By default they spin, and on a busy machine the
-    # maps of a page were not there after 40 minutes, in place of one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         Path.cwd()  # torch dies of a missing one, with a message about something else
     except FileNotFoundError:

@@ -146,13 +146,13 @@ class Cluster:
         self.close()
         if isinstance(self._error, UserError):
             raise self._error
-        if self.address is None and "timed out during startup" in str(self._error):  # it says so in words only
+        if self.address is None:
+            if "timed out during startup" not in str(self._error):  # it says so in words only
+                raise self._error
             raise UserError(
                 "Ray did not start within 30 seconds: this machine is too busy for it. Try again when less runs here. Or start Ray once, "
                 "and keep it: `ray start --head`, then --address 127.0.0.1:6379."
             ) from self._error
-        if self.address is None:
-            raise self._error
         if _is_refusal(self._error):
             raise UserError(
                 f"The Ray cluster at {self.address} refuses: it asks for a token, and this machine's is another or absent. "

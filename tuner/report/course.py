@@ -57,9 +57,10 @@ def _panels(
     layout: dict[str, Any] = {}
     words, rows = [], list[tuple[Any, ...]]()
     n, n_rows = len(shown), 1 if class_S is None else 2
-    xy_S2: NDArray[np.float32] | None = None
+    placed_S2: NDArray[np.float32] | None = None
     for i, (title, c_S, z_SZ) in enumerate(shown):
-        xy_S2 = in_the_plane(z_SZ, xy_S2, 500)
+        placed_S2 = in_the_plane(z_SZ, placed_S2, 500)
+        xy_S2 = rounded(placed_S2)
         for j, groups in enumerate([by_cluster(found, c_S), *([] if class_S is None else [by_class(found, class_S)])]):
             at, high = str(1 + i + j * n), 1 - j / n_rows
             traces += points(xy_S2, groups, at, size=4)
@@ -67,7 +68,7 @@ def _panels(
             layout[f"yaxis{at}"] = bare(domain=[high - 1 / n_rows + 0.02, high - 0.02], anchor=f"x{at}")
             words += labels(xy_S2, groups, at)
         words.append(_word(title, x=(i + 0.5) / n, y=1.0, yanchor="bottom"))
-        places = zip(rows_S, rounded(xy_S2).tolist(), c_S, strict=True)
+        places = zip(rows_S, xy_S2.tolist(), c_S, strict=True)
         rows += [(title, int(row), x, y, int(k)) for row, (x, y), k in places]
     for j, what in enumerate(("by cluster", "by class")[:n_rows]):
         words.append(_word(what, x=0.0, y=1 - (j + 0.5) / n_rows, xanchor="right", textangle=-90))

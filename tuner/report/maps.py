@@ -72,9 +72,8 @@ def maps(found: Clustered) -> list[Figure]:
     rows_S = found.mapped()
     if len(rows_S) < FEWEST:
         return []
-    xy_S2 = in_the_plane(found.code_NZ[rows_S])
-    mixed = _mixed(found.code_NZ[rows_S], found.cluster_N[rows_S])
-    cluster_S = found.cluster_N[rows_S]
+    z_SZ, cluster_S = found.code_NZ[rows_S], found.cluster_N[rows_S]
+    xy_S2, mixed = rounded(in_the_plane(z_SZ)), _mixed(z_SZ, cluster_S)
     class_S = None if found.class_N is None else found.class_N[rows_S]
     z = found.code_NZ.shape[1]
     how = f"{method()} of the code's {z} numbers" if z > 2 else "The code as it is"
@@ -82,7 +81,7 @@ def maps(found: Clustered) -> list[Figure]:
     names_S = [None] * len(rows_S) if class_S is None else [found.class_name(k) if k >= 0 else "" for k in class_S.tolist()]
     rows = [
         (int(row), x, y, int(k), *(() if class_S is None else (name,)))
-        for row, (x, y), k, name in zip(rows_S, rounded(xy_S2).tolist(), cluster_S, names_S, strict=True)
+        for row, (x, y), k, name in zip(rows_S, xy_S2.tolist(), cluster_S, names_S, strict=True)
     ]
     groups = [by_cluster(found, cluster_S), *([] if class_S is None else [by_class(found, class_S)])]
     counts: dict[str, Any] = {"drawn": len(rows_S), "of": len(found.cluster_N), "noun": "samples", "columns": header, "rows": rows}
@@ -107,7 +106,7 @@ def rounded(xy_S2: NDArray[np.float32]) -> NDArray[np.float64]:
     return xy_S2.astype(np.float64).round(decimals)
 
 
-def _map(xy_S2: NDArray[np.float32], groups: Groups, how: str, counts: dict[str, Any], more: str) -> Figure:
+def _map(xy_S2: NDArray[np.float64], groups: Groups, how: str, counts: dict[str, Any], more: str) -> Figure:
     """`how`: it was made. `counts`: what is drawn, and the lines of its CSV file. `more`: a sentence."""
     layout = {
         "xaxis": bare(),
@@ -158,10 +157,9 @@ def by_class(found: Clustered, class_S: NDArray[np.int64]) -> Groups:
     return Groups(what="class", group_S=class_S, names=[found.class_name(c) for c in range(n)], looks=looks)
 
 
-def points(xy_S2: NDArray[Any], groups: Groups, at: str = "", size: float = 4.5) -> Iterator[Trace]:
-    """A trace for each group. `at`: the number of the panel's axes. What belongs to no group comes first, and faint."""
+def points(xy_S2: NDArray[np.float64], groups: Groups, at: str = "", size: float = 4.5) -> Iterator[Trace]:
+    """A trace for each group. `xy_S2`: `rounded`. `at`: the number of the panel's axes. What belongs to no group comes first, and faint."""
     n_colours = len(ORDER) - 1  # the last is grey
-    xy_S2 = rounded(xy_S2)
     for k in range(-1 if (groups.group_S < 0).any() else 0, len(groups.names)):
         xy_M2 = xy_S2[groups.group_S == k]
         if not len(xy_M2):
@@ -180,13 +178,13 @@ def points(xy_S2: NDArray[Any], groups: Groups, at: str = "", size: float = 4.5)
         }
 
 
-def labels(xy_S2: NDArray[np.float32], groups: Groups, at: str = "") -> list[dict[str, Any]]:
+def labels(xy_S2: NDArray[np.float64], groups: Groups, at: str = "") -> list[dict[str, Any]]:
     """The names of the groups where they lie."""
     group_S, names = groups.group_S, groups.names
     there = [k for k in range(len(names)) if (group_S == k).any()]
     if not there or len(there) > LABELLED:
         return []
-    at_G2 = np.stack([np.median(rounded(xy_S2)[group_S == k], axis=0) for k in there])
+    at_G2 = np.stack([np.median(xy_S2[group_S == k], axis=0) for k in there])
     near_2 = 0.05 * (xy_S2.max(axis=0) - xy_S2.min(axis=0))
     common = {"showarrow": False, "bgcolor": "@paper", "opacity": 0.85, "borderpad": 1, "font": {"size": 12, "color": "@ink"}}
     found = []

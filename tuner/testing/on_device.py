@@ -18,7 +18,7 @@ from tuner.training.pack import Pack
 from tuner.training.solo import Solo
 
 from .declared import DATA
-from .tiny import choices, shortest
+from .tiny import choices, short
 
 SIZE = 6  # samples of a batch
 
@@ -28,7 +28,7 @@ def steps_stay_on_the_device(model: Model) -> None:
     like = torch.empty((), device="meta", dtype=DATA.x_ND.dtype)
     with without_optimizers():
         for over in choices(model):
-            h = shortest(model, **over)
+            h = short(model, **over)
             alone = Solo(model, h, DATA.spec, like, seed=1)
             for phase in model.phases(h):
                 for engine in (alone, Pack(model, h, DATA.spec, like, slots=2)):  # a pack never leaves its phase

@@ -21,17 +21,8 @@ def tiny(model: Model, **more: Any) -> Any:
 
 def short(model: Model, **more: Any) -> Any:
     """`tiny`, cut to at most two epochs a phase."""
-    return _cut(model, 2, more)
-
-
-def shortest(model: Model, **more: Any) -> Any:
-    """`tiny`, one epoch a phase: for what shows at once, and is tried many times."""
-    return _cut(model, 1, more)
-
-
-def _cut(model: Model, most: int, more: dict[str, Any]) -> Any:
     lengths = {phase.epochs for phase in model.phases(tiny(model))}
-    return tiny(model, **{name: min(most, getattr(tiny(model), name)) for name in lengths} | more)
+    return tiny(model, **{name: min(2, getattr(tiny(model), name)) for name in lengths} | more)
 
 
 def choices(model: Model) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from .data import blobs
 from .declared import DATA
 from .found import RANDOM, Broken
 from .runs import Visit, apart, crowded, packed, run_again, solo
-from .tiny import choices, is_rounding, short, shortest, tiny
+from .tiny import choices, is_rounding, short, tiny
 
 # --- what is random ----------------------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ def a_lane_equals_its_solo_run(model: Model) -> None:
 
 def every_choice_runs(model: Model) -> None:
     for over in choices(model):
-        h = shortest(model, **over)
+        h = short(model, **over)
         _close(apart(solo(model, h, DATA, 1), packed(model, [h], DATA, seeds=[1])[0]), model, h, 1)
 
 
@@ -88,7 +88,7 @@ def resuming_changes_nothing(model: Model) -> None:
 def weight_0_removes_a_term(model: Model) -> None:
     for name in (n for n in model.parameters() if n.startswith("weights.")):
         term = name.removeprefix("weights.")
-        h, poisoned = shortest(model, **{name: 0.0}), poison(model, term)
+        h, poisoned = short(model, **{name: 0.0}), poison(model, term)
         at = places.of_key(model, "terms", term)
         if apart(solo(model, h, DATA, 1), solo(poisoned, h, DATA, 1)) != 0:
             raise Broken(f"With {name}=0 the term still changes the training.", place=at)

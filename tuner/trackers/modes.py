@@ -9,9 +9,13 @@ from tuner.errors import UserError, did_you_mean
 MODES = ("online", "offline", "disabled")
 # What WANDB_MODE may hold, as W&B itself has it: `run` is an older word for online, `shared` is for several writers.
 _VARIABLE = {"online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
-_YES = ("true", "1", "yes", "on", "t", "y")
 _LONGEST = 128
 _FORBIDDEN = "/\\#?%:"  # in a project's name
+
+
+def switched_on(variable: str) -> bool:
+    """Whether a switch in the environment is on, as W&B and the command line read it."""
+    return os.environ.get(variable, "").strip().lower() in ("true", "1", "yes", "on", "t", "y")
 
 
 def wandb_mode(given: str | None) -> str:
@@ -22,7 +26,7 @@ def wandb_mode(given: str | None) -> str:
     """
     if given is not None and given not in MODES:
         raise UserError(f"'wandb' must be one of {' | '.join(MODES)}, but is {given!r}.")
-    if given is None and os.environ.get("WANDB_DISABLED", "").strip().lower() in _YES:
+    if given is None and switched_on("WANDB_DISABLED"):
         given = "disabled"
     if given == "disabled":
         return given
