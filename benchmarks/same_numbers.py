@@ -3,6 +3,7 @@
     python benchmarks/same_numbers.py record before.json     # in an environment whose `tuner` is a checkout of the commit before
     python benchmarks/same_numbers.py record after.json      # the same script in the environment of the changed checkout
     python benchmarks/same_numbers.py compare before.json after.json
+    python benchmarks/same_numbers.py compare before.json after.json --but metrics/silhouette    # what a named change moves
 
 Trainings: every model with its `tiny` hyper-parameters and all terms on, alone and in packs of three, in float64 and float32, and
 every choice of every hyper-parameter for two epochs a phase, on one thread; after each epoch the metrics and all tensors, the
@@ -213,18 +214,18 @@ def without(metrics: set[str], y: dict[str, Any]) -> dict[str, Any]:
     return y | {"metrics": {name: value for name, value in y["metrics"].items() if name not in metrics}} if metrics else y
 
 
-def first_difference(a: Run, b: Run) -> str | None:
+def first_difference(a: Run, b: Run, but: Sequence[str]) -> str | None:
     """The first record in which a training or a trial differs, and in what; None where all that `a` holds is equal. A metric that `b`
-    alone measures is no difference."""
+    alone measures is no difference, nor is what is named in `but`."""
     for x, y in zip(a, b, strict=False):
-        if found := unlike(x, without(new_metrics(x, y), y)):
+        if found := {place: how for place, how in unlike(x, without(new_metrics(x, y), y)).items() if place not in but}:
             if "tensors" in found:
                 found["tensors"] = "other values" if found.pop("unnamed", None) else "the same under other names"
             return f"{x['at']}: {'; '.join(f'{place}: {how}' for place, how in found.items())}"
     return None if len(a) == len(b) else f"{len(a)} records -> {len(b)}"
 
 
-def compare(a: dict[str, Any], b: dict[str, Any], partly: bool) -> int:
+def compare(a: dict[str, Any], b: dict[str, Any], partly: bool, but: Sequence[str]) -> int:
     """Prints the first difference of each training and trial; returns how many differ. What `b` alone holds is new, no difference."""
     if other := unlike(a["machine"], b["machine"]):
         raise SystemExit(f"Recorded in different environments, whose last bits need not agree: {other}.")
@@ -235,7 +236,7 @@ def compare(a: dict[str, Any], b: dict[str, Any], partly: bool) -> int:
         for key in [key for key in a[kind] if key in b[kind] or not partly]:
             after = b[kind].get(key, [])
             new |= set().union(*map(new_metrics, a[kind][key], after))
-            if found := first_difference(a[kind][key], after):
+            if found := first_difference(a[kind][key], after, but):
                 print(f"{key}: {found}")
                 differ += 1
             else:
@@ -258,7 +259,8 @@ if __name__ == "__main__":
     recording.add_argument("--no-searches", action="store_true")
     comparing.add_argument("records", type=Path, nargs=2)
     comparing.add_argument("--partly", action="store_true", help="what the second does not hold was not asked for")
+    comparing.add_argument("--but", nargs="+", default=[], metavar="PLACE", help="these may differ, as metrics/silhouette or config/boost")
     args = parser.parse_args()
     if args.command == "compare":
-        sys.exit(min(1, compare(*(json.loads(path.read_text()) for path in args.records), args.partly)))
+        sys.exit(min(1, compare(*(json.loads(path.read_text()) for path in args.records), args.partly, args.but)))
     args.out.write_text(json.dumps(record(args.models or public("model_names")(), not args.no_searches)))
