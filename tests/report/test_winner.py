@@ -30,7 +30,7 @@ from tuner.report.generated import Drawing, cannot, learned, modes
 from tuner.report.maps import in_the_plane, maps
 from tuner.report.marks import confusion, differences
 from tuner.report.png import png
-from tuner.report.tiles import GAP, Tiles, sprite, tiled
+from tuner.report.tiles import GAP, Range, Tiles, image_shape, sprite, tiled
 from tuner.report.winner import largest, nearest_samples, pictures, scale_of, winner_figures, winner_sections
 from tuner.report.write import write_report
 from tuner.runs.course import Moment, read_course, write_course
@@ -93,7 +93,7 @@ def test_every_figure_says_what_it_draws(found: Clustered) -> None:
 
 
 def drawing(found: Clustered) -> Drawing:
-    return Drawing(found=found, clusters=largest(found), scale=scale_of(found), shape=(8, 8))
+    return Drawing(found=found, clusters=largest(found), scale=scale_of(found))
 
 
 @pytest.mark.parametrize(
@@ -233,6 +233,25 @@ def test_the_tiles_are_the_images(shape: tuple[int, ...]) -> None:
     figure = tiled(Tiles(images=images, rows=["0", "1"], columns=["", "", ""]), name="x", title="x", of=2)
     assert figure.rows is not None and len(figure.rows) == 5
     assert base64.b64decode(figure.traces[0]["source"].partition(",")[2]) == png(pixels)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4), (6, 3, 5, 4)], ids=["grey", "colour"])
+def test_a_film_is_some_of_its_frames_side_by_side_or_the_one_in_the_middle(shape: tuple[int, ...]) -> None:
+    x_D = np.arange(2 * np.prod(shape), dtype=np.float64).reshape(2, -1) / 1000
+    film = x_D.reshape(2, *shape)
+    np.testing.assert_array_equal(Range(0, 1).images(x_D, shape), film[:, 3])
+    np.testing.assert_array_equal(Range(0, 1).images(x_D, shape, 4), np.concatenate([film[:, t] for t in (0, 2, 3, 5)], axis=-1))
+    assert image_shape(shape) == shape[1:] and image_shape((6, 3, 3)) is None and image_shape((6, 2, 8, 8)) is None
+
+
+def test_the_page_of_films_shows_each_clusters_as_films(tmp_path: Path) -> None:
+    films = {"name": "moving_digits", "limit": 60}
+    training = api.train("kmeans", dataset="moving_digits", limit=60, set={"n_clusters": 3, "epochs": 3})
+    sections = winner_sections(a_run(tmp_path / "run", training, films))
+    said, near = next((section.text, figure) for section in sections for figure in section.figures if figure.name == "nearest-samples")
+    assert any(text.startswith("Of a film the nearest samples show frames from its first to its last") for text in said)
+    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(near.traces[0]["source"].partition(",")[2]))))
+    assert pixels.shape[:2] == (3 * (16 + GAP) - GAP, 3 * (4 * 16 + GAP) - GAP)  # a mean and two films, four frames each
 
 
 def test_what_marks_a_cluster_is_named_by_its_column(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -20,6 +20,7 @@ from tuner.errors import UserError, first_line
 from tuner.model import DataSpec
 
 from . import pictures, rcv1
+from .moving import films
 from .names import FORMATS, NAMES
 from .raw import Raw, data_root
 
@@ -52,6 +53,17 @@ def _read_digits(paths: list[Path]) -> Raw:
 
     digits = load_digits()
     return Raw(x_N=digits.images, y_N=digits.target, peak=16.0)
+
+
+def _read_moving_digits(paths: list[Path]) -> Raw:
+    raw = _read_digits(paths)
+    return replace(raw, x_N=films(raw.x_N.astype(np.uint8), side=16, n_frames=10))
+
+
+def _read_moving_mnist(paths: list[Path]) -> Raw:
+    raw = pictures.read_idx(paths)  # of which the test set's images move
+    assert raw.y_N is not None and raw.n_train is not None
+    return Raw(x_N=films(raw.x_N[raw.n_train :], side=64, n_frames=10), y_N=raw.y_N[raw.n_train :], peak=raw.peak)
 
 
 def _read_usps(paths: list[Path]) -> Raw:
@@ -192,6 +204,8 @@ PUBLISHED: dict[str, Published] = {
         download=pictures.download_stl10,
         read=pictures.read_stl10,
     ),
+    "moving_digits": Published(spec=DataSpec(1797, (10, 16, 16), 10), read=_read_moving_digits),
+    "moving_mnist": replace(_like_mnist("MNIST"), spec=DataSpec(10_000, (10, 64, 64), 10), read=_read_moving_mnist),
 }
 assert PUBLISHED.keys() == NAMES.keys()
 KNOWN = f"Known are {', '.join(PUBLISHED)}, openml:NAME and the path of a file ({', '.join(f'{kind}:PATH' for kind in FORMATS)})."

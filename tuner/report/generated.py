@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .figure import Figure
-from .tiles import Range, Tiles, tiled
+from .tiles import Range, Tiles, is_film, tiled
 
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
@@ -28,16 +28,15 @@ TRIED = 64  # numbers of a style of which the one is taken that changes pictures
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """`clusters`: those that are drawn, a row each. `scale`, `shape`: of the images."""
+    """`clusters`: those that are drawn, a row each. `scale`: of the images."""
 
     found: Clustered
     clusters: Sequence[int]
     scale: Range
-    shape: Sequence[int]
 
-    def images(self, x_D: NDArray[Any]) -> NDArray[Any]:
-        """(..., *shape), of samples (..., D)."""
-        return self.scale.images(x_D, self.shape)
+    def images(self, x_D: NDArray[Any], n_frames: int = 1) -> NDArray[Any]:
+        """As `Range.images`."""
+        return self.scale.images(x_D, self.found.data.shape, n_frames)
 
     @property
     def used(self) -> int:
@@ -60,6 +59,8 @@ def cannot(found: Clustered) -> list[str]:
         said.append(f"{name} generates no samples of a cluster that is given, so there are no modes and no styles.")
     elif not found.assigner.n_styles:
         said.append(f"{name} has no style beside the cluster: of a cluster it generates the mode alone.")
+    if is_film(found.data.shape):
+        said.append("Of a film the nearest samples show frames from its first to its last, and other pictures the one in the middle.")
     return said
 
 

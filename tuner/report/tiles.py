@@ -119,9 +119,15 @@ def _listed(tiles: Tiles) -> tuple[Sequence[str], list[list[Any]]]:
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, ...] | None:
-    """(h, w) or (3, h, w) of samples that are images, else None."""
-    is_image = len(shape) == 2 or (len(shape) == 3 and shape[0] == 3)
-    return tuple(shape) if is_image and min(shape[-2:]) >= 4 else None
+    """(h, w) or (3, h, w) of samples that are images, and of the frames of films, else None."""
+    frame = shape[1:] if is_film(shape) else shape
+    is_image = len(frame) == 2 or (len(frame) == 3 and frame[0] == 3)
+    return tuple(frame) if is_image and min(frame[-2:]) >= 4 else None
+
+
+def is_film(shape: Sequence[int]) -> bool:
+    """(T, h, w) or (T, 3, h, w); three planes are colours."""
+    return len(shape) == 4 or (len(shape) == 3 and shape[0] != 3)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,11 @@ class Range:
     low: float
     high: float
 
-    def images(self, x_D: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-        """(..., *shape) from 0 to 1, of samples (..., D)."""
+    def images(self, x_D: NDArray[Any], shape: Sequence[int], n_frames: int = 1) -> NDArray[Any]:
+        """(..., h, w) or (..., 3, h, w) from 0 to 1, of samples (..., D). Of films the frame in the middle, or several, side by side."""
         found: NDArray[Any] = (np.asarray(x_D, dtype=np.float64) - self.low) / (self.high - self.low or 1.0)
-        return found.reshape(*x_D.shape[:-1], *shape)
+        found = found.reshape(*x_D.shape[:-1], *shape)
+        if not is_film(shape):
+            return found
+        at_F = [shape[0] // 2] if n_frames == 1 else np.unique(np.linspace(0, shape[0] - 1, n_frames).round().astype(int)).tolist()
+        return np.concatenate([found.take(t, axis=-len(shape)) for t in at_F], axis=-1)

@@ -21,12 +21,13 @@ from .figure import Figure, Section
 from .generated import Drawing, cannot, learned, modes
 from .maps import maps
 from .marks import confusion, marks, marks_table, sizes
-from .tiles import ROWS, Range, Tiles, image_shape, tiled
+from .tiles import ROWS, Range, Tiles, image_shape, is_film, tiled
 
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
 
 NEAREST = 7
+FILMS, FRAMES = 2, 4  # of films so many, and of each so many frames, which take the room of as many images
 TITLE = "The winner"
 
 
@@ -92,11 +93,10 @@ def pictures(found: Clustered, who: str = "", title: str = "The clusters") -> It
     yield Section(title=title, text=said, figures=[*maps(found), confusion(found) or sizes(found)])
     if course:
         yield Section(title="The code by epoch", figures=[course])
-    shape = image_shape(found.data.shape)
-    if shape is None:
+    if image_shape(found.data.shape) is None:
         yield Section(title="What marks a cluster", tables=[marks_table(found)], figures=_there(marks(found)))
     else:
-        drawing = Drawing(found=found, clusters=largest(found), scale=scale_of(found), shape=shape)
+        drawing = Drawing(found=found, clusters=largest(found), scale=scale_of(found))
         figures = [nearest_samples(drawing), *learned(drawing)]
         yield Section(title="Clusters in pictures", text=cannot(found), figures=figures)
 
@@ -130,19 +130,20 @@ def nearest_samples(drawing: Drawing) -> Figure:
     mode_PD = modes(found, clusters)
     if mode_PD is not None:
         first.append(("mode", mode_PD))
-    n = len(first)
-    images = np.full((len(clusters), n + NEAREST, *drawing.shape), np.nan)
+    n, film = len(first), is_film(found.data.shape)
+    n_frames, n_nearest = (FRAMES, FILMS) if film else (1, NEAREST)
+    first_PCD = np.stack([x_PD for _, x_PD in first], axis=1)
+    blank_PCD = np.full((len(clusters), n_nearest, first_PCD.shape[-1]), np.nan)
+    images = drawing.images(np.concatenate([first_PCD, blank_PCD], axis=1), n_frames)
     samples = np.full(images.shape[:2], -1, dtype=np.int64)
-    for j, (_, x_PD) in enumerate(first):
-        images[:, j] = drawing.images(x_PD)
     for i, k in enumerate(clusters):
-        rows_R = found.nearest(k, NEAREST)
-        images[i, n : n + len(rows_R)] = drawing.images(found.samples(rows_R))
+        rows_R = found.nearest(k, n_nearest)
+        images[i, n : n + len(rows_R)] = drawing.images(found.samples(rows_R), n_frames)
         samples[i, n : n + len(rows_R)] = rows_R
     how = "nearest to its centre" if found.by_distance else "of which the model is surest, and among them those nearest to the mean code"
     mode = "" if mode_PD is None else ", its mode, which the model generates,"
     return tiled(
-        Tiles(images=images, rows=[str(k) for k in clusters], columns=[*(name for name, _ in first), *[""] * NEAREST], samples=samples),
+        Tiles(images=images, rows=[str(k) for k in clusters], columns=[*(name for name, _ in first), *[""] * n_nearest], samples=samples),
         name="nearest-samples",
         title="Means and nearest samples" if mode_PD is None else "Means, modes and nearest samples",
         note=f"Of each cluster its mean{mode} and the samples {how}.",

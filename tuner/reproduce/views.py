@@ -28,8 +28,8 @@ Draw = Callable[["Clustered"], Sequence[Figure | None]]
 
 def _images(draw: Callable[[Drawing], Iterator[Figure]]) -> Draw:
     def of(found: Clustered) -> Sequence[Figure]:
-        shape = image_shape(found.data.shape)
-        return [] if shape is None else list(draw(Drawing(found=found, clusters=largest(found), scale=scale_of(found), shape=shape)))
+        drawing = Drawing(found=found, clusters=largest(found), scale=scale_of(found))
+        return [] if image_shape(found.data.shape) is None else list(draw(drawing))
 
     return of
 
