@@ -6,9 +6,11 @@ with the configuration that the model has today, is not done again. Figures are 
 
     python benchmarks/accuracy.py                                  # digits, five seeds, every model; one seed of each first
     python benchmarks/accuracy.py --datasets usps --seeds 3 --models ae dec idec dcn vade gumbel_vae aae_unsup
+    python benchmarks/accuracy.py --datasets wine blobs            # vectors: one set that scikit-learn ships, one that it makes
     python benchmarks/accuracy.py --table                          # only writes docs/accuracy.md anew
 
-Models that start from the same pre-training (of one seed) take it from each other while the command runs.
+Beside the models stand `pca_kmeans` and `spectral` of scikit-learn; with `kmeans` and `gmm` they are what a line under each table compares
+the models with. Models that start from the same pre-training (of one seed) take it from each other while the command runs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from selection import vectors
 
 if TYPE_CHECKING:
     from tuner.data.datasets import Data
@@ -57,14 +61,36 @@ PUBLISHED = {
     ("mnist", "infogan"): "95 b",
 }
 COLUMNS = ("acc", "nmi", "ari", "error", "error_test")
+VECTORS = ("wine", "breast_cancer", "blobs")
+SHALLOW = ("pca_kmeans", "spectral")
+WITHOUT_NETWORK = ("kmeans", "gmm", *SHALLOW)
 
 
-def hyper(name: str, seed: int) -> Hyper:
-    """The defaults; a semi-supervised model is given other labels with every seed."""
+def hyper(name: str, seed: int, n_clusters: int = 10) -> Hyper:
+    """The defaults, with as many clusters as there are classes; a semi-supervised model is given other labels with every seed."""
     from tuner.model import load_model
 
     model = load_model(name)
-    return model.hyper({"label_seed": seed} if model.labels == "partial" else {})
+    known = {"n_clusters": n_clusters} if n_clusters != 10 else {}
+    return model.hyper(known | ({"label_seed": seed} if model.labels == "partial" else {}))
+
+
+def shallow(name: str, data: Data, seed: int) -> dict[str, float]:
+    """The metrics of a clustering of the data without a network, by scikit-learn."""
+    import torch
+    from sklearn.cluster import KMeans, SpectralClustering
+    from sklearn.decomposition import PCA
+
+    from tuner.metrics import of_partition
+
+    x_ND, K = data.x_ND.numpy(), data.spec.n_classes
+    assert K is not None
+    if name == "pca_kmeans":
+        reduced = PCA(n_components=0.9, svd_solver="full").fit_transform(x_ND)
+        c_N = KMeans(n_clusters=K, n_init=20, random_state=seed).fit_predict(reduced)
+    else:
+        c_N = SpectralClustering(n_clusters=K, affinity="nearest_neighbors", n_neighbors=10, random_state=seed).fit_predict(x_ND)
+    return of_partition(torch.from_numpy(c_N).long(), data.y_N, K)
 
 
 def nearest_errors(data: Data, h: Hyper) -> dict[str, float]:
@@ -92,9 +118,17 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     from tuner.training.pretraining import PretrainingCache
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    model, data = load_model(name), load(DatasetSpec(name=dataset), Path(root) if root else None)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    h, row = hyper(name, seed), {"model": name, "dataset": dataset, "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        named = vectors(dataset, folder) if dataset in VECTORS else dataset
+        data = load(DatasetSpec(name=named), Path(root) if root else None)
+    row: dict[str, Any] = {"model": name, "dataset": dataset, "seed": seed}
+    if name in SHALLOW:
+        began, metrics = time.monotonic(), shallow(name, data, seed)
+        row |= {"epochs": 1, "ended": "complete"} | {k: round(metrics[k], 4) for k in COLUMNS if k in metrics}
+        row |= {"seconds": round(time.monotonic() - began, 1), "device": _device("cpu"), "torch": torch.__version__, "commit": commit()}
+        return row | {"config": {}}
+    model, device = load_model(name), "cuda" if torch.cuda.is_available() else "cpu"
+    h = hyper(name, seed, data.spec.n_classes or 10)
     if model.labels == "partial":
         row |= nearest_errors(data, h)
     began = time.monotonic()
@@ -121,8 +155,14 @@ def rows() -> list[dict[str, Any]]:
     from tuner.model import model_names
 
     known = set(model_names())
+    others = [row for row in lines if row["model"] in SHALLOW]
     # A hyper-parameter that is newer than a row had its default there: a new choice's default is what was done before.
-    return [row for row in lines if row["model"] in known and row["config"].items() <= hyper(row["model"], row["seed"]).flat().items()]
+    mine = [row for row in lines if row["model"] in known]
+    return others + [row for row in mine if row["config"].items() <= hyper(row["model"], row["seed"], _clusters(row)).flat().items()]
+
+
+def _clusters(row: dict[str, Any]) -> int:
+    return int(row["config"]["n_clusters"]) if row["dataset"] in VECTORS else 10
 
 
 def tasks(given: argparse.Namespace, pretrained: str) -> Iterator[tuple[str, str, int, str | None, str]]:
@@ -151,7 +191,9 @@ def table() -> str:
             "| model | seeds | ACC | NMI | ARI | error | of 1-NN | epochs | seconds | published |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]
-        for (_, name), runs in sorted((key, runs) for key, runs in found.items() if key[0] == dataset):
+        here = {name: runs for (of, name), runs in sorted(found.items()) if of == dataset}
+        for name in sorted(here, key=lambda name: (name not in WITHOUT_NETWORK, name)):
+            runs = here[name]
             ended = [row["ended"] for row in runs if row["ended"] != "complete"]
             note = f" ({len(ended)} {' '.join(sorted(set(ended)))})" if ended else ""
             cells = [_spread([row[k] for row in runs if k in row]) for k in ("acc", "nmi", "ari")]
@@ -161,11 +203,41 @@ def table() -> str:
             seconds = whole or [row["seconds"] for row in runs]
             cells += [str(max(row["epochs"] for row in runs)), f"{statistics.mean(seconds):.0f}{'' if whole else ' *'}"]
             text.append(f"| {' | '.join([name, str(len(runs)) + note, *cells, PUBLISHED.get((dataset, name), '')])} |")
-        missing = [name for name in model_names() if (dataset, name) not in found]
+        text += ["", verdict(here)]
+        missing = [name for name in (*model_names(), *SHALLOW) if name not in here]
         text += [f"\nNot run: {', '.join(missing)}."] if missing else []
     hardware = sorted({f"{row['device']}, torch {row['torch']}" for runs in found.values() for row in runs})
     commits = sorted({row["commit"] for runs in found.values() for row in runs})
     return "\n".join([*text, f"\nHardware: {'; '.join(hardware)}. Commits: {', '.join(commits)}.\n"])
+
+
+def verdict(here: dict[str, list[dict[str, Any]]]) -> str:
+    """Which models without labels are better than the best clustering without a network, by ACC: the difference of the means, and Welch's
+    interval of 95 % for it."""
+    from scipy.stats import ttest_ind
+
+    from tuner.model import load_model
+
+    accs = {name: [100 * row["acc"] for row in runs if "acc" in row] for name, runs in here.items()}
+    best = max((name for name in WITHOUT_NETWORK if accs.get(name)), key=lambda name: statistics.mean(accs[name]), default=None)
+    if best is None:
+        return "No clustering without a network was run."
+    found: dict[str, list[str]] = {"better": [], "no different that these seeds show": [], "worse": []}
+    alone = []
+    for name in sorted(set(accs) - set(WITHOUT_NETWORK), key=lambda name: -statistics.mean(accs[name] or [0])):
+        if load_model(name).labels == "partial" or not accs[name]:
+            continue
+        if min(len(accs[name]), len(accs[best])) < 2:
+            alone.append(name)
+            continue
+        gap = statistics.mean(accs[name]) - statistics.mean(accs[best])
+        between = ttest_ind(accs[name], accs[best], equal_var=False).confidence_interval(0.95)
+        kind = "better" if between.low > 0 else "worse" if between.high < 0 else "no different that these seeds show"
+        found[kind].append(f"`{name}` {gap:+.1f} ({between.low:+.1f} to {between.high:+.1f})")
+    text = [f"Against the best without a network, `{best}` with {_spread([value / 100 for value in accs[best]])}, in points of ACC:"]
+    text += [f"{kind}: {', '.join(names) or 'none'};" for kind, names in found.items()]
+    text += [f"of one seed, and so without an interval: {', '.join(alone)};"] if alone else []
+    return " ".join(text).rstrip(";") + "."
 
 
 def _spread(values: list[float]) -> str:
@@ -197,7 +269,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", default=["digits"])
-    parser.add_argument("--models", nargs="+", default=model_names())
+    parser.add_argument("--models", nargs="+", default=[*model_names(), *SHALLOW])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data-root", default=os.environ.get("TUNER_DATA"))

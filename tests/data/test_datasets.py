@@ -192,7 +192,7 @@ def test_the_data_root_is_the_argument_or_the_variable_or_the_cache(tmp_path: Pa
 def test_an_unknown_data_set_is_answered_with_the_nearest() -> None:
     known = KNOWN
     assert known.startswith("Known are digits, mnist, usps, svhn, rcv1_4, rcv1_4_first, ")
-    assert "stl10, openml:NAME and the path of a file (npz:PATH, npy:PATH, " in known
+    assert "stl10, moving_digits, moving_mnist, openml:NAME and the path of a file (npz:PATH, npy:PATH, " in known
     assert error_of("minst") == f"There is no data set 'minst'. Did you mean 'mnist'? {known}"
     assert error_of("imagenet21k") == f"There is no data set 'imagenet21k'. {known}"
     assert error_of("mine/x.npz").startswith("There is no file mine/x.npz (looked for ")
