@@ -249,7 +249,10 @@ def test_a_collapse_is_a_warning() -> None:
         assert set(estimator("kmeans").fit_predict(X)) == {0}
 
 
-OF_IMAGES = {"prednet": r"films of shape \(T, h, w\) or \(T, 3, h, w\), or images", "swwae": r"images of shape \(h, w\) or \(colours, h, w\)"}
+OF_IMAGES = {
+    "prednet": r"films of shape \(T, h, w\) or \(T, 3, h, w\), or images",
+    "swwae": r"images of shape \(h, w\) or \(colours, h, w\)",
+}
 
 
 def test_a_model_of_images_refuses_vectors() -> None:
