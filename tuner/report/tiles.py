@@ -63,7 +63,7 @@ def tiled(tiles: Tiles, *, name: str, title: str, note: str = "", of: int, noun:
         noun=noun,
         columns=header,
         rows=rows,
-        height=round(40 + n_rows * min(44, WIDTH / n_columns) * edge_y / edge_x),
+        height=round(40 + n_rows * min(44 * max(1, edge_x / edge_y), WIDTH / n_columns) * edge_y / edge_x),
         small=True,
         stretches=False,
     )
