@@ -11,7 +11,8 @@ from tuner.nn import mlp
 
 
 class Encoder(nn.Module):
-    """`mask_BH` drops units of the first layer. No bias in front of a BatchNorm: it has no gradient but rounding noise."""
+    """`mask_BH` drops units of the first layer. `features`: the last hidden layer, in place of y and z, which are both read from it. No
+    bias in front of a BatchNorm: it has no gradient but rounding noise."""
 
     def __init__(self, n_features, hidden, n_clusters, latent_dim):
         super().__init__()
@@ -20,10 +21,12 @@ class Encoder(nn.Module):
         self.y, self.norm_y = nn.Linear(hidden, n_clusters, bias=False), nn.BatchNorm1d(n_clusters)
         self.z, self.norm_z = nn.Linear(hidden, latent_dim, bias=False), nn.BatchNorm1d(latent_dim)
 
-    def forward(self, x_BD, mask_BH=None):
+    def forward(self, x_BD, mask_BH=None, features=False):
         a_BH = self.first(x_BD)
         a_BH = self.norm_first(a_BH if mask_BH is None else a_BH * mask_BH).relu()
         a_BH = self.norm_second(self.second(a_BH)).relu()
+        if features:
+            return a_BH
         return self.norm_y(self.y(a_BH)).softmax(-1), self.norm_z(self.z(a_BH))
 
 

@@ -15,6 +15,7 @@ from tuner.model import Hyper, Term, hp
 from tuner.nn import mlp
 
 from ._autoencoder import check_pixels
+from ._classifier import Classifier
 from ._vae import log_density, sampled
 
 
@@ -48,7 +49,7 @@ def auxiliary_networks(h, data, decoder_sees, prior_sees):
     D, H, K, Z, A = data.n_features, h.hidden, h.n_clusters, h.latent_dim, h.aux_dim
     return {
         "auxiliary": mlp(D, H, H, 2 * A, norm=True),
-        "classifier": mlp(D + A, H, H, K, norm=True),
+        "classifier": Classifier(D + A, H, H, K, norm=True),
         "encoder": mlp(D + A + K, H, H, 2 * Z, norm=True),
         "decoder": mlp(decoder_sees, H, H, D, norm=True),
         "auxiliary_prior": mlp(prior_sees, H, H, 2 * A, norm=True),
@@ -108,6 +109,11 @@ def predict(net, x_BD):
     for eps_A in net.eps_PA:
         p_BK = p_BK + net.classifier(torch.cat([x_BD, sampled(mu_BA, log_var_BA, eps_A)], -1)).softmax(-1)
     return p_BK / len(net.eps_PA)
+
+
+def class_features(net, x_BD):
+    """(B, H): what the class is read from, under the mean auxiliary number."""
+    return net.classifier(torch.cat([x_BD, net.auxiliary(x_BD).chunk(2, -1)[0]], -1), True)
 
 
 def mean_codes(net, x_BD, h):

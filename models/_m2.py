@@ -12,6 +12,7 @@ from tuner.losses import kl_normal
 from tuner.model import Term
 from tuner.nn import mlp
 
+from ._classifier import Classifier
 from ._vae import sampled
 
 TERMS = {
@@ -49,4 +50,4 @@ def draw_styles(h, style_dim, B, g):
 def style_networks(n_features, n_outputs, h, style_dim):
     """The classifier, and the two that share the style; the decoder emits `n_outputs` numbers."""
     D, H, K, Z = n_features, h.hidden, h.n_clusters, style_dim
-    return {"classifier": mlp(D, H, K), "encoder": mlp(D + K, H, 2 * Z), "decoder": mlp(K + Z, H, n_outputs)}
+    return {"classifier": Classifier(D, H, K), "encoder": mlp(D + K, H, 2 * Z), "decoder": mlp(K + Z, H, n_outputs)}

@@ -90,7 +90,8 @@ class AAESemi(Model):
         return net.encoder(x_BD)[0]
 
     def embed(self, net, x_BD, h):
-        return net.encoder(x_BD)[1]
+        """(B, H): what clusters are read from. Not the style, out of which the critic drives them."""
+        return net.encoder(x_BD, None, True)
 
     def encode(self, net, x_BD, h):
         return torch.cat(net.encoder(x_BD), -1)

@@ -18,7 +18,18 @@ import torch
 from tuner.model import Descend, Model, PartlyLabelled, Phase
 
 from ._autoencoder import decoded
-from ._auxiliary import PARTS, TERMS, Auxiliary, auxiliary_networks, auxiliary_tensors, bounds, draw_both, mean_codes, predict
+from ._auxiliary import (
+    PARTS,
+    TERMS,
+    Auxiliary,
+    auxiliary_networks,
+    auxiliary_tensors,
+    bounds,
+    class_features,
+    draw_both,
+    mean_codes,
+    predict,
+)
 
 
 class ADGM(Model):
@@ -58,8 +69,7 @@ class ADGM(Model):
         return predict(net, x_BD)
 
     def embed(self, net, x_BD, h):
-        """The mean style under the likeliest class."""
-        return mean_codes(net, x_BD, h)[1]
+        return class_features(net, x_BD)
 
     def encode(self, net, x_BD, h):
         return torch.cat(mean_codes(net, x_BD, h)[:2], -1)

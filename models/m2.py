@@ -54,13 +54,13 @@ class M2(Model):
         return net.classifier(x_BD).softmax(-1)
 
     def embed(self, net, x_BD, h):
-        """The mean style under the likeliest class."""
-        y_BK = one_hot(net.classifier(x_BD).argmax(-1), h.n_clusters, x_BD.dtype)
-        return net.encoder(torch.cat([x_BD, y_BK], -1)).chunk(2, -1)[0]
+        """(B, H): what the class is read from. Not the style, which is to know nothing of it."""
+        return net.classifier(x_BD, True)
 
     def encode(self, net, x_BD, h):
+        """(B, K + Z): the likeliest class, one-hot, and the mean style under it."""
         y_BK = one_hot(net.classifier(x_BD).argmax(-1), h.n_clusters, x_BD.dtype)
-        return torch.cat([y_BK, self.embed(net, x_BD, h)], -1)
+        return torch.cat([y_BK, net.encoder(torch.cat([x_BD, y_BK], -1)).chunk(2, -1)[0]], -1)
 
     def decode(self, net, e_BE, h):
         return decoded(net, e_BE, h)

@@ -9,7 +9,7 @@ from kit.encoders import cross_entropy, encoded, logistic, through
 
 from tuner.draws import Draws
 from tuner.model import Batch, Net, load_model
-from tuner.testing import blobs
+from tuner.testing import blobs, step_of
 from tuner.training.engine import Settings, terms_on
 from tuner.training.loop import train
 from tuner.training.solo import Solo
@@ -134,3 +134,13 @@ def test_rates_drop_after_the_given_epoch():
     h = MODEL.hyper({"drop_epoch": 3, "drop_factor": 0.5, "lr_gen": 0.004})
     assert MODEL.drop_rates(h, 3) == {}
     assert MODEL.drop_rates(h, 4)["lr_gen"] == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize("name", ["aae_unsup", "aae_semi"])
+def test_the_code_is_the_last_hidden_layer_from_which_cluster_and_style_are_read(name):
+    model = load_model(name)
+    step = step_of(model, blobs(n_samples=48))
+    code_BH, want_BE = (give(step.still, step.batch.x_BD, step.values) for give in (model.embed, model.encode))
+    encoder = step.networks["encoder"].eval()
+    y_BK, z_BZ = encoder.norm_y(encoder.y(code_BH)).softmax(-1), encoder.norm_z(encoder.z(code_BH))
+    assert torch.allclose(torch.cat([y_BK, z_BZ], -1), want_BE)

@@ -104,3 +104,13 @@ def test_a_step_moves_the_running_statistics_by_the_unlabelled_batch_alone(name)
     model.infer(step.net, step.batch, step.values, step.noise)
     norms = [m for network in step.networks.values() for m in network.modules() if isinstance(m, torch.nn.BatchNorm1d)]
     assert [int(m.num_batches_tracked) for m in norms] == [1] * 10
+
+
+@BOTH
+def test_the_code_is_what_the_class_is_read_from_under_the_mean_auxiliary_number(name):
+    model = load_model(name)
+    step = step_of(model, DATA)
+    x_BD, code_BH = step.batch.x_BD, model.embed(step.still, step.batch.x_BD, step.values)
+    auxiliary, classifier = (step.networks[name].eval() for name in ("auxiliary", "classifier"))
+    seen_BE = torch.cat([x_BD, auxiliary(x_BD).chunk(2, -1)[0]], -1)
+    assert torch.allclose(classifier[-1](code_BH), classifier(seen_BE))

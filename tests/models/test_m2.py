@@ -55,9 +55,16 @@ def test_the_unlabelled_bound_is_loosest_where_the_classifier_is_wrong_about_the
     assert float(terms["unlabelled"]) >= float(-torch.logsumexp(-cost_BK, 1).mean())
 
 
-def test_the_code_of_a_sample_is_the_mean_style_under_its_class():
+def test_a_sample_is_rebuilt_from_its_class_and_the_mean_style_under_it():
     step = step_of(MODEL, DATA)
     p_BK = MODEL.assign(step.still, step.batch.x_BD, step.values)
-    z_BZ = MODEL.embed(step.still, step.batch.x_BD, step.values)
+    e_BE = MODEL.encode(step.still, step.batch.x_BD, step.values)
     y_K = torch.eye(K, dtype=torch.float64)[int(p_BK[4].argmax())]
-    assert torch.allclose(z_BZ[4], step.networks["encoder"](torch.cat([step.batch.x_BD[4], y_K]))[:Z])
+    assert torch.allclose(e_BE[4], torch.cat([y_K, step.networks["encoder"](torch.cat([step.batch.x_BD[4], y_K]))[:Z]]))
+
+
+def test_the_code_of_a_sample_is_what_its_class_is_read_from():
+    step = step_of(MODEL, DATA)
+    last = step.networks["classifier"][-1]
+    logits_BK = last(MODEL.embed(step.still, step.batch.x_BD, step.values))
+    assert torch.equal(logits_BK.softmax(-1), MODEL.assign(step.still, step.batch.x_BD, step.values))
