@@ -7,7 +7,7 @@ Differs from the paper: batch-normalised heads, Adam. Differs from the code of `
 cross-entropy is of the softmax and not of a softmax of the softmax, which could not fall below 1.46 for ten classes; the running
 statistics of BatchNorm are of the step that rebuilds alone; that step rebuilds the labelled samples, too (theirs: the others only), which
 are half of what those statistics are of; rates stay (theirs: a tenth from epoch 51 on); the others' batches hold the labelled samples, too.
-`embed` is the style z, which the losses keep free of the class: silhouette and nearest-neighbour errors are of it.
+`embed` is the last hidden layer, from which y and z are read, and not z, which the losses keep free of the class.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ Differs from the paper: batch-normalised heads, Adam, dropout behind the first l
 that code's behaviour is not a named choice (`updates: separate`, `l2: norm`, `pairwise_form: original`): logits instead of guarded
 logarithms, auxiliary passes leave BatchNorm's running statistics alone, a rate drop keeps Adam's moments, `hidden` is 1000 by default
 (theirs: 3000). The defaults are nobody's configuration: all four extra losses are on, where that code's has l2_z and pairwise alone.
-`embed` is the style z, which the losses keep free of the cluster: silhouette and nearest-neighbour errors are of it.
+`embed` is the last hidden layer, from which y and z are read, and not z, which the losses keep free of the cluster.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ Where y is not known it is summed out: the bound is computed for every class and
 Shapes: B batch, L labelled samples, D features, Z style, K classes.
 Differs from the paper: ReLU instead of softplus, `recon_loss`, and every term is a mean over its own samples. The paper's sums weigh
 `labelled` by N_labelled / N_unlabelled and `classify` by alpha / N = 0.1. No prior of the weights (theirs: N(0, 1), a decay of 1 / N); the
-rate is 1e-3 (3e-4); every step sees labelled samples (theirs: once an epoch), and the others' batches hold them, too. `embed` is the style.
+rate is 1e-3 (3e-4); every step sees labelled samples (theirs: once an epoch), and the others' batches hold them, too.
 """
 
 from dataclasses import dataclass
