@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuner.evidence.statistics import Interval
     from tuner.runs.configurations import Configuration
     from tuner.runs.events import TrialEnd
     from tuner.search.rungs import Rungs
@@ -210,18 +211,26 @@ def table() -> str:
         mine = [one for one in rows() if (one["model"], one["full"]) == (model, full)]
         lengths = "as long as its space has them" if full else f"short: {', '.join(f'{k} {v}' for k, v in SHORT[model].items())}"
         text += [f"`{model}` on digits, trainings {lengths}; {mine[0]['budget']} epochs for each search:", ""]
-        text += ["| way | searches | its own figure | mean of ten fresh seeds | 95 % interval over searches |", "|---|---|---|---|---|"]
+        text += ["| way | searches | its own figure | mean of ten fresh seeds | against the first way |", "|---|---|---|---|---|"]
+        fresh = {(one["way"], one["seed"]): statistics.fmean(one["fresh"]) for one in mine}
         for name, way in ways().items():
-            means = [statistics.fmean(one["fresh"]) for one in mine if one["way"] == name]
+            means = [mean for (of, _), mean in fresh.items() if of == name]
             if not means:
                 text.append(f"| {way.doc} | 0 | not run yet | | |")
                 continue
-            figure, found = statistics.fmean(one["figure"] for one in mine if one["way"] == name), interval(means)
-            between = "–" if found is None else f"{100 * found.low:.1f} to {100 * found.high:.1f}"
-            text.append(f"| {way.doc} | {len(means)} | {100 * figure:.1f} | {100 * statistics.fmean(means):.1f} | {between} |")
+            figure = statistics.fmean(one["figure"] for one in mine if one["way"] == name)
+            gaps = [mean - fresh["tpe", seed] for (of, seed), mean in fresh.items() if of == name != "tpe" and ("tpe", seed) in fresh]
+            more = f"{100 * statistics.fmean(gaps):+.1f}{_between(interval(gaps), sign='+')}" if gaps else ""
+            cells = [len(means), f"{100 * figure:.1f}", f"{100 * statistics.fmean(means):.1f}{_between(interval(means))}", more]
+            text.append(f"| {' | '.join([way.doc, *map(str, cells)])} |")
         text.append("")
     commits = ", ".join(sorted({one["commit"] for one in rows()}))
-    return "\n".join([*text, f"ACC in %. Commits: {commits}." if commits else "Not run yet."])
+    note = "ACC in %, with 95 % intervals over the searches. The last column is the mean of the differences."
+    return "\n".join([*text, f"{note} Commits: {commits}." if commits else "Not run yet."])
+
+
+def _between(found: Interval | None, sign: str = "") -> str:
+    return "" if found is None else f" ({100 * found.low:{sign}.1f} to {100 * found.high:{sign}.1f})"
 
 
 def main() -> None:
