@@ -13,6 +13,8 @@ the logarithm of any number of samples); `limit` 0.05, as larger steps forget wh
 begins with k-means' clusters, as a single cluster, which has no rival, would stay one; a cluster without a rival has its margin over 0;
 the decoder's weights are the machines' own; weight decay holds for biases, too; both terms are means over the batch (sums, with the
 sibling's rate, end in one cluster); 50 epochs for each machine, since 20 are 360 steps on digits.
+On digits it ends with ACC 52.7 ± 4.7 on five seeds (k-means 79.0), one of them with 8 clusters: sizes draw clusters together. The codes are
+better than that: k-means on them has an AMI of 0.62, as the best that a search found has with the sampler.
 """
 
 from dataclasses import dataclass
