@@ -55,6 +55,12 @@ def sizes(h, data):
     return (data.n_features, h.hidden, h.hidden, 4 * h.hidden, h.latent_dim)
 
 
+def unit(z_BZ):
+    """Of length 1. A code of a machine that has not learnt yet, shorter than 0.01, is lengthened a hundred times and no more: its gradient
+    is, too, and would throw the weights away."""
+    return F.normalize(z_BZ, dim=-1, eps=0.01)
+
+
 def sweep(codes_NZ, cluster_N, w_KZ, draws, alpha, limit, sharpness):
     """One sweep of Gibbs sampling over all samples; changes `cluster_N` and `w_KZ`. A row of `w_KZ` without samples means nothing.
 
@@ -175,7 +181,7 @@ class DBNNMMC(Model):
     def found(self, net, data, h, g):
         """k-means' clusters, their centres as vectors, and some sweeps."""
         top_NZ = data.by_rows(lambda x_BD: self.lift(net, x_BD))
-        h_NZ, n = F.normalize(top_NZ - top_NZ.mean(0), dim=-1), min(h.start_clusters, h.n_clusters)
+        h_NZ, n = unit(top_NZ - top_NZ.mean(0)), min(h.start_clusters, h.n_clusters)
         centers_kZ = k_means(h_NZ, g.exponential(h.n_init, n, len(h_NZ)))
         w_KZ = torch.cat([centers_kZ, torch.zeros_like(net.w_KZ[n:])])
         return {"mean_Z": top_NZ.mean(0)} | self.swept(h_NZ, sq_dist(h_NZ, centers_kZ).argmin(-1), w_KZ, int(h.sweeps), h, g)
@@ -195,7 +201,7 @@ class DBNNMMC(Model):
 
     def finetune(self, net, batch, h, noise):
         top_BZ = x_hat = self.lift(net, batch.x_BD)
-        score_BK = self.scores(net, F.normalize(top_BZ - net.mean_Z, dim=-1))
+        score_BK = self.scores(net, unit(top_BZ - net.mean_Z))
         c_BK = one_hot(net.cluster_N[batch.rows_B], h.n_clusters, top_BZ.dtype)
         rival_B = torch.where(c_BK > 0, -1e9, score_BK).amax(-1)
         own_B = (c_BK * score_BK).sum(-1)
@@ -230,4 +236,4 @@ class DBNNMMC(Model):
 
     def embed(self, net, x_BD, h):
         """(B, Z): the code, of length 1."""
-        return F.normalize(self.lift(net, x_BD) - net.mean_Z, dim=-1)
+        return unit(self.lift(net, x_BD) - net.mean_Z)

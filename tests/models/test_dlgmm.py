@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal
-from tuner.models.dlgmm import T, kl_to_beta, log_shares, mean_stick
+from tuner.models.dlgmm import T, kl_to_beta, log_gamma, log_shares, mean_stick
 
 from tuner.model import load_model
 from tuner.testing import blobs, step_of
@@ -19,6 +19,11 @@ def kumaraswamy(v, a, b):
 
 def tensor(*numbers):
     return torch.tensor([numbers], dtype=torch.float64)
+
+
+def test_the_logarithm_of_gamma_is_torchs_to_ten_digits():
+    x = torch.logspace(-3, 4, 500, dtype=torch.float64)
+    assert torch.allclose(log_gamma(x), torch.lgamma(x), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (1.7, 4.0), (3.0, 2.5), (1.2, 30.0)])
