@@ -112,7 +112,6 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     import torch
 
     from tuner.data.datasets import DatasetSpec, load
-    from tuner.machines.versions import commit
     from tuner.model import load_model
     from tuner.training.loop import train
     from tuner.training.pretraining import PretrainingCache
@@ -125,8 +124,7 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     if name in SHALLOW:
         began, metrics = time.monotonic(), shallow(name, data, seed)
         row |= {"epochs": 1, "ended": "complete"} | {k: round(metrics[k], 4) for k in COLUMNS if k in metrics}
-        row |= {"seconds": round(time.monotonic() - began, 1), "device": _device("cpu"), "torch": torch.__version__, "commit": commit()}
-        return row | {"config": {}}
+        return row | made(began, "cpu") | {"config": {}}
     model, device = load_model(name), "cuda" if torch.cuda.is_available() else "cpu"
     h = hyper(name, seed, data.spec.n_classes or 10)
     if model.labels == "partial":
@@ -139,8 +137,16 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
         if entry and entry.takes(epoch):
             entry.keep(epoch.phase, epoch.snapshot())
         row |= {"epochs": epoch.epoch, "ended": epoch.ended} | {k: round(epoch.metrics[k], 4) for k in COLUMNS if k in epoch.metrics}
-    row |= {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": commit()}
-    return row | {"config": dict(h.flat())}
+    return row | made(began, device) | {"config": dict(h.flat())}
+
+
+def made(began: float, device: str) -> dict[str, Any]:
+    """How long a row took, and what made it."""
+    import torch
+
+    from tuner.machines.versions import commit
+
+    return {"seconds": round(time.monotonic() - began, 1), "device": _device(device), "torch": torch.__version__, "commit": commit()}
 
 
 def _device(device: str) -> str:

@@ -85,7 +85,7 @@ def sweep(codes_NZ, cluster_N, w_KZ, draws, alpha, limit, sharpness):
             score_K[c] = new_Z @ code_Z
         n_K[c] += 1
         cluster_N[i] = c
-        w_KZ += passive_aggressive(score_K, c, code_Z, limit)
+        passive_aggressive(w_KZ, score_K, c, code_Z, limit)
 
 
 def rivals(score_K):
@@ -98,14 +98,14 @@ def rivals(score_K):
     return np.where(np.isfinite(rival_K), rival_K, 0.0)
 
 
-def passive_aggressive(score_K, c, code_Z, limit):
-    """(K, Z): the least step of the cluster's and its best rival's vector after which the margin is 1, at most `limit` codes long."""
+def passive_aggressive(w_KZ, score_K, c, code_Z, limit):
+    """Moves the cluster's and its best rival's vector by the least step after which the margin is 1, at most `limit` codes long."""
     others_K = np.where(np.arange(len(score_K)) == c, -np.inf, score_K)
-    r, step_KZ = int(others_K.argmax()), np.zeros((len(score_K), len(code_Z)))
+    r = int(others_K.argmax())
     if np.isfinite(others_K[r]):
         tau = min(limit, max(0.0, 1 - score_K[c] + score_K[r]) / (2 * code_Z @ code_Z))
-        step_KZ[c], step_KZ[r] = tau * code_Z, -tau * code_Z
-    return step_KZ
+        w_KZ[c] += tau * code_Z
+        w_KZ[r] -= tau * code_Z
 
 
 class DBNNMMC(Model):
@@ -181,10 +181,11 @@ class DBNNMMC(Model):
     def found(self, net, data, h, g):
         """k-means' clusters, their centres as vectors, and some sweeps."""
         top_NZ = data.by_rows(lambda x_BD: self.lift(net, x_BD))
-        h_NZ, n = unit(top_NZ - top_NZ.mean(0)), min(h.start_clusters, h.n_clusters)
+        mean_Z, n = top_NZ.mean(0), min(h.start_clusters, h.n_clusters)
+        h_NZ = unit(top_NZ - mean_Z)
         centers_kZ = k_means(h_NZ, g.exponential(h.n_init, n, len(h_NZ)))
         w_KZ = torch.cat([centers_kZ, torch.zeros_like(net.w_KZ[n:])])
-        return {"mean_Z": top_NZ.mean(0)} | self.swept(h_NZ, sq_dist(h_NZ, centers_kZ).argmin(-1), w_KZ, int(h.sweeps), h, g)
+        return {"mean_Z": mean_Z} | self.swept(h_NZ, sq_dist(h_NZ, centers_kZ).argmin(-1), w_KZ, int(h.sweeps), h, g)
 
     def resample(self, net, data, h, g):
         h_NZ = data.by_rows(lambda x_BD: self.embed(net, x_BD, h))

@@ -21,7 +21,7 @@ from torch import nn
 
 from tuner.errors import UserError
 from tuner.model import Descend, Model, Phase, Term, hp
-from tuner.nn import Double
+from tuner.nn import Double, is_film
 
 from ._heads import Head, blank_head, by_head, fit_head, head_distances
 
@@ -142,9 +142,8 @@ class PredNet(Model):
 
 def film_of(data, n_frames):
     """(T, C, h, w), and whether it is an image that stays."""
-    shape = data.shape
-    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 3):
-        return (n_frames, *((1,) if len(shape) == 2 else ()), *shape), True
-    if len(shape) in (3, 4) and shape[0] > 1:
-        return (shape[0], *((1,) if len(shape) == 3 else ()), *shape[1:]), False
-    raise UserError(f"prednet needs films of shape (T, h, w) or (T, 3, h, w), or images, but a sample's shape is {shape}.")
+    is_still = not is_film(data.shape)
+    T, frame = (n_frames, data.shape) if is_still else (data.shape[0], data.shape[1:])
+    if len(frame) not in (2, 3) or T < 2:
+        raise UserError(f"prednet needs films of shape (T, h, w) or (T, 3, h, w), or images, but a sample's shape is {data.shape}.")
+    return (T, *((1,) if len(frame) == 2 else ()), *frame), is_still

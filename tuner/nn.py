@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -78,6 +78,11 @@ def halvings(data: DataSpec) -> list[tuple[int, int]]:
         h, w = sizes[-1]
         sizes.append((-(-h // 2), -(-w // 2)))
     return sizes
+
+
+def is_film(shape: Sequence[int]) -> bool:
+    """(T, h, w) or (T, 3, h, w); three planes are the colours of an image."""
+    return len(shape) == 4 or (len(shape) == 3 and shape[0] != 3)
 
 
 def colours(data: DataSpec) -> int:

@@ -52,10 +52,13 @@ def test_a_rival_is_the_best_of_all_others():
 @pytest.mark.parametrize(("limit", "margin"), [(10.0, 1.0), (0.05, 0.5 - 1.0 + 2 * 0.05 * 0.5)])
 def test_a_step_reaches_a_margin_of_1_or_its_limit_and_moves_two_vectors(limit, margin):
     w, code = np.array([[1.0, 0.0], [0.6, 1.4], [0.0, -1.0]]), np.array([0.5, 0.5])
-    after = w + passive_aggressive(w @ code, 0, code, limit)  # scores 0.5, 1, -0.5
+    after = w.copy()
+    passive_aggressive(after, w @ code, 0, code, limit)  # scores 0.5, 1, -0.5
     assert (after[0] - after[1]) @ code == pytest.approx(margin)
     assert after[2].tolist() == w[2].tolist()
-    assert not passive_aggressive(np.array([3.0, 1.0, 2.0]), 0, code, limit).any()  # the margin is 1 already
+    before = after.copy()
+    passive_aggressive(after, np.array([3.0, 1.0, 2.0]), 0, code, limit)  # the margin is 1 already
+    assert after.tolist() == before.tolist()
 
 
 def test_a_sample_is_drawn_by_size_and_margin_and_may_found_a_cluster():

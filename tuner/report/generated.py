@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .figure import Figure
-from .tiles import Range, Tiles, is_film, tiled
+from .tiles import Range, Tiles, tiled
 
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
@@ -59,8 +59,6 @@ def cannot(found: Clustered) -> list[str]:
         said.append(f"{name} generates no samples of a cluster that is given, so there are no modes and no styles.")
     elif not found.assigner.n_styles:
         said.append(f"{name} has no style beside the cluster: of a cluster it generates the mode alone.")
-    if is_film(found.data.shape):
-        said.append("Of a film the nearest samples show frames from its first to its last, and other pictures the one in the middle.")
     return said
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.nn import is_film
+
 from .figure import Figure, axis
 from .png import data_address
 
@@ -123,11 +125,6 @@ def image_shape(shape: Sequence[int]) -> tuple[int, ...] | None:
     frame = shape[1:] if is_film(shape) else shape
     is_image = len(frame) == 2 or (len(frame) == 3 and frame[0] == 3)
     return tuple(frame) if is_image and min(frame[-2:]) >= 4 else None
-
-
-def is_film(shape: Sequence[int]) -> bool:
-    """(T, h, w) or (T, 3, h, w); three planes are colours."""
-    return len(shape) == 4 or (len(shape) == 3 and shape[0] != 3)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import UserError
+from tuner.nn import is_film
 from tuner.runs.course import BEST_COURSE, SHOWN
 from tuner.runs.paths import BEST_WEIGHTS
 from tuner.runs.winner import BEST, read_best
@@ -21,13 +22,14 @@ from .figure import Figure, Section
 from .generated import Drawing, cannot, learned, modes
 from .maps import maps
 from .marks import confusion, marks, marks_table, sizes
-from .tiles import ROWS, Range, Tiles, image_shape, is_film, tiled
+from .tiles import ROWS, Range, Tiles, image_shape, tiled
 
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
 
 NEAREST = 7
 FILMS, FRAMES = 2, 4  # of films so many, and of each so many frames, which take the room of as many images
+OF_FILMS = "Of a film the nearest samples show frames from its first to its last, and other pictures the one in the middle."
 TITLE = "The winner"
 
 
@@ -98,7 +100,8 @@ def pictures(found: Clustered, who: str = "", title: str = "The clusters") -> It
     else:
         drawing = Drawing(found=found, clusters=largest(found), scale=scale_of(found))
         figures = [nearest_samples(drawing), *learned(drawing)]
-        yield Section(title="Clusters in pictures", text=cannot(found), figures=figures)
+        of_films = [OF_FILMS] if is_film(found.data.shape) else []
+        yield Section(title="Clusters in pictures", text=[*cannot(found), *of_films], figures=figures)
 
 
 def _there(*figures: Figure | None) -> list[Figure]:
