@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,9 @@ def package(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def imported(text: str) -> Iterator[ast.Import | ast.ImportFrom]:
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
+@functools.cache
+def imported(text: str) -> Sequence[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def ours(name: str, files: Sources) -> set[str]:

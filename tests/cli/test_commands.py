@@ -857,7 +857,7 @@ def test_a_table_of_scores_by_another_rule_says_so() -> None:
     [
         ("tuner tr", ["train"]),
         ("tuner train km", ["kmeans"]),
-        ("tuner search --space aae_unsup_", ["aae_unsup_mnist"]),
+        ("tuner search --space aae_unsup_", ["aae_unsup_mnist", "aae_unsup_original"]),
         ("tuner show o", ["one"]),
         ("tuner enqueue o", ["one"]),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -41,41 +42,51 @@ def dotted(node: ast.AST) -> str | None:
     return before and f"{before}.{node.attr}"  # type: ignore[attr-defined]
 
 
-def own_names(tree: ast.AST) -> set[str]:
-    """What a file defines or sets itself: `self._x`, `def _x`, `_x: int`. Every file of tuner may use these of another's object."""
-    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+class Names(NamedTuple):
+    """Of one file. `own`: what it defines or sets itself (`self._x`, `def _x`, `_x: int`), which every file of tuner may use of another's
+    object. `known`: a name of the file, and what it was imported as. `imported`: in full. `used`: private attributes, dotted."""
+
+    own: set[str]
+    known: dict[str, str]
+    imported: set[str]
+    used: set[str]
+
+
+@functools.cache
+def names(text: str) -> Names:
+    found = Names(set(), {}, set(), set())
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.own.add(node.name)
+        elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
+            found.own.add(node.attr if isinstance(node, ast.Attribute) else node.id)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                found.known[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
+                found.imported.add(alias.name)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.known.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
+            found.imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.Attribute) and private(node.attr):
+            found.used.add(dotted(node) or f"….{node.attr}")
     return found
 
 
 def foreign_private(files: Mapping[str, str]) -> dict[str, set[str]]:
     """By file: private names of foreign libraries, and private attributes that no file of tuner defines, so that they are foreign, too."""
-    trees = {name: ast.parse(text) for name, text in files.items()}
-    ours = set().union(*map(own_names, trees.values()))
-    return {name: _of_file(tree, ours) for name, tree in trees.items()}
+    ours = set().union(*(names(text).own for text in files.values()))
+    return {name: _of_file(names(text), ours) for name, text in files.items()}
 
 
-def _of_file(tree: ast.AST, ours: set[str]) -> set[str]:
-    known, found = {}, set()  # a name of this file -> what it was imported as
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                known[alias.asname or alias.name.split(".")[0]] = alias.name if alias.asname else alias.name.split(".")[0]
-                found.add(alias.name)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    found = {name for name in found if name.split(".")[0] in FOREIGN and private(name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and private(node.attr):
-            first, _, rest = (dotted(node) or f"….{node.attr}").partition(".")
-            origin = known.get(first, "").split(".")[0]
-            if origin in FOREIGN:
-                found.add(f"{known[first]}.{rest}")
-            elif not origin and node.attr not in ours | PUBLIC:
-                found.add(f"{first}.{rest}")
+def _of_file(file: Names, ours: set[str]) -> set[str]:
+    found = {name for name in file.imported if name.split(".")[0] in FOREIGN and private(name)}
+    for used in file.used:
+        first, _, rest = used.partition(".")
+        origin = file.known.get(first, "").split(".")[0]
+        if origin in FOREIGN:
+            found.add(f"{file.known[first]}.{rest}")
+        elif not origin and used.rpartition(".")[2] not in ours | PUBLIC:
+            found.add(used)
     return found
 
 

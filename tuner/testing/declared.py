@@ -8,12 +8,10 @@ from tuner.model import Descend, Model
 from tuner.training.dryrun import dead_weights, owned_terms, unreached
 
 from . import places
-from .data import blobs
+from .data import DATA
 from .found import Broken
 from .runs import solo
 from .tiny import choices, short, tiny
-
-DATA = blobs()
 
 
 def has_tiny(model: Model) -> None:

@@ -17,24 +17,25 @@ from tuner.training.engine import Engine, Settings, terms_on
 from tuner.training.pack import Pack
 from tuner.training.solo import Solo
 
-from .declared import DATA
+from .data import DATA
 from .tiny import choices, short
 
 SIZE = 6  # samples of a batch
 
 
 def steps_stay_on_the_device(model: Model) -> None:
-    """Every phase of every choice, alone and two in a pack; then the clusters and codes of a batch."""
+    """Every phase of every choice, two in a pack, and of the first choices alone, too; then the clusters and codes of a batch."""
     like = torch.empty((), device="meta", dtype=DATA.x_ND.dtype)
     with without_optimizers():
         for over in choices(model):
             h = short(model, **over)
             alone = Solo(model, h, DATA.spec, like, seed=1)
             for phase in model.phases(h):
-                for engine in (alone, Pack(model, h, DATA.spec, like, slots=2)):  # a pack never leaves its phase
+                packed = Pack(model, h, DATA.spec, like, slots=2)  # a pack never leaves its phase
+                for engine in (packed,) if over else (packed, alone):
                     step_on_meta(engine, model, h, phase)
             with alone.view() as net:
-                x_BD, values = like.new_empty(SIZE, DATA.spec.n_features), alone.values
+                x_BD, values = like.new_empty(SIZE, DATA.spec.n_features), Settings(model, h, terms_on(model, h), {}).values(like)
                 model.assign(net, x_BD, values)
                 model.embed(net, x_BD, values)
 

@@ -10,6 +10,7 @@ import torch
 from tuner.data.datasets import Data
 from tuner.model import Hyper, Model
 
+from .data import DATA
 from .runs import apart, run_again, solo
 
 
@@ -23,6 +24,12 @@ def short(model: Model, **more: Any) -> Any:
     """`tiny`, cut to at most two epochs a phase."""
     lengths = {phase.epochs for phase in model.phases(tiny(model))}
     return tiny(model, **{name: min(2, getattr(tiny(model), name)) for name in lengths} | more)
+
+
+def few(model: Model, **more: Any) -> Any:
+    """`short`, and two steps an epoch: a batch is half of the data."""
+    half = {"batch_size": DATA.n_samples // 2} if "batch_size" in model.parameters() else {}
+    return short(model, **half | more)
 
 
 def choices(model: Model) -> list[dict[str, Any]]:

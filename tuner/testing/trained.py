@@ -14,11 +14,10 @@ from tuner.training.loop import train
 from tuner.training.solo import Solo
 
 from . import places, watch
-from .data import blobs
-from .declared import DATA
+from .data import DATA, blobs
 from .found import RANDOM, Broken
 from .runs import Visit, apart, crowded, packed, run_again, solo
-from .tiny import choices, is_rounding, short, tiny
+from .tiny import choices, few, is_rounding, short, tiny
 
 # --- what is random ----------------------------------------------------------------------------------------------------
 
@@ -71,7 +70,7 @@ def a_lane_equals_its_solo_run(model: Model) -> None:
 
 def every_choice_runs(model: Model) -> None:
     for over in choices(model):
-        h = short(model, **over)
+        h = few(model, **over)
         _close(apart(solo(model, h, DATA, 1), packed(model, [h], DATA, seeds=[1])[0]), model, h, 1)
 
 
@@ -88,7 +87,7 @@ def resuming_changes_nothing(model: Model) -> None:
 def weight_0_removes_a_term(model: Model) -> None:
     for name in (n for n in model.parameters() if n.startswith("weights.")):
         term = name.removeprefix("weights.")
-        h, poisoned = short(model, **{name: 0.0}), poison(model, term)
+        h, poisoned = few(model, **{name: 0.0}), poison(model, term)
         at = places.of_key(model, "terms", term)
         if apart(solo(model, h, DATA, 1), solo(poisoned, h, DATA, 1)) != 0:
             raise Broken(f"With {name}=0 the term still changes the training.", place=at)
