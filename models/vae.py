@@ -4,7 +4,10 @@ z ~ N(0, I), x ~ p(x | z), q(z | x) = N(mu, sigma^2). `weights.kl` is the beta o
 & Lerchner 2017, https://openreview.net/forum?id=Sy2fzU9gl: above 1 it buys codes whose numbers vary apart from each other with poorer
 pictures; near 0 an auto-encoder is left. The head is fitted anew after every epoch, on mu.
 Shapes: B batch, N data set, D features, Z code, K clusters.
-Differs from the paper: the networks of DEC, Adam; the divergence warms up (`warm_up: 0` is the paper's).
+Differs from the paper, which has no clusters: the head; the networks of DEC, Adam; the divergence warms up (`warm_up: 0` is the paper's).
+On scikit-learn's digits k-means on the pixels is better (79 % of ACC; the default 75.7 +- 0.7): the divergence counts for as many nats as
+on MNIST, which has twelve times the pixels, and empties the code. A smaller weight keeps more in it and does not cluster better (hidden
+125, 3 seeds: weight 1 68.7 +- 13.8, with 17.5 % errors of 5 neighbours; 0.2 67.5 +- 3.1, with 8.2 %).
 """
 
 from dataclasses import dataclass
