@@ -1,4 +1,4 @@
-"""What can be learnt of a model without training it: on meta tensors, which have shapes and graphs but no numbers."""
+"""What can be learnt of a model without training it: which loss reaches what, on networks that have shapes and graphs but no numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tuner.hyper import weight_name
 from tuner.model import DataSpec, Descend, Hyper, Model
@@ -84,30 +84,51 @@ def _reaches(model: Model, static: tuple[tuple[str, Any], ...]) -> tuple[Reach, 
 
 
 def _reached(loss: Tensor, leaves: dict[str, Tensor]) -> frozenset[str]:
-    """The trained tensors that get a gradient from this loss."""
-    if not loss.requires_grad:
-        return frozenset()
-    # torch's types do not know that allow_unused returns None for what the loss does not reach.
-    grads: tuple[Tensor | None, ...] = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, retain_graph=True)
-    return frozenset(name for name, grad in zip(leaves, grads, strict=True) if grad is not None)
+    """The trained tensors in the graph of this loss. No gradient is computed: it would be as large as the networks."""
+    names = {id(t): name for name, t in leaves.items()}
+    found, seen, ahead = set(), set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found.add(names.get(id(getattr(node, "variable", None))))
+        ahead += [before for before, _ in node.next_functions]
+    return frozenset(name for name in found if name is not None)
 
 
 def _losses(model: Model, h: Hyper, data: DataSpec) -> Iterator[tuple[Descend, dict[str, Tensor], dict[str, Tensor]]]:
     """Every `Descend`, what it trains, and all the terms that it can return."""
-    with torch.device("meta"):
-        networks, tensors = model.networks(h, data), dict(model.tensors(h, data))
-    for t in tensors.values():
+    parts = _parts(model, h, data)
+    for t in parts.tensors.values():
         t.requires_grad_(t.is_floating_point())
-    for dry in dry_losses(model, h, data, Parts(networks=networks, tensors=tensors), torch.empty((), device="meta")):
-        yield dry.update, {k: p for name in dry.update.rates() for k, p in trained(name, networks, tensors).items()}, dry.losses
+    for dry in dry_losses(model, h, data, parts, torch.empty(())):
+        yield dry.update, {k: p for name in dry.update.rates() for k, p in trained(name, parts.networks, parts.tensors).items()}, dry.losses
+
+
+def _parts(model: Model, h: Hyper, data: DataSpec) -> Parts:
+    """Networks that take no memory, and tensors as they begin.
+
+    Each parameter is one number, expanded to its shape. Tensors on `meta` would take none either, but the first sum of two of them
+    imports torch's compiler, which takes two seconds.
+    """
+    with torch.device("meta"):
+        networks = model.networks(h, data)
+    known: dict[Tensor, Tensor] = {}  # what several modules share stays shared
+    for module in (module for network in networks.values() for module in network.modules()):
+        for name, p in list(module.named_parameters(recurse=False)):
+            known.setdefault(p, nn.Parameter(torch.full((), 0.01, dtype=p.dtype).expand(p.shape), requires_grad=p.requires_grad))
+            setattr(module, name, known[p])
+        for name, t in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.ones((), dtype=t.dtype).expand(t.shape))
+    with torch.random.fork_rng(devices=[]):
+        return Parts(networks=networks, tensors=dict(model.tensors(h, data)))
 
 
 def scaled_by(model: Model, h: Hyper, term: str) -> frozenset[str]:
     """The hyper-parameters, numbers alone, that a term's formula holds: they move its value where nothing is learnt."""
     found: set[str] = set()
-    with torch.device("meta"):
-        parts = Parts(networks=model.networks(h, _DATA), tensors=dict(model.tensors(h, _DATA)))
-    for dry in dry_losses(model, h, _DATA, parts, torch.empty((), device="meta")):
+    for dry in dry_losses(model, h, _DATA, _parts(model, h, _DATA), torch.empty(())):
         numbers = {name: t for name, t in dry.numbers.items() if t.requires_grad}
         if term in dry.losses and dry.losses[term].requires_grad and numbers:
             grads: tuple[Tensor | None, ...] = torch.autograd.grad(dry.losses[term], list(numbers.values()), allow_unused=True)

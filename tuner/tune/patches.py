@@ -24,11 +24,13 @@ TASK_FAILED = "ray.air.execution._internal.RayActorManager._actor_task_failed"
 TRIAL_FAILED = "ray.tune.execution.tune_controller.TuneController._process_trial_failure"
 ACTORS = "ray._private.state.actors"
 ACTOR_ID = "ray.actor.ActorHandle._actor_id"
+CALLBACKS_COUNTED = "ray.air._internal.usage.tag_callbacks"
 PRIVATE: Mapping[str, str] = {  # by dotted name: the parameters, or what else it is
     TASK_FAILED: "(self, tracked_actor_task, exception)",
     TRIAL_FAILED: "(self, trial, exception)",
     ACTORS: "(actor_id=None, job_id=None, actor_state_name=None)",
     ACTOR_ID: "property",
+    CALLBACKS_COUNTED: "(callbacks)",
 }
 
 Verdict = Literal["ignore", "retry", "retry elsewhere", "fail"]
@@ -95,6 +97,16 @@ def only_the_trial_is_lost(rule: FailureRule) -> Iterator[None]:
             patches.enter_context(_replaced(TASK_FAILED, _task_failed))
         if _as_read(TRIAL_FAILED):
             patches.enter_context(_replaced(TRIAL_FAILED, functools.partial(_trial_failed, rule)))
+        yield
+
+
+@contextlib.contextmanager
+def callbacks_uncounted() -> Iterator[None]:
+    """While it lasts, Tune does not count callbacks by their classes for Ray's usage statistics, which are off: for that it would import
+    MLflow, W&B and what else of the kind is installed, which takes up to three seconds, behind which the first trial waits."""
+    with contextlib.ExitStack() as patches:
+        if difference(CALLBACKS_COUNTED) is None:
+            patches.enter_context(_replaced(CALLBACKS_COUNTED, lambda known, callbacks: None))
         yield
 
 

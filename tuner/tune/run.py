@@ -132,13 +132,14 @@ def fit(context: SearchContext, run: Run, slots: int, parts: Parts) -> None:
 
     from .actor import trainable
     from .failures import Failures
-    from .patches import only_the_trial_is_lost
+    from .patches import callbacks_uncounted, only_the_trial_is_lost
     from .reporter import Silent
 
     over = 0 if run.past is None else len(run.past.ends) + len(run.past.pruned)
     with (
         tempfile.TemporaryDirectory(prefix=scratch_prefix(run.name)) as scratch,
         only_the_trial_is_lost(Failures(parts.control.quarantine)),
+        callbacks_uncounted(),
     ):
         tune.Tuner(
             trainable(context),
