@@ -15,11 +15,14 @@ import pytest
 import torch
 
 from tuner import layout
+from tuner.machines import ray_names
 from tuner.tune import patches
 
 FOREIGN = {"ray", "optuna", "torch"}
 ALLOWED: Mapping[str, set[str]] = {
-    "tune/patches": {*patches.PRIVATE, "actor._actor_id"},
+    "machines/ray_names": {*ray_names.PRIVATE},
+    "machines/late_dashboard": {"node._ray_params", "node._webui_url"},
+    "tune/patches": {"actor._actor_id", "ray._private.state.actors"},
     "nn": {"torch.nn.modules.batchnorm._BatchNorm"},
     "training/optimizers": {"torch._fused_adam_", "torch._fused_sgd_"},
 }
@@ -124,9 +127,9 @@ def test_a_planted_private_name_is_found(name: str, line: str, found: str) -> No
     assert unlisted({**SOURCES, name: f"{SOURCES[name]}\n{line}\n"}) == [f"{name}: {found}"]
 
 
-@pytest.mark.parametrize("name", patches.PRIVATE)
+@pytest.mark.parametrize("name", ray_names.PRIVATE)
 def test_ray_has_the_names_as_they_were_read(name: str) -> None:
-    assert patches.difference(name) is None
+    assert ray_names.difference(name) is None
 
 
 def test_the_state_of_a_trial_knows_its_actor() -> None:
@@ -163,12 +166,12 @@ def test_with_another_ray_a_search_goes_on_unpatched_and_says_so_once(
     def other(self: object, trial: object, exception: object, restarts: int) -> None: ...
 
     monkeypatch.setattr(TuneController, "_process_trial_failure", other)
-    patches._as_read.cache_clear()
+    ray_names.as_read.cache_clear()
     with caplog.at_level(logging.WARNING, logger="tuner"):
         for _ in range(2):
             with patches.only_the_trial_is_lost(Rule()):
                 assert TuneController._process_trial_failure is other
-    patches._as_read.cache_clear()
+    ray_names.as_read.cache_clear()
     assert len(caplog.messages) == 1
     assert "TuneController._process_trial_failure is (self, trial, exception, restarts) in Ray" in caplog.messages[0]
 

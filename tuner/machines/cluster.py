@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tuner import layout
 from tuner.errors import UserError, first_line
 
+from .late_dashboard import LateDashboard
 from .surroundings import check_loopback, short_folder, short_temporary
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Cluster:
         self._ours = False
         self._error: BaseException | None = None
         self._ready, self._over = threading.Event(), threading.Event()
+        self._dashboard = LateDashboard()
         # Ray's processes die with the *thread* that started them: this one stays until the end.
         self._thread = threading.Thread(target=self._start, name="ray", daemon=True)
         self._thread.start()
@@ -96,6 +98,7 @@ class Cluster:
         except BaseException as error:  # raised again where somebody waits for it
             self._error = error
         self._ready.set()
+        self._dashboard.start()
         self._over.wait()
 
     def _connect(self) -> None:
@@ -126,10 +129,11 @@ class Cluster:
             with short_temporary() as temporary:
                 if temporary is not None:
                     quiet["job_config"].set_runtime_env({"env_vars": {"TMPDIR": temporary}})
-                context = ray.init(include_dashboard=True, **own, **quiet)
+                with self._dashboard.awaited():
+                    context = ray.init(include_dashboard=True, **own, **quiet)
             protect_token()
         self._ours = True
-        self._url = context.dashboard_url
+        self._url = self._dashboard.url or context.dashboard_url
         import ray.tune  # takes a second, which the space's check takes, too
 
     def wait(self) -> Cluster:
@@ -196,12 +200,12 @@ class Cluster:
     def close(self) -> None:
         """Shuts down what was started here; leaves a cluster that was joined as it is."""
         self._ready.wait()
+        self._dashboard.close()
         if self._ours:
             import ray
 
             ray.shutdown()
             self._ours = False
-        self._over.set()
         _early.pop(self.address, None)
 
 

@@ -1,0 +1,78 @@
+"""Ray's dashboard, some seconds after Ray: beside the first trials it would take two cores for two seconds of what they wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+DELAY_S = 10.0  # from Ray's start on
+HOST = "127.0.0.1"
+_PORT = 8265  # Ray's own choice; the next free one where another search has it
+_TRIES = 50
+
+
+class LateDashboard:
+    """A dashboard whose address is known before it is started. Its port is reserved until then.
+
+    Where this version of Ray is not as it was read, Ray starts its dashboard itself, and waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.url: str | None = None  # HOST:PORT; None where Ray starts it itself
+        self._start: Callable[[], None] | None = None
+        self._reserved: socket.socket | None = None
+        self._starting, self._over = threading.Lock(), threading.Event()
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Ray starts within it, without its dashboard."""
+        from .ray_names import DASHBOARD_STARTED, difference, replaced
+
+        if difference(DASHBOARD_STARTED) is not None:
+            yield
+            return
+        with replaced(DASHBOARD_STARTED, self._put_off):
+            yield
+
+    def _put_off(self, known: Callable[..., None], node: Any, **how: Any) -> None:
+        self._reserved = _reserved()
+        port = self._reserved.getsockname()[1]
+        self.url = node._webui_url = f"{HOST}:{port}"  # workers are told of it by their node
+        node._ray_params.dashboard_port = port
+        self._start = lambda: known(node, **how | {"raise_on_failure": False})
+
+    def start(self) -> None:
+        """Starts it after the delay, in the thread that calls: it dies with that one. Not at all where it was closed before."""
+        if self._start is None or self._over.wait(DELAY_S):
+            return
+        with self._starting:
+            if not self._over.is_set():
+                self._free()
+                self._start()
+
+    def close(self) -> None:
+        """Before Ray is shut down: waits for a start that is under way, and prevents one that is not."""
+        with self._starting:
+            self._over.set()
+            self._free()
+
+    def _free(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+
+
+def _reserved() -> socket.socket:
+    """A socket on a port that nobody else gets while it is open. It does not listen."""
+    for port in (*range(_PORT, _PORT + _TRIES), 0):
+        found = socket.socket()
+        try:
+            found.bind((HOST, port))
+        except OSError:
+            found.close()
+            continue
+        return found
+    raise OSError(f"{HOST} has no free port")
