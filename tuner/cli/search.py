@@ -140,6 +140,8 @@ def _read_while_ray_starts(space: str, given: Mapping[str, Any], where: Mapping[
         from tuner.runs.new_run import check_place
 
         check_place(where["name"], where["out"])
+        import tuner.service.driver  # here, for Ray is not up yet  # noqa: F401
+
         join(where["address"])
     for note in spec.notes:
         say(console, Text.assemble(("Note: ", "yellow"), note))
