@@ -1,0 +1,85 @@
+"""Ray's dashboard starts behind Ray, at an address that is known before and that nobody else gets."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tuner.machines import late_dashboard
+from tuner.machines.late_dashboard import HOST, LateDashboard
+
+
+def a_node() -> Any:
+    return SimpleNamespace(_ray_params=SimpleNamespace(dashboard_port=None), _webui_url=None)
+
+
+def put_off(dashboard: LateDashboard, node: Any) -> list[dict[str, Any]]:
+    """What Ray is told when the dashboard is started at last."""
+    told: list[dict[str, Any]] = []
+    dashboard._put_off(lambda _, **how: told.append(how), node, include_dashboard=True, raise_on_failure=True)
+    return told
+
+
+def test_its_address_is_known_and_its_port_reserved_until_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_dashboard, "DELAY_S", 0)
+    one, other, node = LateDashboard(), LateDashboard(), a_node()
+    told = put_off(one, node)
+    put_off(other, a_node())
+    assert one.url == node._webui_url == f"{HOST}:{node._ray_params.dashboard_port}"
+    assert one.url != other.url and told == []
+    with socket.socket() as third, pytest.raises(OSError, match="in use"):
+        third.bind((HOST, node._ray_params.dashboard_port))
+    one.start()
+    assert told == [{"include_dashboard": True, "raise_on_failure": False}]  # a search goes on without one
+    with socket.socket() as third:
+        third.bind((HOST, node._ray_params.dashboard_port))
+    other.close()
+
+
+def test_one_that_was_closed_before_is_not_started() -> None:
+    dashboard = LateDashboard()
+    told = put_off(dashboard, a_node())
+    waiting = threading.Thread(target=dashboard.start)
+    waiting.start()
+    dashboard.close()
+    waiting.join(timeout=10)
+    assert not waiting.is_alive() and told == []
+
+
+def test_where_ray_is_another_one_it_starts_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.node import Node
+
+    monkeypatch.setattr(Node, "start_api_server", lambda self: None)
+    dashboard, known = LateDashboard(), Node.start_api_server
+    with dashboard.awaited():
+        assert Node.start_api_server is known
+    dashboard.start()
+    assert dashboard.url is None
+
+
+@pytest.mark.process
+def test_rays_own_answers_at_the_address_that_was_told() -> None:
+    program = """
+import time, urllib.request
+from tuner.machines import late_dashboard
+from tuner.machines.cluster import join
+late_dashboard.DELAY_S = 1
+cluster = join(None)
+url, until = cluster.dashboard()["url"], time.monotonic() + 60
+while True:
+    try:
+        print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).status)
+        break
+    except OSError:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+cluster.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
