@@ -160,6 +160,16 @@ def test_an_error_in_training_is_the_file_s_with_its_line_and_no_fault_of_tuner_
     assert 'return {"recon": mse(' in err and "fault of tuner" not in err
 
 
+@pytest.mark.parametrize("asks", ["float(nearest_B.mean())", "nearest_B.mean() * nearest_B.max().item()"])
+def test_an_update_that_asks_a_tensor_for_its_value_is_refused_before_a_search_with_its_line(mine: Path, tuner, asks: str) -> None:  # type: ignore[no-untyped-def]
+    """A dry run finds it: on a GPU no step may."""
+    mine.write_text(START.replace('"compact": nearest_B.mean()', f'"compact": {asks}'))
+    line = next(i for i, text in enumerate(mine.read_text().splitlines(), 1) if asks in text)
+    code, _, err = tuner("describe", "my_model", "--models", "my_model.py")
+    assert code == 2
+    assert f"my_model.py:{line}, in draw_together: RuntimeError: here a tensor is asked for its value" in err and "tuner verify" in err
+
+
 # --- importing from memory ---------------------------------------------------------------------------------------------
 
 

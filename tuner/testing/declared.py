@@ -43,7 +43,7 @@ def holds_no_state(model: Model) -> None:
 def terms_are_returned(model: Model) -> None:
     returned: set[str] = set()
     for over in choices(model):
-        owned = list(itertools.chain(*owned_terms(model, tiny(model, **over), DATA.spec).values()))
+        owned = list(itertools.chain(*owned_terms(model, tiny(model, **over), DATA.spec, "meta").values()))
         for term in owned:
             if owned.count(term) > 1:
                 raise Broken(f"Two updates return the term '{term}'.", place=places.of_key(model, "terms", term))
@@ -53,7 +53,7 @@ def terms_are_returned(model: Model) -> None:
             remedy = f"Return it: `return {{…, '{term}': …}}`; or take it out of `terms`."
             raise Broken(f"`terms` has '{term}', but no update returns it.", place=places.of_key(model, "terms", term), remedy=remedy)
     for term in sorted(returned - set(model.terms)):
-        update = next(u for u in _descends(model) if term in owned_terms(model, tiny(model), DATA.spec).get(u.name, ()))
+        update = next(u for u in _descends(model) if term in owned_terms(model, tiny(model), DATA.spec, "meta").get(u.name, ()))
         remedy = f"Declare it: '{term}': Term(1.0, 'what it measures')."
         raise Broken(f"An update returns '{term}', which `terms` has not.", place=places.of_key(model, update.name, term), remedy=remedy)
 
@@ -64,7 +64,7 @@ def networks_are_trained(model: Model) -> None:
     for name in model.networks(h, DATA.spec):
         if name not in trained:
             raise Broken(f"No update trains the network '{name}'.", place=places.of_key(model, "networks", name))
-    for name, update in unreached(model, h).items():
+    for name, update in unreached(model, h, "meta").items():
         raise Broken(
             f"The update '{update}' is to train '{name}', but no term that it returns depends on it.",
             place=places.of_key(model, update, ""),
@@ -88,7 +88,7 @@ def names_are_their_own(model: Model) -> None:
 
 def every_weight_is_alive(model: Model) -> None:
     on = frozenset(model.terms)
-    dead = [dead_weights(model, tiny(model, **over), on) for over in choices(model)]
+    dead = [dead_weights(model, tiny(model, **over), on, "meta") for over in choices(model)]
     for name in sorted(set.intersection(*(set(reasons) for reasons in dead))):
         term = name.removeprefix("weights.")
         raise Broken(f"{name} changes nothing: {dead[0][name]}", place=places.of_key(model, "terms", term))

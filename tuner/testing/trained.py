@@ -109,7 +109,7 @@ def crowd_of_width(model: Model, width: int) -> None:
     def trial(i: int) -> Visit:
         more: dict[str, Any] = {length: 1 + (i + k) % 3 for k, length in enumerate(lengths)}
         more |= {rate: model.parameters()[rate].default / (1 + i % 4) for rate in rates}
-        return short(model, **more), 10 + i, i % 3, None
+        return few(model, **more), 10 + i, i % 3, None
 
     crowd = [trial(i) for i in range(width + 3)]
     crowd[-1] = (*crowd[-1][:2], 0, 1)
