@@ -1,7 +1,7 @@
 """How long from the command to the first epoch of a search? `python benchmarks/start.py [--rounds 3] [--against CHECKOUT]`.
 
 Seconds of wall time from `tuner search` (`aae_unsup` on digits, with a Ray of its own, as the shipped space has it) to the first line
-of its journal, and to the command's end after two trials of one epoch. With `--against` another checkout takes turns with this one, and
+of its journal, and to the command's end after two trials of three epochs. With `--against` another checkout takes turns with this one, and
 the ratio of the medians is printed. Target: 7 seconds on two quiet cores.
 """
 
