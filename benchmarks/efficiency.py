@@ -264,6 +264,9 @@ def main() -> None:
                         file.write(json.dumps(row(space, question, name, seed, recorded)) + "\n")
         print(f"{space}, {question}: {given.seeds} searches of each way", flush=True)
     text = PAGE.read_text()
+    if BEGIN not in text:
+        print("\n".join(tables()))
+        return
     PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + "\n" + "\n".join(tables()) + "\n" + text[text.index(END) :])
     figure(ROOT / "docs" / "search-efficiency.png")
 

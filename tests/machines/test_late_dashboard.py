@@ -52,6 +52,18 @@ def test_one_that_was_closed_before_is_not_started() -> None:
     assert not waiting.is_alive() and told == []
 
 
+def test_one_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(late_dashboard, "DELAY_S", 0)
+
+    def fails(node: Any, **how: Any) -> None:
+        raise RuntimeError("no port\nand more")
+
+    dashboard = LateDashboard()
+    dashboard._put_off(fails, a_node(), include_dashboard=True, raise_on_failure=True)
+    dashboard.start()
+    assert caplog.messages == ["Ray's dashboard did not start, and the search goes on without it: no port"]
+
+
 def test_where_ray_is_another_one_it_starts_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     from ray._private.node import Node
 

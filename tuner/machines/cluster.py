@@ -98,7 +98,8 @@ class Cluster:
         except BaseException as error:  # raised again where somebody waits for it
             self._error = error
         self._ready.set()
-        self._dashboard.start()
+        if self._error is None:
+            self._dashboard.start()
         self._over.wait()
 
     def _connect(self) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from tuner.errors import first_line
+
+logger = logging.getLogger("tuner")
 
 DELAY_S = 10.0  # from Ray's start on
 HOST = "127.0.0.1"
@@ -42,16 +47,26 @@ class LateDashboard:
         port = self._reserved.getsockname()[1]
         self.url = node._webui_url = f"{HOST}:{port}"  # workers are told of it by their node
         node._ray_params.dashboard_port = port
-        self._start = lambda: known(node, **how | {"raise_on_failure": False})
+
+        def start() -> None:
+            known(node, **how | {"raise_on_failure": False})
+            if node._webui_url is None:
+                raise RuntimeError("dashboard.log in the folder that `ray` keeps for this session says why")
+
+        self._start = start
 
     def start(self) -> None:
         """Starts it after the delay, in the thread that calls: it dies with that one. Not at all where it was closed before."""
         if self._start is None or self._over.wait(DELAY_S):
             return
         with self._starting:
-            if not self._over.is_set():
-                self._free()
+            if self._over.is_set():
+                return
+            self._free()
+            try:
                 self._start()
+            except Exception as error:  # Ray would end with this thread, and the search with Ray
+                logger.warning("Ray's dashboard did not start, and the search goes on without it: %s", first_line(error))
 
     def close(self) -> None:
         """Before Ray is shut down: waits for a start that is under way, and prevents one that is not."""
