@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -50,6 +51,36 @@ def test_one_that_was_closed_before_is_not_started() -> None:
     dashboard.close()
     waiting.join(timeout=10)
     assert not waiting.is_alive() and told == []
+
+
+def test_its_processes_have_the_short_temporary_folder_that_rays_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They make sockets there, and would hang where a path is too long for one."""
+    monkeypatch.setattr(late_dashboard, "DELAY_S", 0)
+    monkeypatch.setenv("TMPDIR", "/tmp/" + "scratch_slurm_job_" * 6)
+    found: list[str] = []
+    dashboard = LateDashboard()
+    dashboard._put_off(lambda *_, **how: found.append(os.environ["TMPDIR"]), a_node(), include_dashboard=True, raise_on_failure=True)
+    dashboard.start()
+    assert len(found) == 1 and len(found[0]) < 60 and os.environ["TMPDIR"].startswith("/tmp/scratch")
+
+
+def test_one_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_dashboard, "DELAY_S", 0)
+    monkeypatch.setattr(late_dashboard, "HANGS_S", 0.1)
+    begun, goes_on, dashboard = threading.Event(), threading.Event(), LateDashboard()
+
+    def hangs(node: Any, **how: Any) -> None:
+        begun.set()
+        goes_on.wait()
+
+    dashboard._put_off(hangs, a_node(), include_dashboard=True, raise_on_failure=True)
+    waiting = threading.Thread(target=dashboard.start)
+    waiting.start()
+    begun.wait()
+    dashboard.close()
+    assert waiting.is_alive()
+    goes_on.set()
+    waiting.join(timeout=10)
 
 
 def test_one_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

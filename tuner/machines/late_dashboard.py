@@ -11,9 +11,12 @@ from typing import Any
 
 from tuner.errors import first_line
 
+from .surroundings import short_temporary
+
 logger = logging.getLogger("tuner")
 
 DELAY_S = 10.0  # from Ray's start on
+HANGS_S = 5.0
 HOST = "127.0.0.1"
 _PORT = 8265  # Ray's own choice; the next free one where another search has it
 _TRIES = 50
@@ -49,7 +52,8 @@ class LateDashboard:
         node._ray_params.dashboard_port = port
 
         def start() -> None:
-            known(node, **how | {"raise_on_failure": False})
+            with short_temporary():  # as when Ray started
+                known(node, **how | {"raise_on_failure": False})
             if node._webui_url is None:
                 raise RuntimeError("dashboard.log in the folder that `ray` keeps for this session says why")
 
@@ -69,10 +73,11 @@ class LateDashboard:
                 logger.warning("Ray's dashboard did not start, and the search goes on without it: %s", first_line(error))
 
     def close(self) -> None:
-        """Before Ray is shut down: waits for a start that is under way, and prevents one that is not."""
-        with self._starting:
-            self._over.set()
+        """Before Ray is shut down: prevents a start, and waits for one that is under way, but not for one that hangs."""
+        self._over.set()
+        if self._starting.acquire(timeout=HANGS_S):
             self._free()
+            self._starting.release()
 
     def _free(self) -> None:
         if self._reserved is not None:
