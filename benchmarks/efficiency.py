@@ -41,6 +41,7 @@ BEGIN, END = "<!-- benchmarks/efficiency.py: begin -->", "<!-- benchmarks/effici
 FULL = 64  # trainings of the yardstick
 MOST = 4 * FULL  # trials of a search that stops some early, before it has used the epochs of that many whole ones
 QUESTIONS = ("luck", "worth")
+COLOURS = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#0072b2", "#d55e00"]  # Okabe and Ito's: safe for the colour-blind
 SEARCH_SEED = 10_000  # the first; recorded trials are of other searches
 
 
@@ -214,18 +215,20 @@ def figure(path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=COLOURS)
     import numpy as np
     from matplotlib import pyplot as plt
 
     spaces = list(dict.fromkeys(row["space"] for row in rows()))
     drawn, axes = plt.subplots(len(spaces), 2, figsize=(10, 3.6 * len(spaces)), squeeze=False, layout="constrained")
-    titles = {"luck": "score of the best trial so far", "worth": "what its configuration is worth: mean of ten seeds"}
+    titles = {"luck": "best trial so far", "worth": "mean of ten seeds of its configuration"}
     for pair, space in zip(axes, spaces, strict=True):
         for axis, question in zip(pair, QUESTIONS, strict=True):
             for name, way in ways(space).items():
                 mine = [row for row in rows() if (row["space"], row["question"], row["way"]) == (space, question, name)]
                 if mine:
-                    at = np.linspace(0, max(row["epochs"] for row in mine), 200)
+                    first = max(row["best"][0][0] for row in mine if row["best"])
+                    at = np.linspace(first, max(row["epochs"] for row in mine), 200)
                     axis.step(
                         at,
                         np.nanmedian([course(row, at, 1 if question == "luck" else 2) for row in mine], axis=0),

@@ -85,6 +85,7 @@ def test_one_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(late_dashboard, "DELAY_S", 0)
+    monkeypatch.setattr(late_dashboard, "PATIENCE_S", 0)
 
     def fails(node: Any, **how: Any) -> None:
         raise RuntimeError("no port\nand more")
@@ -93,6 +94,23 @@ def test_one_that_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch, caplog: py
     dashboard._put_off(fails, a_node(), include_dashboard=True, raise_on_failure=True)
     dashboard.start()
     assert caplog.messages == ["Ray's dashboard did not start, and the search goes on without it: no port"]
+
+
+def test_one_that_ctrl_c_ended_with_the_search_is_no_news(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(late_dashboard, "DELAY_S", 0)
+    begun, dashboard = threading.Event(), LateDashboard()
+
+    def fails(node: Any, **how: Any) -> None:
+        begun.set()
+        raise RuntimeError("it was killed")
+
+    dashboard._put_off(fails, a_node(), include_dashboard=True, raise_on_failure=True)
+    waiting = threading.Thread(target=dashboard.start)
+    waiting.start()
+    begun.wait()
+    dashboard.close()
+    waiting.join(timeout=10)
+    assert not waiting.is_alive() and caplog.messages == []
 
 
 def test_where_ray_is_another_one_it_starts_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:

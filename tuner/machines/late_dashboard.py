@@ -17,6 +17,7 @@ logger = logging.getLogger("tuner")
 
 DELAY_S = 10.0  # from Ray's start on
 HANGS_S = 5.0
+PATIENCE_S = 30.0
 HOST = "127.0.0.1"
 _PORT = 8265  # Ray's own choice; the next free one where another search has it
 _TRIES = 50
@@ -69,8 +70,11 @@ class LateDashboard:
             self._free()
             try:
                 self._start()
+                return
             except Exception as error:  # Ray would end with this thread, and the search with Ray
-                logger.warning("Ray's dashboard did not start, and the search goes on without it: %s", first_line(error))
+                reason = first_line(error)
+        if not self._over.wait(PATIENCE_S):  # Ctrl-C ends what is starting, and then the search: that is no news
+            logger.warning("Ray's dashboard did not start, and the search goes on without it: %s", reason)
 
     def close(self) -> None:
         """Before Ray is shut down: prevents a start, and waits for one that is under way, but not for one that hangs."""
