@@ -29,8 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.simulation.table import RecordedTrial, Table
-    from tuner.space.spec import Spec
+    from tuner.simulation.table import RecordedTrial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +46,7 @@ SEARCH_SEED = 10_000  # the first; recorded trials are of other searches
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """`changes`: of the space's keys. `asha`: None where nothing is stopped early."""
+    """`asha`: None where nothing is stopped early."""
 
     doc: str
     method: str
@@ -85,10 +84,13 @@ def _content(space: str) -> dict[str, Any]:
 
 
 class Recorded:
-    """A space's table, and what each configuration that has several seeds is worth."""
+    """A space's table, in a file `path` that a simulation reads, and what each configuration that has several seeds is worth. `budget`:
+    epochs of a search."""
 
-    def __init__(self, space: str, question: str) -> None:
+    def __init__(self, space: str, question: str, folder: Path) -> None:
+        from tuner.simulation.nearest import Nearest
         from tuner.simulation.table import Table
+        from tuner.space.reader import read_content
 
         self.content = _content(space)
         table = Table.read(TABLES / f"{space}.jsonl.gz")
@@ -98,7 +100,10 @@ class Recorded:
         several = {name: trials for name, trials in by_key.items() if len(trials) > 1}
         self.worth = {name: statistics.fmean(self.score(trial) for trial in trials) for name, trials in several.items()}
         only = [trial for trials in several.values() for trial in trials]
-        self.table: Table = replace(table, trials=only) if question == "worth" else table
+        table = replace(table, trials=only) if question == "worth" else table
+        self.path, self.nearest = folder / "table.jsonl.gz", Nearest(table, read_content(self.content))
+        self.budget = FULL * statistics.fmean(len(trial.epochs) for trial in table.trials)
+        table.write(self.path)
 
     def score(self, trial: RecordedTrial) -> float:
         """Of its last epoch; 0, the worst, of one that collapsed or diverged."""
@@ -117,28 +122,24 @@ def row(space: str, question: str, name: str, seed: int, recorded: Recorded) -> 
     from tuner.runs.journal import read_lines
     from tuner.runs.paths import JOURNAL
     from tuner.service.simulate import SimulateOptions, simulate
-    from tuner.simulation.nearest import Nearest
     from tuner.space.reader import Options, read_content
 
     with tempfile.TemporaryDirectory() as folder:
-        recorded.table.write(Path(folder) / "table.jsonl.gz")
-        spec: Spec = read_content(ways(space)[name].of(recorded.content), options=Options(seed=SEARCH_SEED + seed))
-        done = simulate(spec, SimulateOptions(table=Path(folder) / "table.jsonl.gz", out=Path(folder)))
+        spec = read_content(ways(space)[name].of(recorded.content), options=Options(seed=SEARCH_SEED + seed))
+        done = simulate(spec, SimulateOptions(table=recorded.path, out=Path(folder)))
         lines = list(read_lines(done.folder / JOURNAL))
-        nearest = Nearest(recorded.table, spec)
-    budget = FULL * statistics.fmean(len(trial.epochs) for trial in recorded.table.trials)
     epochs, trials = 0, 0
     best: list[list[float | None]] = []
     for line in lines:
         if "state" not in line:
             epochs += 1
             continue
-        if epochs > budget:
+        if epochs > recorded.budget:
             break
         trials += 1
         score = line["score"]
         if line["state"] == "complete" and score is not None and (not best or score > best[-1][1]):  # type: ignore[operator]
-            worth = recorded.worth.get(key(nearest.find(line["config"]).trial.config))
+            worth = recorded.worth.get(key(recorded.nearest.find(line["config"]).trial.config))
             best.append([epochs, round(score, 4), None if worth is None else round(worth, 4)])
     return {"space": space, "question": question, "way": name, "seed": seed, "epochs": epochs, "trials": trials, "best": best}
 
@@ -147,7 +148,9 @@ def row(space: str, question: str, name: str, seed: int, recorded: Recorded) -> 
 
 
 def rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    from kept import rows_of
+
+    return rows_of(ROWS)
 
 
 def reached(row: Mapping[str, Any], score: float) -> float:
@@ -259,19 +262,21 @@ def main() -> None:
     given = parser.parse_args()
     done = {(row["space"], row["question"], row["way"], row["seed"]) for row in rows()}
     for space, question in [] if given.table else [(space, question) for space in given.spaces for question in given.questions]:
-        recorded = Recorded(space, question)
-        for seed in range(given.seeds):
-            for name in given.ways or ways(space):
-                if (space, question, name, seed) not in done:
-                    with ROWS.open("a") as file:
-                        file.write(json.dumps(row(space, question, name, seed, recorded)) + "\n")
+        with tempfile.TemporaryDirectory() as folder:
+            recorded = Recorded(space, question, Path(folder))
+            for seed in range(given.seeds):
+                for name in given.ways or ways(space):
+                    if (space, question, name, seed) not in done:
+                        with ROWS.open("a") as file:
+                            file.write(json.dumps(row(space, question, name, seed, recorded)) + "\n")
         print(f"{space}, {question}: {given.seeds} searches of each way", flush=True)
-    text = PAGE.read_text()
-    if BEGIN not in text:
-        print("\n".join(tables()))
-        return
-    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + "\n" + "\n".join(tables()) + "\n" + text[text.index(END) :])
-    figure(ROOT / "docs" / "search-efficiency.png")
+    from kept import write_between
+
+    text = "\n".join(tables())
+    if write_between(PAGE, BEGIN, END, text):
+        figure(ROOT / "docs" / "search-efficiency.png")
+    else:
+        print(text)
 
 
 if __name__ == "__main__":

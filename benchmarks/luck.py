@@ -196,7 +196,9 @@ def _values(spec: Spec, name: str) -> Sequence[float]:
 
 
 def rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    from kept import rows_of
+
+    return rows_of(ROWS)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------------
@@ -249,8 +251,9 @@ def main() -> None:
         print(found, flush=True)
         with ROWS.open("a") as file:
             file.write(json.dumps(found) + "\n")
-    text = PAGE.read_text()
-    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + "\n" + table() + "\n" + text[text.index(END) :])
+    from kept import write_between
+
+    write_between(PAGE, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -178,7 +178,9 @@ def _mean(runs: Sequence[Trained], name: str) -> float | None:
 
 
 def rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    from kept import rows_of
+
+    return rows_of(ROWS)
 
 
 # --- tables ------------------------------------------------------------------------------------------------------------
@@ -317,8 +319,9 @@ def main() -> None:
                     print({name: value for name, value in found.items() if name != "configurations"}, flush=True)
                     file.write(json.dumps(found) + "\n")
                     file.flush()
-    text = PAGE.read_text()
-    PAGE.write_text(text[: text.index(BEGIN) + len(BEGIN)] + "\n" + tables() + "\n" + text[text.index(END) :])
+    from kept import write_between
+
+    write_between(PAGE, BEGIN, END, tables())
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ class Cluster:
                     context = ray.init(include_dashboard=True, **own, **quiet)
             protect_token()
         self._ours = True
-        self._url = self._dashboard.url or context.dashboard_url
+        self._url = context.dashboard_url
         import ray.tune  # takes a second, which the space's check takes, too
 
     def wait(self) -> Cluster:
@@ -207,6 +207,7 @@ class Cluster:
 
             ray.shutdown()
             self._ours = False
+        self._over.set()
         _early.pop(self.address, None)
 
 

@@ -16,8 +16,8 @@ from .surroundings import short_temporary
 logger = logging.getLogger("tuner")
 
 DELAY_S = 10.0  # from Ray's start on
-HANGS_S = 5.0
-PATIENCE_S = 30.0
+HANGS_S = 5.0  # how long whoever closes Ray waits for a start that is under way
+PATIENCE_S = 30.0  # how long a start that failed is no news
 HOST = "127.0.0.1"
 _PORT = 8265  # Ray's own choice; the next free one where another search has it
 _TRIES = 50
@@ -30,7 +30,6 @@ class LateDashboard:
     """
 
     def __init__(self) -> None:
-        self.url: str | None = None  # HOST:PORT; None where Ray starts it itself
         self._start: Callable[[], None] | None = None
         self._reserved: socket.socket | None = None
         self._starting, self._over = threading.Lock(), threading.Event()
@@ -38,18 +37,15 @@ class LateDashboard:
     @contextlib.contextmanager
     def awaited(self) -> Iterator[None]:
         """Ray starts within it, without its dashboard."""
-        from .ray_names import DASHBOARD_STARTED, difference, replaced
+        from .ray_names import DASHBOARD_STARTED, replaced
 
-        if difference(DASHBOARD_STARTED) is not None:
-            yield
-            return
         with replaced(DASHBOARD_STARTED, self._put_off):
             yield
 
     def _put_off(self, known: Callable[..., None], node: Any, **how: Any) -> None:
         self._reserved = _reserved()
         port = self._reserved.getsockname()[1]
-        self.url = node._webui_url = f"{HOST}:{port}"  # workers are told of it by their node
+        node._webui_url = f"{HOST}:{port}"  # `ray.init` gives it back, and workers are told of it by their node
         node._ray_params.dashboard_port = port
 
         def start() -> None:

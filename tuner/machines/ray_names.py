@@ -70,7 +70,11 @@ def as_read(name: str) -> bool:
 
 @contextlib.contextmanager
 def replaced(name: str, replacement: Callable[..., None]) -> Iterator[None]:
-    """`replacement` is called with the method that it replaces before the method's own arguments."""
+    """`replacement` is called with the method that it replaces before the method's own arguments. Where this Ray is not as it was read,
+    nothing is replaced."""
+    if difference(name) is not None:
+        yield
+        return
     place, _, method = name.rpartition(".")
     owner, known = _found(place), _found(name)
 

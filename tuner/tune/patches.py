@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 
-from tuner.machines.ray_names import ACTOR_ID, ACTORS, CALLBACKS_COUNTED, TASK_FAILED, TRIAL_FAILED, as_read, difference, replaced
+from tuner.machines.ray_names import ACTOR_ID, ACTORS, CALLBACKS_COUNTED, TASK_FAILED, TRIAL_FAILED, as_read, replaced
 
 Verdict = Literal["ignore", "retry", "retry elsewhere", "fail"]
 
@@ -50,9 +50,7 @@ def only_the_trial_is_lost(rule: FailureRule) -> Iterator[None]:
 def callbacks_uncounted() -> Iterator[None]:
     """While it lasts, Tune does not count callbacks by their classes for Ray's usage statistics, which are off: for that it would import
     MLflow, W&B and what else of the kind is installed, which takes up to three seconds, behind which the first trial waits."""
-    with contextlib.ExitStack() as patches:
-        if difference(CALLBACKS_COUNTED) is None:
-            patches.enter_context(replaced(CALLBACKS_COUNTED, lambda known, callbacks: None))
+    with replaced(CALLBACKS_COUNTED, lambda known, callbacks: None):
         yield
 
 
