@@ -15,6 +15,8 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # A page's maps take longer than a small search: the tests of the page ask for it.
 os.environ["TUNER_NO_REPORT"] = "1"
+# Nor does anybody look at the dashboard of a test's Ray, which takes three seconds of a core; but for the tests of it.
+os.environ["TUNER_NO_DASHBOARD"] = "1"
 # Ray's workers run at nice 15 by default: beside the tests of the other process they would wait for most of the time.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray reads this spelling)
 # A call to Ray where none was started fails at once: it would look for anybody's cluster, for minutes, or start one that stays.

@@ -877,6 +877,7 @@ def test_the_shell_completes_commands_models_spaces_and_runs(typed: str, offered
 @pytest.mark.process
 def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNER_NO_REPORT")
+    monkeypatch.delenv("TUNER_NO_DASHBOARD")
     Path("my.yaml").write_text(SPACE)
     process = tuner_process("search", "--space", "my.yaml")
     out, err = process.communicate(timeout=ENDS_S)
@@ -884,6 +885,7 @@ def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any, monk
     assert err == "", "neither Ray nor W&B says anything"
     lines = out.splitlines()
     assert lines[0] == "my: 3 trials of kmeans on digits, by acc of the last epoch, in runs/my/"
+    assert read_run(Path("runs/my")).spec_json["dashboard"]["url"].startswith("http://127.0.0.1:")
     assert sum(" complete after 6 epochs" in text for text in lines) == 3
     assert "  wandb sync runs/my/wandb/offline-run-*" in lines
     assert any(text.startswith("Best 3 of 3 trials by acc of the last epoch") for text in lines)
@@ -910,7 +912,8 @@ def test_a_search_from_the_shell_is_quiet_and_leaves_everything(tuner: Any, monk
 
 
 @pytest.mark.process
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() -> None:
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNER_NO_DASHBOARD")
     Path("my.yaml").write_text(
         SPACE.replace("trials: 3", "trials: 1000\nmethod: random").replace("{values: [5, 10, 15]}", "{min: 5, max: 200}")
     )

@@ -60,11 +60,12 @@ def test_ray_s_processes_are_given_no_current_folder(installed: bool, monkeypatc
 
 
 @pytest.mark.process
-def test_a_search_imports_no_module_of_the_folder_in_any_process(tmp_path: Path) -> None:
+def test_a_search_imports_no_module_of_the_folder_in_any_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's dashboard, its agents and every trial's process start other processes, in the user's folder."""
     for name in ("tuner", "models", "yaml", "random", "torch"):
         (tmp_path / f"{name}.py").write_text(THEIRS)
     (tmp_path / "space.yaml").write_text(SPACE)
+    monkeypatch.delenv("TUNER_NO_DASHBOARD")
     environment = {**os.environ, "PYTHONPATH": str(layout.ROOT), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     words = ["search", "--space=space.yaml", "--name=s", "--wandb=disabled"]
     done = subprocess.run([*command(tmp_path), *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

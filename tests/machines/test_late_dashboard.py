@@ -43,6 +43,14 @@ def test_its_address_is_known_and_its_port_reserved_until_it_starts(monkeypatch:
     other.close()
 
 
+def test_nobody_is_kept_waiting_for_one_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_dashboard, "DELAY_S", 3600)
+    dashboard, node = LateDashboard(), a_node()
+    dashboard._put_off(lambda *_, **how: pytest.fail("started"), node, include_dashboard=False, raise_on_failure=True)
+    dashboard.start()
+    assert not node._webui_url and node._ray_params.dashboard_port is None
+
+
 def test_one_that_was_closed_before_is_not_started() -> None:
     dashboard = LateDashboard()
     told = put_off(dashboard, a_node())
@@ -126,12 +134,16 @@ def test_where_ray_is_another_one_it_starts_it_itself(monkeypatch: pytest.Monkey
 @pytest.mark.process
 def test_rays_own_answers_at_the_address_that_was_told() -> None:
     program = """
-import time, urllib.request
+import os, time, urllib.request
+os.environ.pop("TUNER_NO_DASHBOARD", None)
 from tuner.machines import late_dashboard
 from tuner.machines.cluster import join
 late_dashboard.DELAY_S = 1
 cluster = join(None)
-url, until = cluster.dashboard()["url"], time.monotonic() + 60
+told = cluster.dashboard()
+assert told["login"] == "log in with the token that `ray get-auth-token` prints"
+assert told["url"].startswith("http://127.0.0.1:")
+url, until = told["url"], time.monotonic() + 60
 while True:
     try:
         print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5).status)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import layout
 from tuner.errors import UserError, first_line
+from tuner.trackers.modes import switched_on
 
 from .late_dashboard import LateDashboard
 from .surroundings import check_loopback, short_folder, short_temporary
@@ -131,7 +132,7 @@ class Cluster:
                 if temporary is not None:
                     quiet["job_config"].set_runtime_env({"env_vars": {"TMPDIR": temporary}})
                 with self._dashboard.awaited():
-                    context = ray.init(include_dashboard=True, **own, **quiet)
+                    context = ray.init(include_dashboard=not switched_on("TUNER_NO_DASHBOARD"), **own, **quiet)
             protect_token()
         self._ours = True
         self._url = context.dashboard_url

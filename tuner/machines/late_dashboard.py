@@ -43,6 +43,9 @@ class LateDashboard:
             yield
 
     def _put_off(self, known: Callable[..., None], node: Any, **how: Any) -> None:
+        if not how["include_dashboard"]:
+            node._webui_url = ""
+            return
         self._reserved = _reserved()
         port = self._reserved.getsockname()[1]
         node._webui_url = f"{HOST}:{port}"  # `ray.init` gives it back, and workers are told of it by their node
