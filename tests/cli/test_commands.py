@@ -556,17 +556,6 @@ def test_wandbs_own_switches_and_names_are_wandbs(
             wandb_mode(option)
 
 
-def test_a_pages_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
-    tuner: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    tuner("report", str(tmp_path))
-    assert os.environ["OMP_WAIT_POLICY"] == "active"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    tuner("report", str(tmp_path))
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
-
-
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in (">&- 2>&-", "2>&-"))])
 def test_closed_streams_stop_no_command(closed: str, tmp_path: Path) -> None:
     words = f"'{sys.executable}' -m tuner.cli train kmeans --dataset digits --limit 100 --epochs 1 {closed}; echo $? > code"

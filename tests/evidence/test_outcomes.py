@@ -16,7 +16,8 @@ from rich.console import Console
 
 from tuner.cli.confirm_view import confirm_view
 from tuner.evidence.baselines import CODE, PCA, RAW, read_baselines
-from tuner.evidence.report import Confirmation
+from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.runs.events import TrialEnd
 from tuner.runs.results import read_run
 from tuner.space.reader import read_space
 
@@ -53,6 +54,19 @@ def blobs(path: Path, *, shape: tuple[int, ...] = (4,), labels: bool = True) -> 
     x_ND = (rng.normal(size=(60, *shape)) * 0.1 + y_N.reshape(-1, *[1] * len(shape))).astype(np.float32)
     np.savez(path, x=x_ND, **({"y": y_N} if labels else {}))
     return f"npz:{path}"
+
+
+def ended_otherwise(folder: Path, ends: list[TrialEnd], **how: str) -> Confirmation:
+    """The run's confirmation, had some of its trainings ended without a score."""
+    path = folder / "confirm" / "results.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["trial"] in {end.trial for end in ends} and "state" in line:
+            line |= {"score": None, **how}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = confirmation_of(read_run(folder))
+    assert found is not None
+    return found
 
 
 def test_without_labels_there_is_a_winner_and_no_figure_of_k_means(tmp_path: Path) -> None:
@@ -114,20 +128,25 @@ def test_a_failed_seed_costs_its_configuration_the_rank(tmp_path: Path) -> None:
     folder = run(tmp_path, dataset=blobs(tmp_path / "x.npz"), metric={"name": "acc", "goal": "maximize"})
     found = confirmed_without_ray(folder, top=2, seeds=3).found
     first = found.ranked[0]
-    path = folder / "confirm" / "results.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    number = next(end.trial for end in first.ends.values())
-    for line in lines:
-        if line["trial"] == number and "state" in line:
-            line |= {"state": "failed", "score": None, "reason": "its process was killed"}
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    from tuner.evidence.report import confirmation_of
-
-    again = confirmation_of(read_run(folder))
-    assert again is not None
+    again = ended_otherwise(folder, [next(iter(first.ends.values()))], state="failed", reason="its process was killed")
     assert again.ranked[-1].name == first.name and len(again.ranked[-1].values) == 2
     assert again.against_default is not None and set(again.against_default.differences) <= set(found.plan.seeds)
     assert "failed: its process was killed" in shown(again)
+
+
+def test_seeds_that_collapsed_count_as_the_worst_and_are_told(tmp_path: Path) -> None:
+    """A mean of 0.3 of which a third is nothing reads otherwise than one of three alike."""
+    folder = run(tmp_path, dataset=blobs(tmp_path / "x.npz"), metric={"name": "acc", "goal": "maximize"})
+    found = confirmed_without_ray(folder, top=2, seeds=3).found
+    first = found.ranked[0]
+    assert "collapsed" not in shown(found)
+    seeds = list(first.ends)[:2]
+    again = ended_otherwise(folder, [first.ends[seed] for seed in seeds], state="collapsed", reason="all samples lie in one cluster")
+    now = next(one for one in again.configurations if one.name == first.name)
+    assert [now.values[seed] for seed in seeds] == [0.0, 0.0] and now.summary is not None and now.summary.n == 3
+    text = shown(again)
+    assert re.search(r"Of 3 trainings of .* 2 collapsed\. They count as acc 0\.", text), text
+    assert all(re.search(rf"{seed} .*collapsed", text) for seed in seeds), text
 
 
 def test_damaged_baselines_are_named(tmp_path: Path) -> None:

@@ -77,8 +77,13 @@ def seeds_table(found: Confirmation) -> Table:
     for one in found.configurations:
         table.add_column(_name(one), justify="right")
     for seed in found.plan.seeds:
-        table.add_row(str(seed), *(number(one.values.get(seed), found.metric.name) for one in found.configurations))
+        table.add_row(str(seed), *(_score(one, seed, found.metric.name) for one in found.configurations))
     return table
+
+
+def _score(one: Confirmed, seed: int, metric: str) -> str:
+    """The training's score, or how it ended without one of its own."""
+    return one.worst().get(seed) or number(one.values.get(seed), metric)
 
 
 def _name(one: Confirmed) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -37,9 +36,6 @@ def report(
 
     Every figure can be saved as PNG, SVG and CSV. The same text stands as Markdown beside it. Of several runs: a comparison.
     """
-    # Before scikit-learn is imported: threads that wait for each other sleep. By default they spin, and on a busy machine the maps were not
-    # there after 40 minutes, in place of one; where nothing else runs, sleeping costs a fifth.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from tuner.report.write import write_report
     from tuner.text import near, size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from tuner.runs.paths import CONFIRM, SPEC
 from tuner.runs.results import Results, read_run
 from tuner.runs.states import STATES
 from tuner.space.metric import Metric
+from tuner.text import counted
 
 from .baselines import Baselines, read_baselines
 from .plan import Configuration, Plan, read_plan
@@ -43,6 +45,10 @@ class Confirmed:
     def reported(self, metric: str) -> dict[int, float]:
         """Another metric of the trainings that are complete, by seed."""
         return {seed: end.metrics[metric] for seed, end in self.ends.items() if end.state == "complete" and metric in end.metrics}
+
+    def worst(self) -> dict[int, str]:
+        """The states of the trainings that count with the metric's worst value, by seed: collapsed, diverged."""
+        return {seed: self.ends[seed].state for seed in self.values if self.ends[seed].state != "complete"}
 
     def left_out(self) -> dict[int, TrialEnd]:
         """The trainings that are over and do not count, by seed."""
@@ -240,11 +246,22 @@ def in_sentences(found: Confirmation) -> Iterator[str]:
         verdicts = {True: "Tuning beat the model's default", False: "Tuning did not beat the model's default"}
         verdict = "It is open whether tuning beat the model's default" if found.beats_default is None else verdicts[found.beats_default]
         yield f"{verdict}: {found.tuned.name} against it {_difference(found.against_default)}."
+    yield from _worst(found)
     yield from _held_out(found, winner)
     yield from _beside_k_means(found, winner)
     if found.overtuning is not None and found.overtuning.lost > 0:
         part = "" if found.overtuning.relative is None else f", {found.overtuning.relative:.0%} of what there was to gain over the default"
         yield f"Overtuning: to trust the search's figure would have cost {found.overtuning.lost:.3f}{part}."
+
+
+def _worst(found: Confirmation) -> Iterator[str]:
+    """How many of the trainings came to nothing."""
+    for one in found.configurations:
+        states = Counter(one.worst().values())
+        if states:
+            said = " and ".join(f"{n} {state}" for state, n in states.items())
+            counts = "It counts" if states.total() == 1 else "They count"
+            yield f"Of {counted(len(one.values), 'training')} of {_called(one)} {said}. {counts} as {found.metric.name} {found.metric.worst:g}."
 
 
 def _held_out(found: Confirmation, winner: Confirmed) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cores import as_many_threads_as_idle_cores
 from .figure import ORDER, Figure, Trace
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def in_the_plane(z_SZ: NDArray[np.float32], start_S2: NDArray[np.float32] | None
 
         first = "pca" if start_S2 is None else start_S2 / start_S2[:, 0].std() * np.float32(1e-4)  # as wide as it makes the components
         tsne = TSNE(perplexity=_perplexity(z_SZ), init=first, random_state=0, max_iter=iterations)
-        found = tsne.fit_transform(z_SZ)
+        with as_many_threads_as_idle_cores():
+            found = tsne.fit_transform(z_SZ)
     return np.asarray(found, dtype=np.float32)
 
 
