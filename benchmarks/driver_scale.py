@@ -286,7 +286,8 @@ def main() -> None:
     }
     print(
         f"our own {figures['own_ms_per_report']} ms per report (target {TARGET_MS:g}), of it CPU {figures['own_cpu_ms_per_report']} ms, "
-        f"and {figures['ms_per_proposal']} ms per proposal; the whole driver's CPU {figures['cpu_ms_per_report']} ms; memory {figures['kb_per_trial']} kB per trial (target {TARGET_KB:g}), "
+        f"and {figures['ms_per_proposal']} ms per proposal; the whole driver's CPU {figures['cpu_ms_per_report']} ms; "
+        f"memory {figures['kb_per_trial']} kB per trial (target {TARGET_KB:g}), "
         f"{figures['kb_per_further_epoch']} kB for each further epoch; wall time over plain Ray Tune's {figures['ratio']} "
         f"(target {TARGET_RATIO:g})"
     )

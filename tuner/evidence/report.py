@@ -260,8 +260,8 @@ def _worst(found: Confirmation) -> Iterator[str]:
         states = Counter(one.worst().values())
         if states:
             said = " and ".join(f"{n} {state}" for state, n in states.items())
-            counts = "It counts" if states.total() == 1 else "They count"
-            yield f"Of {counted(len(one.values), 'training')} of {_called(one)} {said}. {counts} as {found.metric.name} {found.metric.worst:g}."
+            counts = f"{'It counts' if states.total() == 1 else 'They count'} as {found.metric.name} {found.metric.worst:g}."
+            yield f"Of {counted(len(one.values), 'training')} of {_called(one)} {said}. {counts}"
 
 
 def _held_out(found: Confirmation, winner: Confirmed) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import words
 from .curves import learning_curves, timeline
+from .explained import explained_of
 from .figure import Figure, Section, Table
 from .importance import FEWEST, importances_of
 from .material import Material
@@ -59,7 +60,9 @@ def _parameters(run: Material) -> Iterator[Section]:
     order = [one.name for one in found] or run.searched
     few = [] if found or not run.searched else [f"Importances need {FEWEST} trials with a score, and a parameter that varies among them."]
     yield Section(title="Parallel coordinates", figures=_drawn(parallel(run)))
-    yield Section(title="Importance", text=few, figures=_drawn(importances(run, found)))
+    explained = explained_of(run)
+    said = [] if explained is None else list(explained.in_sentences(run.results.metric))
+    yield Section(title="Importance", text=[*few, *said], figures=_drawn(importances(run, found)))
     yield Section(title="Slices", figures=slices(run, order))
     yield Section(title="Interaction", figures=_drawn(interaction(run, order, weighed=bool(found))))
 

@@ -1,0 +1,116 @@
+"""How much of what sets the trials apart their parameters explain. The rest is the seeds', or of what was not searched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.runs.events import TrialEnd
+from tuner.runs.states import STATES
+
+from .material import Material
+
+FEWEST = 30  # configurations: a forest learns nothing of fewer
+FOLDS, TREES = 5, 100
+NOTHING = 0.05  # a share that may be chance
+_BOUNDED = 100.0  # a worst value beyond it stands for infinity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """`share`: the R2 with which a random forest that saw other configurations predicts the metric from all searched parameters, at most 1,
+    below 0 where the mean predicts better; `alone`: from `first` alone, which its trees ask most. `epoch`: at which clustering epoch the
+    trials are compared; None: their scores."""
+
+    trials: int
+    epoch: int | None
+    share: float
+    first: str
+    alone: float
+
+    def in_sentences(self, metric: str) -> Iterator[str]:
+        at = "" if self.epoch is None else f" of clustering epoch {self.epoch}"
+        yield (
+            f"A random forest that saw four fifths of the configurations predicts the {metric}{at} of the others from their parameters "
+            f"with R² {self.share:.2f} ({self.trials} trials, five folds): about that share of what sets trials apart is theirs."
+        )
+        if self.share < NOTHING:
+            yield (
+                "So nothing in these trials tells a good configuration from a bad one: their seeds do, or what was not searched. More "
+                "trials find luckier seeds; wider ranges or other parameters may find more."
+            )
+        elif self.alone > self.share - NOTHING:
+            yield f"{self.first} alone gives {self.alone:.2f}: what the other parameters do does not show beside it."
+
+
+def explained_of(material: Material) -> Explained | None:
+    """None where too few configurations have a figure that can be compared, or nothing varies."""
+    epoch = material.rungs[0] if material.rungs else None
+    known = [(end, value) for end in material.trials if end.config and (value := _figure(material, end, epoch)) is not None]
+    ends, y_N = [end for end, _ in known], np.array([value for _, value in known])
+    columns = {name: _column(material, name, ends) for name in material.searched}
+    columns = {name: column_N for name, column_N in columns.items() if np.ptp(column_N) > 0} if ends else {}
+    keys = [json.dumps([end.config.get(name) for name in columns], default=str) for end in ends]
+    if len(set(keys)) < FEWEST or not columns or np.ptp(y_N) == 0:
+        return None
+    x_NP = np.stack(list(columns.values()), axis=1)
+    names, fold_N = list(columns), _folds(keys)
+    first = int(np.argmax(_forest().fit(x_NP, y_N).feature_importances_))
+    share = _r2(x_NP, y_N, fold_N)
+    alone = share if len(names) == 1 else _r2(x_NP[:, [first]], y_N, fold_N)
+    return Explained(trials=len(ends), epoch=epoch, share=share, first=names[first], alone=alone)
+
+
+def _figure(material: Material, end: TrialEnd, epoch: int | None) -> float | None:
+    """The metric at ASHA's first rung, to which all trials come; without rungs the score. The worst of a trial that came to nothing
+    before."""
+    course = material.courses.get(end.trial)
+    if epoch is not None and course is not None and epoch in course.epochs:
+        return course.values[course.epochs.index(epoch)]
+    if end.state in STATES and STATES[end.state].worst:
+        return material.metric.worst if abs(material.metric.worst) <= _BOUNDED else None
+    return end.score if epoch is None else None
+
+
+def _column(material: Material, name: str, ends: Sequence[TrialEnd]) -> NDArray[np.float64]:
+    """(N,): a number as it was drawn, a choice by its number. Below all where the parameter had no say."""
+    values: list[Any] = [end.config[name] if material.active(name, end.config) else None for end in ends]
+    there = [value for value in values if value is not None]
+    if material.numeric(name):
+        log = material.logarithmic(name) and all(value > 0 for value in there)
+        place = {value: float(np.log(value) if log else value) for value in set(there)}
+    else:
+        place = {value: float(i) for i, value in enumerate(sorted({_hashable(value) for value in there}, key=str))}
+    below = min(place.values(), default=0.0) - max(1.0, np.ptp(list(place.values()) or [0.0]))
+    return np.array([below if value is None else place[_hashable(value)] for value in values])
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _folds(keys: Sequence[str]) -> NDArray[np.int64]:
+    """(N,): in which fold a trial is not seen. Seeds of one configuration lie in the same one, else they would give it away."""
+    different = list(dict.fromkeys(keys))
+    fold = dict(zip(different, np.random.default_rng(0).permutation(len(different)) % FOLDS, strict=True))
+    return np.array([fold[key] for key in keys])
+
+
+def _forest() -> Any:
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(TREES, min_samples_leaf=3, random_state=0)
+
+
+def _r2(x_NP: NDArray[np.float64], y_N: NDArray[np.float64], fold_N: NDArray[np.int64]) -> float:
+    """1 - the squared error of all folds over the variance."""
+    predicted_N = np.empty_like(y_N)
+    for fold in range(FOLDS):
+        held_N = fold_N == fold
+        predicted_N[held_N] = _forest().fit(x_NP[~held_N], y_N[~held_N]).predict(x_NP[held_N])
+    return float(1 - np.square(y_N - predicted_N).sum() / np.square(y_N - y_N.mean()).sum())
