@@ -11,7 +11,8 @@ search. Two questions, each with its own yardstick:
     python benchmarks/efficiency.py aae_unsup --seeds 100      # what is missing, to benchmarks/efficiency.jsonl
     python benchmarks/efficiency.py --table                    # only writes the tables of docs/search.md and their figure anew
 
-One row for each space, question, way and seed of the search is appended at once; one that is there is not done again.
+One row for each space, question, way and seed of the search is appended at once; one that is there is not done again. Before the table
+stands what there is to find: by how much seeds of one configuration differ, and by how much configurations do.
 """
 
 from __future__ import annotations
@@ -84,26 +85,18 @@ def _content(space: str) -> dict[str, Any]:
 
 
 class Recorded:
-    """A space's table, in a file `path` that a simulation reads, and what each configuration that has several seeds is worth. `budget`:
-    epochs of a search."""
+    """A space's table: the trainings of the configurations that have several seeds, and what each of those is worth."""
 
-    def __init__(self, space: str, question: str, folder: Path) -> None:
-        from tuner.simulation.nearest import Nearest
+    def __init__(self, space: str) -> None:
         from tuner.simulation.table import Table
-        from tuner.space.reader import read_content
 
         self.content = _content(space)
-        table = Table.read(TABLES / f"{space}.jsonl.gz")
+        self.table = Table.read(TABLES / f"{space}.jsonl.gz")
         by_key: dict[str, list[RecordedTrial]] = defaultdict(list)
-        for trial in table.trials:
+        for trial in self.table.trials:
             by_key[key(trial.config)].append(trial)
-        several = {name: trials for name, trials in by_key.items() if len(trials) > 1}
-        self.worth = {name: statistics.fmean(self.score(trial) for trial in trials) for name, trials in several.items()}
-        only = [trial for trials in several.values() for trial in trials]
-        table = replace(table, trials=only) if question == "worth" else table
-        self.path, self.nearest = folder / "table.jsonl.gz", Nearest(table, read_content(self.content))
-        self.budget = FULL * statistics.fmean(len(trial.epochs) for trial in table.trials)
-        table.write(self.path)
+        self.several = {name: trials for name, trials in by_key.items() if len(trials) > 1}
+        self.worth = {name: statistics.fmean(self.score(trial) for trial in trials) for name, trials in self.several.items()}
 
     def score(self, trial: RecordedTrial) -> float:
         """Of its last epoch; 0, the worst, of one that collapsed or diverged."""
@@ -111,12 +104,27 @@ class Recorded:
         return float(last.metrics.get(self.content["metric"]["name"], 0.0)) if trial.state == "complete" else 0.0
 
 
+class Asked(Recorded):
+    """For a question, in a file `path` that a simulation reads. `budget`: epochs of a search."""
+
+    def __init__(self, space: str, question: str, folder: Path) -> None:
+        from tuner.simulation.nearest import Nearest
+        from tuner.space.reader import read_content
+
+        super().__init__(space)
+        only = [trial for trials in self.several.values() for trial in trials]
+        table = replace(self.table, trials=only) if question == "worth" else self.table
+        self.path, self.nearest = folder / "table.jsonl.gz", Nearest(table, read_content(self.content))
+        self.budget = FULL * statistics.fmean(len(trial.epochs) for trial in table.trials)
+        table.write(self.path)
+
+
 def key(config: Mapping[str, Any]) -> str:
     """Of a configuration without its seed."""
     return json.dumps({name: value for name, value in sorted(config.items()) if name != "seed"})
 
 
-def row(space: str, question: str, name: str, seed: int, recorded: Recorded) -> dict[str, Any]:
+def row(space: str, question: str, name: str, seed: int, recorded: Asked) -> dict[str, Any]:
     """`best`: each time that the search had a new best trial, after how many epochs in all, its score, and what its configuration is
     worth."""
     from tuner.runs.journal import read_lines
@@ -186,7 +194,10 @@ def tables() -> Iterator[str]:
             continue
         target = statistics.median(at_end(row, 1) for row in first)
         budget = statistics.median(row["epochs"] for row in first)
-        yield f"`{space}`; 64 random trainings are {budget:,.0f} epochs, and the best of them has {100 * target:.1f}:"
+        if (TABLES / f"{space}.jsonl.gz").is_file():
+            yield to_find(space)
+            yield ""
+        yield f"64 random trainings are {budget:,.0f} epochs, and the best of them has {100 * target:.1f}:"
         yield ""
         yield f"| way | searches | epochs to {100 * target:.1f} | of random's | best of {budget:,.0f} epochs | what it is worth |"
         yield "|---|---|---|---|---|---|"
@@ -202,6 +213,34 @@ def tables() -> Iterator[str]:
             yield f"| {' | '.join([way.doc, str(len(luck)), _epochs(needed), share, _percent(best), mean])} |"
         yield ""
     yield 'Medians over the searches, with 95 % intervals; "never" is: not within the epochs of 64 whole trainings.'
+
+
+def to_find(space: str) -> str:
+    """How far apart a configuration's seeds are and how far configurations are, the seeds' part taken out; of all that were recorded on
+    several seeds, and of those with the best one's number of clusters."""
+    recorded = Recorded(space)
+    best = max(recorded.worth, key=lambda name: recorded.worth[name])
+    alike = [name for name in recorded.worth if json.loads(name)["n_clusters"] == json.loads(best)["n_clusters"]]
+    seeds, among, _ = _apart(recorded, list(recorded.worth))
+    own, same, p = _apart(recorded, alike)
+    return (
+        f"`{space}`: of {len(recorded.worth)} configurations on ten seeds each the best has a mean of {100 * recorded.worth[best]:.1f}. "
+        f"The seeds of one configuration differ by {100 * seeds:.1f} (standard deviation), configurations by {100 * among:.1f}. Among the "
+        f"{len(alike)} with as many clusters as the best one, seeds differ by {100 * own:.1f} and configurations by {100 * same:.1f} "
+        f"(an F test that they do not differ: p = {p:.2f})."
+    )
+
+
+def _apart(recorded: Recorded, names: Sequence[str]) -> tuple[float, float, float]:
+    """The standard deviation of a configuration's seeds, that of configurations without what the seeds put into their means, and the
+    probability of means as far apart as these where configurations do not differ."""
+    from scipy.stats import f_oneway
+
+    groups = [[recorded.score(trial) for trial in recorded.several[name]] for name in names]
+    seeds = statistics.fmean(statistics.variance(group) for group in groups)
+    n = statistics.fmean(len(group) for group in groups)
+    among = statistics.variance([statistics.fmean(group) for group in groups]) - seeds / n
+    return seeds**0.5, max(among, 0.0) ** 0.5, float(f_oneway(*groups).pvalue)
 
 
 def _epochs(found: tuple[float, float, float]) -> str:
@@ -263,7 +302,7 @@ def main() -> None:
     done = {(row["space"], row["question"], row["way"], row["seed"]) for row in rows()}
     for space, question in [] if given.table else [(space, question) for space in given.spaces for question in given.questions]:
         with tempfile.TemporaryDirectory() as folder:
-            recorded = Recorded(space, question, Path(folder))
+            recorded = Asked(space, question, Path(folder))
             for seed in range(given.seeds):
                 for name in given.ways or ways(space):
                     if (space, question, name, seed) not in done:

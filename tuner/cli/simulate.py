@@ -109,7 +109,7 @@ def resume_and_print(folder: Path, trials: str | None, hours: float | None, fore
 
 def print_simulated(outcome: Simulated, console: Console) -> None:
     """Prints the tables at the end of a simulation; raises its exit code where it is not 0."""
-    from tuner.text import counted, duration
+    from tuner.text import counted, duration, near
 
     from .results_view import outcome_view
 
@@ -120,7 +120,7 @@ def print_simulated(outcome: Simulated, console: Console) -> None:
     if replay.held:
         parts.append(f"{replay.held} went on beyond what was recorded, with the last metrics held")
     say(console, Text(f"Simulated in {duration(outcome.seconds)}: {'; '.join(parts)}.", style="dim"))
-    say(console, f"In {as_typed(outcome.folder)}; tuner show {as_typed(outcome.folder)} shows it again.")
+    say(console, f"In {near(outcome.folder)}/; tuner show {as_typed(outcome.folder)} shows it again.")
     if outcome.status == "stopped" and outcome.results.because is not None:
         say(console, f"To go on: tuner resume {as_typed(outcome.folder)}")
     elif outcome.status == "stopped":
