@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.evidence.report import value_of
 from tuner.runs.events import TrialEnd
-from tuner.runs.states import STATES
 
 from .material import Material
 
 FEWEST = 30  # configurations: a forest learns nothing of fewer
 FOLDS, TREES = 5, 100
 NOTHING = 0.05  # a share that may be chance
-_BOUNDED = 100.0  # a worst value beyond it stands for infinity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +71,7 @@ def _figure(material: Material, end: TrialEnd, epoch: int | None) -> float | Non
     course = material.courses.get(end.trial)
     if epoch is not None and course is not None and epoch in course.epochs:
         return course.values[course.epochs.index(epoch)]
-    if end.state in STATES and STATES[end.state].worst:
-        return material.metric.worst if abs(material.metric.worst) <= _BOUNDED else None
-    return end.score if epoch is None else None
+    return value_of(end, material.metric) if epoch is None or end.state != "complete" else None
 
 
 def _column(material: Material, name: str, ends: Sequence[TrialEnd]) -> NDArray[np.float64]:
