@@ -6,11 +6,13 @@
     nodes     clusters of several nodes
 
 `pytest` runs unit and ray, and of the others those marked `smoke`; CI runs the rest in a second step. Everything that touches the Ray
-of a session is run by one worker of pytest-xdist, one after another. Whole commands and clusters, which wait for a Ray to start most of the
-time, are run by another.
+of a session is run by one worker of pytest-xdist, one after another; what of it is slow, nearly half of the second step, by two, each with
+a Ray of its own. Whole commands and clusters, which wait for a Ray to start most of the time, are run by another.
 """
 
 from __future__ import annotations
+
+from zlib import crc32
 
 import pytest
 
@@ -29,9 +31,11 @@ def tier(item: pytest.Item) -> str:
 
 def group(item: pytest.Item) -> str:
     """Tests of one group are run by one worker, so that what they share is computed once: a fixture of their file, a model's runs."""
-    if tier(item) != "unit":
-        return "ray" if tier(item) == "ray" else "commands"
     path = item.path.stem
+    if tier(item) == "ray":
+        return f"ray {crc32(path.encode()) % 2}" if item.get_closest_marker("slow") else "ray"
+    if tier(item) != "unit":
+        return "commands"
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return f"{path}-{parameters['model'].name}" if path == "test_conformance" and "model" in parameters else path
 
