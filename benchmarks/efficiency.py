@@ -135,6 +135,8 @@ def row(space: str, question: str, name: str, seed: int, recorded: Asked) -> dic
     with tempfile.TemporaryDirectory() as folder:
         spec = read_content(ways(space)[name].of(recorded.content), options=Options(seed=SEARCH_SEED + seed))
         done = simulate(spec, SimulateOptions(table=recorded.path, out=Path(folder)))
+        if done.status != "done":  # by a signal, which ends this program, too
+            sys.exit(f"{name} with seed {seed} is {done.status}. The same command goes on.")
         lines = list(read_lines(done.folder / JOURNAL))
     epochs, trials = 0, 0
     best: list[list[float | None]] = []

@@ -232,14 +232,13 @@ def test_check_says_what_is_legal_but_may_surprise(tuner: Any) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["describe", "aae_unsup"],
-        ["models"],
         ["train", "kmeans", "--epochs", "30", "--set", "n_init=1"],
         ["show", "one", "--json"],
-        ["status", "--json"],
-        ["ls"],
         ["--help"],
-        ["--version"],
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (["describe", "aae_unsup"], ["models"], ["status", "--json"], ["ls"], ["--version"])
+        ),
     ],
     ids=lambda words: words[0],
 )

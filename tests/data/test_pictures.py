@@ -12,8 +12,13 @@ from tuner.data.published import PUBLISHED
 from tuner.errors import UserError
 from tuner.model import DataSpec
 
-datasets = pytest.importorskip("torchvision.datasets")
 R = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def datasets():
+    """torchvision's, which takes two seconds to import."""
+    return pytest.importorskip("torchvision.datasets")
 
 
 def idx(path: Path, values: np.ndarray) -> None:
@@ -29,7 +34,7 @@ def read(name: str, folder: Path):
 @pytest.mark.parametrize(
     ("name", "theirs"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST"), ("emnist", "EMNIST")]
 )
-def test_sets_in_mnists_format_are_what_torchvision_reads(name: str, theirs: str, tmp_path: Path) -> None:
+def test_sets_in_mnists_format_are_what_torchvision_reads(name: str, theirs: str, tmp_path: Path, datasets) -> None:
     n = {"train": 30, "test": 10}
     files = PUBLISHED[name].files
     for file in files:
@@ -45,7 +50,7 @@ def test_sets_in_mnists_format_are_what_torchvision_reads(name: str, theirs: str
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_cifar_is_what_torchvision_reads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar_is_what_torchvision_reads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, datasets) -> None:
     theirs = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     for file in PUBLISHED[name].files:
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -61,7 +66,7 @@ def test_cifar_is_what_torchvision_reads(name: str, tmp_path: Path, monkeypatch:
     assert found.n_train == len(parts[0])
 
 
-def test_stl10_is_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stl10_is_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, datasets) -> None:
     (tmp_path / "stl10_binary").mkdir()
     for part, n in (("train", 5), ("test", 8)):
         (tmp_path / f"stl10_binary/{part}_X.bin").write_bytes(R.integers(0, 256, n * 3 * 96 * 96, dtype=np.uint8).tobytes())
@@ -86,7 +91,7 @@ def test_a_pickle_of_cifar_runs_no_code(tmp_path: Path, monkeypatch: pytest.Monk
     assert not Path("evil").exists()
 
 
-def test_what_is_said_of_each_set_is_what_its_files_hold() -> None:
+def test_what_is_said_of_each_set_is_what_its_files_hold(datasets) -> None:
     """As they are published."""
     specs = {name: PUBLISHED[name].spec for name in ("fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100", "stl10")}
     assert specs["fashion_mnist"] == specs["kmnist"] == PUBLISHED["mnist"].spec == DataSpec(70_000, (28, 28), 10, n_test=10_000)

@@ -16,7 +16,6 @@ from kit.waiting import until
 
 pytest.importorskip("mlflow", reason="mlflow-skinny, the extra mlflow, is not installed")
 
-from mlflow.tracking import MlflowClient
 
 from tuner.errors import UserError
 from tuner.report.at_end import mlflow_at_end
@@ -72,6 +71,8 @@ class Kept:
     """What the store has of a search."""
 
     def __init__(self, place: Path, run: Run) -> None:
+        from mlflow.tracking import MlflowClient
+
         self.client = MlflowClient(tracking_uri=tracking_uri(Mlflow(), run.folder))
         experiment = self.client.get_experiment_by_name("tuner")
         found = self.client.search_runs([experiment.experiment_id], f"tags.`tuner.search` = '{run.info['id']}'")
