@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from tuner.data.raw import Columns
+from tuner.environment import switched_on
 from tuner.errors import UserError, did_you_mean
 from tuner.own_given import Models, brought, name_of, with_itself
 from tuner.own_models import Source
 from tuner.space.ranges import show
 from tuner.space.reader import Options, read_content, read_space
 from tuner.space.spec import Spec
-from tuner.trackers.modes import switched_on
 
 Place = str | os.PathLike[str]
 Named = Place | type | Source  # a model's name, or a model of one's own itself

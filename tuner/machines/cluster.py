@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner import layout
+from tuner.environment import switched_on
 from tuner.errors import UserError, first_line
-from tuner.trackers.modes import switched_on
 
 from .late_dashboard import LateDashboard
 from .surroundings import check_loopback, short_folder, short_temporary

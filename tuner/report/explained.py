@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from tuner.evidence.report import value_of
 from tuner.runs.events import TrialEnd
 
-from .material import Material
+from .material import Material, category
 
 FEWEST = 30  # configurations: a forest learns nothing of fewer
 FOLDS, TREES = 5, 100
@@ -52,13 +51,15 @@ def explained_of(material: Material) -> Explained | None:
     epoch = material.rungs[0] if material.rungs else None
     known = [(end, value) for end in material.trials if end.config and (value := _figure(material, end, epoch)) is not None]
     ends, y_N = [end for end, _ in known], np.array([value for _, value in known])
-    columns = {name: _column(material, name, ends) for name in material.searched}
-    columns = {name: column_N for name, column_N in columns.items() if np.ptp(column_N) > 0} if ends else {}
-    keys = [json.dumps([end.config.get(name) for name in columns], default=str) for end in ends]
-    if len(set(keys)) < FEWEST or not columns or np.ptp(y_N) == 0:
+    columns = {name: _column(material, name, ends) for name in material.searched} if ends else {}
+    columns = {name: column_N for name, column_N in columns.items() if np.ptp(column_N) > 0}
+    if not columns or np.ptp(y_N) == 0:
         return None
     x_NP = np.stack(list(columns.values()), axis=1)
-    names, fold_N = list(columns), _folds(keys)
+    of_N = np.unique(x_NP, axis=0, return_inverse=True)[1].reshape(-1)  # which configuration a trial is of, whatever its seed
+    if of_N.max() + 1 < FEWEST:
+        return None
+    names, fold_N = list(columns), _folds(of_N)
     first = int(np.argmax(_forest().fit(x_NP, y_N).feature_importances_))
     share = _r2(x_NP, y_N, fold_N)
     alone = share if len(names) == 1 else _r2(x_NP[:, [first]], y_N, fold_N)
@@ -76,26 +77,21 @@ def _figure(material: Material, end: TrialEnd, epoch: int | None) -> float | Non
 
 def _column(material: Material, name: str, ends: Sequence[TrialEnd]) -> NDArray[np.float64]:
     """(N,): a number as it was drawn, a choice by its number. Below all where the parameter had no say."""
-    values: list[Any] = [end.config[name] if material.active(name, end.config) else None for end in ends]
-    there = [value for value in values if value is not None]
+    values = [category(end.config[name]) if material.active(name, end.config) else None for end in ends]
+    there = {value for value in values if value is not None}
     if material.numeric(name):
-        log = material.logarithmic(name) and all(value > 0 for value in there)
-        place = {value: float(np.log(value) if log else value) for value in set(there)}
+        log = material.logarithmic(name) and min(there) > 0
+        place = {value: float(np.log(value) if log else value) for value in there}
     else:
-        place = {value: float(i) for i, value in enumerate(sorted({_hashable(value) for value in there}, key=str))}
+        place = {value: float(i) for i, value in enumerate(sorted(there, key=str))}
     below = min(place.values(), default=0.0) - max(1.0, np.ptp(list(place.values()) or [0.0]))
-    return np.array([below if value is None else place[_hashable(value)] for value in values])
+    return np.array([below if value is None else place[value] for value in values])
 
 
-def _hashable(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _folds(keys: Sequence[str]) -> NDArray[np.int64]:
+def _folds(of_N: NDArray[np.int64]) -> NDArray[np.int64]:
     """(N,): in which fold a trial is not seen. Seeds of one configuration lie in the same one, else they would give it away."""
-    different = list(dict.fromkeys(keys))
-    fold = dict(zip(different, np.random.default_rng(0).permutation(len(different)) % FOLDS, strict=True))
-    return np.array([fold[key] for key in keys])
+    folds: NDArray[np.int64] = np.random.default_rng(0).permutation(of_N.max() + 1) % FOLDS
+    return folds[of_N]
 
 
 def _forest() -> Any:

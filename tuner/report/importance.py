@@ -11,7 +11,7 @@ import numpy as np
 
 from tuner.runs.events import TrialEnd
 
-from .material import Material
+from .material import Material, category
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -41,7 +41,7 @@ class Importance:
 def importances_of(material: Material) -> list[Importance]:
     """The largest first; none where too few trials have a score, or nothing was searched."""
     trials = [end for end in material.trials if end.config and end.state in ("complete", "pruned") and material.score(end) is not None]
-    names = [name for name in material.searched if len({_plain(end.config.get(name)) for end in trials}) > 1]
+    names = [name for name in material.searched if len({category(end.config.get(name)) for end in trials}) > 1]
     if len(trials) < FEWEST or not names:
         return []
     spaces = {name: _distribution(material, name, [end for end in trials if material.active(name, end.config)]) for name in names}
@@ -61,7 +61,7 @@ def _frozen(material: Material, spaces: Mapping[str, Any], end: TrialEnd) -> Fro
     """A trial as Optuna has it, with the parameters that had a say in it."""
     import optuna
 
-    values = {name: _plain(end.config[name]) for name in spaces if material.active(name, end.config)}
+    values = {name: category(end.config[name]) for name in spaces if material.active(name, end.config)}
     return optuna.create_trial(params=values, distributions={name: spaces[name] for name in values}, value=material.score(end))
 
 
@@ -92,7 +92,7 @@ def _distribution(material: Material, name: str, trials: Sequence[TrialEnd]) -> 
     """As the values lie, which a person may have asked for outside of the space."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    values = [_plain(end.config[name]) for end in trials]
+    values = [category(end.config[name]) for end in trials]
     if not material.numeric(name):
         return CategoricalDistribution(sorted(set(values), key=str))
     log = material.logarithmic(name) and min(values) > 0
@@ -101,8 +101,3 @@ def _distribution(material: Material, name: str, trials: Sequence[TrialEnd]) -> 
 
         return IntDistribution(min(values), max(values), log=log)
     return FloatDistribution(float(min(values)), float(max(values)), log=log)
-
-
-def _plain(value: Any) -> Any:
-    """A value that can be a category: a list has none of its own."""
-    return str(value) if isinstance(value, list | Mapping) else value

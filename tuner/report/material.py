@@ -119,3 +119,8 @@ def read_material(folder: Path) -> Material:
             course.epochs.append(cluster_epoch)
             course.values.append(float(value))
     return Material(results=results, courses=courses, confirmed=confirmation_of(results))
+
+
+def category(value: Any) -> Any:
+    """A value that can be one of a few: a list has none of its own."""
+    return str(value) if isinstance(value, list | Mapping) else value

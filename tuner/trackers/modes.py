@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tuner.environment import switched_on
 from tuner.errors import UserError, did_you_mean
 
 MODES = ("online", "offline", "disabled")
@@ -11,11 +12,6 @@ MODES = ("online", "offline", "disabled")
 _VARIABLE = {"online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 _LONGEST = 128
 _FORBIDDEN = "/\\#?%:"  # in a project's name
-
-
-def switched_on(variable: str) -> bool:
-    """Whether a switch in the environment is on, as W&B and the command line read it."""
-    return os.environ.get(variable, "").strip().lower() in ("true", "1", "yes", "on", "t", "y")
 
 
 def wandb_mode(given: str | None) -> str:
