@@ -24,7 +24,7 @@ SEARCH = [
     "--space",
     "aae_unsup",
     "--trials=2",
-    "--epochs=1",
+    "--epochs=3",
     "--no-confirm",
     "--no-report",
     "--wandb=disabled",

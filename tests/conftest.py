@@ -1,10 +1,14 @@
 """What holds for all tests: no account, no network, one thread. And what many need: the command line."""
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
 
 import pytest
+
+# Tests that are collected stay to the end: neither now nor later does Python look for garbage among them.
+gc.disable()
 
 # Before torch is imported. Small tensors on two threads are slower, and Ray's workers inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -24,6 +28,11 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
 
 # Fixtures that several files use, and when each test runs.
 pytest_plugins = ["kit.disks", "kit.groups", "kit.one_ray", "kit.resumed", "kit.store_fixtures", "kit.tiers"]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

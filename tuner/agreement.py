@@ -69,17 +69,36 @@ def ami(n_KC: Table) -> float:
 
     Unlike NMI it does not rise by itself with K: it compares clusterings of unequal K.
     """
-    from sklearn.metrics.cluster import expected_mutual_information  # a second to import
-
     n_KC = n_KC[n_KC.any(axis=1)][:, n_KC.any(axis=0)]
     if 1 in n_KC.shape:
         return 0.0
-    h_clusters, h_classes = _entropy(n_KC.sum(axis=1)), _entropy(n_KC.sum(axis=0))
-    expected = expected_mutual_information(n_KC, n_KC.sum())
+    size_K, size_C = n_KC.sum(axis=1), n_KC.sum(axis=0)
+    h_clusters, h_classes = _entropy(size_K), _entropy(size_C)
+    expected = _information_by_chance(size_K, size_C)
     information, most = h_clusters + h_classes - _entropy(n_KC), (h_clusters + h_classes) / 2
     if np.isclose(most, expected):  # one sample to a group on both sides: the partitions are equal
         return 1.0
     return float((information - expected) / (most - expected))
+
+
+def _information_by_chance(size_K: NDArray[np.int64], size_C: NDArray[np.int64]) -> float:
+    """The mean of the mutual information over all orders of the labels, in nats (Vinh, Epps and Bailey 2010,
+    https://jmlr.org/papers/v11/vinh10a.html, equation 24a): how many samples of class c are in cluster k is hypergeometric."""
+    from scipy.special import gammaln  # scikit-learn has it, too, and takes a second to import in every process that trains
+
+    n = int(size_K.sum())
+    factorial = gammaln(np.arange(n + 1) + 1.0)  # log 0!, log 1!, …, log n!
+    expected = 0.0
+    for size in size_K:  # all classes at once: `m` samples of each, from the fewest that there must be to the most that there can be
+        first_C = np.maximum(size + size_C - n, 1)
+        many_C = np.minimum(size, size_C) - first_C + 1
+        class_M = np.repeat(np.arange(len(size_C)), many_C)
+        m = np.arange(len(class_M)) - np.repeat(np.cumsum(many_C) - many_C, many_C) + first_C[class_M]
+        of_class = size_C[class_M]
+        ways = factorial[size] + factorial[of_class] + factorial[n - size] + factorial[n - of_class]
+        ways -= factorial[n] + factorial[m] + factorial[size - m] + factorial[of_class - m] + factorial[n - size - of_class + m]
+        expected += float((m / n * np.log(n * m / (size * of_class)) * np.exp(ways)).sum())
+    return expected
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from tuner.quick_imports import quick_imports
+
 from .options import (
     RUN,
     DataRoot,
@@ -57,10 +59,10 @@ def confirm(
     folder = run_folder(run, out, whole=True)
     about = read_run(folder).spec_json
     with interruptible("Interrupted before the first training."):
-        from tuner.machines.cluster import start_ray_early
+        from tuner.machines.cluster import address_again, start_ray_early
 
-        start_ray_early(None if address == "local" else address or about.get("address"))
-        with console.status(f"Reading {folder.name}"):
+        start_ray_early(address_again(address, about))
+        with quick_imports("torch"), console.status(f"Reading {folder.name}"):
             from tuner.service.confirm import ConfirmOptions
             from tuner.service.confirm import confirm as run_confirm
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from tuner.quick_imports import quick_imports
 from tuner.trackers.modes import wandb_mode
 
 from .end import print_end, print_finished
@@ -131,8 +132,8 @@ def _read_while_ray_starts(space: str, given: Mapping[str, Any], where: Mapping[
     """The space under the options that were given, with its notes printed; Ray is up behind it."""
     from tuner.machines.cluster import join, start_ray_early
 
-    start_ray_early(where["address"])  # seconds, in which the space is checked
-    with console.status(f"Starting Ray, checking {space}"):
+    with quick_imports("torch"), console.status(f"Starting Ray, checking {space}"):
+        start_ray_early(where["address"])  # seconds, in which the space is checked
         options = given_options(**given)
         from tuner.space.reader import read_space
 
@@ -140,8 +141,6 @@ def _read_while_ray_starts(space: str, given: Mapping[str, Any], where: Mapping[
         from tuner.runs.new_run import check_place
 
         check_place(where["name"], where["out"])
-        import tuner.service.driver  # here, for Ray is not up yet  # noqa: F401
-
         join(where["address"])
     for note in spec.notes:
         say(console, Text.assemble(("Note: ", "yellow"), note))
@@ -204,10 +203,10 @@ def resume(  # its length is that of its options
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
     with interruptible("Interrupted before a trial continued."):
         if before.status in ("stopped", "failed") or (before.status == "done" and trials is not None):
-            from tuner.machines.cluster import start_ray_early
+            from tuner.machines.cluster import address_again, start_ray_early
 
-            start_ray_early(None if address == "local" else address or before.spec_json.get("address"))
-        with console.status(f"Reading {folder.name}"):
+            start_ray_early(address_again(address, before.spec_json))
+        with quick_imports("torch"), console.status(f"Reading {folder.name}"):
             from tuner.service.resume import ResumeOptions
             from tuner.service.resume import resume as run_resume
 

@@ -89,6 +89,10 @@ class Cluster:
         self._error: BaseException | None = None
         self._ready, self._over = threading.Event(), threading.Event()
         self._dashboard = LateDashboard()
+        _set_environment(self.address)
+        # Not in the thread: Ray's packages import each other in circles, and of two threads that do so each may wait for the other.
+        import ray  # noqa: F401
+
         # Ray's processes die with the *thread* that started them: this one stays until the end.
         self._thread = threading.Thread(target=self._start, name="ray", daemon=True)
         self._thread.start()
@@ -104,18 +108,11 @@ class Cluster:
         self._over.wait()
 
     def _connect(self) -> None:
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
         if self.address is None:
-            if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-                del os.environ["RAY_AUTH_MODE"]  # a Ray of our own listens on all interfaces: only its token, its default, keeps others out
             protect_token()
             check_loopback()
         else:
             _knock(self.address, named=f"RAY_ADDRESS={self.address}" if self._by_environment else f"--address {self.address}")
-            if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
-                os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray shows a token only where it is told that there are tokens
-            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, with a line each: it answered the knock
         import ray
 
         if ray.is_initialized():  # by whoever runs this process: theirs to stop, and to say where its dashboard is
@@ -136,7 +133,6 @@ class Cluster:
             protect_token()
         self._ours = True
         self._url = context.dashboard_url
-        import ray.tune  # takes a second, which the space's check takes, too
 
     def wait(self) -> Cluster:
         """Returns when Ray can be used.
@@ -221,6 +217,11 @@ def start_ray_early(address: str | None = None) -> None:
     _early[cluster.address] = cluster
 
 
+def address_again(address: str | None, about: Mapping[str, Any]) -> str | None:
+    """Of the cluster on which a run goes on: `address`, else the one on which it began. `about`: the run's spec.json."""
+    return None if address == "local" else address or about.get("address")
+
+
 def join(address: str | None) -> Cluster:
     """The cluster at `address`, or one in this process, ready to be used.
 
@@ -229,6 +230,19 @@ def join(address: str | None) -> Cluster:
     """
     early = _early.get(address or os.environ.get("RAY_ADDRESS"))
     return (early or Cluster(address)).wait()
+
+
+def _set_environment(address: str | None) -> None:
+    """What Ray reads when it is imported or started."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is None:
+        if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+            del os.environ["RAY_AUTH_MODE"]  # a Ray of our own listens on all interfaces: only its token, its default, keeps others out
+    else:
+        if os.environ.get("RAY_AUTH_TOKEN") or token_file().is_file():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray shows a token only where it is told that there are tokens
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")  # one a second, with a line each: it answers the knock first
 
 
 def _knock(address: str, *, named: str) -> None:

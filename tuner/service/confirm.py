@@ -24,7 +24,7 @@ from tuner.evidence import baselines
 from tuner.evidence.kept import KeptWeights, write_winner
 from tuner.evidence.plan import Plan, planned, read_plan, with_request
 from tuner.evidence.report import Confirmation, Confirmed, confirmation_of
-from tuner.machines.cluster import Cluster, Share, join
+from tuner.machines.cluster import Cluster, Share, address_again, join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
 from tuner.runs.events import Listener, Past, Run, TrialEnd
@@ -106,7 +106,7 @@ def confirm_held(folder: Path, options: ConfirmOptions) -> ConfirmOutcome:
     if not found.left:
         return finish(found, None)
     about = found.run.info
-    with contextlib.closing(join(None if options.address == "local" else options.address or about.get("address"))) as cluster:
+    with contextlib.closing(join(address_again(options.address, about))) as cluster:
         if cluster.address is not None:
             check_nodes(cluster, None if about.get("uri") else folder.parent)
         return run_confirmation(found, cluster, options.listeners)

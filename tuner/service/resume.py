@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from tuner.atomic import write_whole
 from tuner.data.fingerprint import Fingerprint
-from tuner.machines.cluster import Share, join
+from tuner.machines.cluster import Share, address_again, join
 from tuner.machines.doctor import check_nodes
 from tuner.machines.versions import provenance
 from tuner.own_models import Source
@@ -149,7 +149,7 @@ def _read(folder: Path, options: ResumeOptions) -> _Interrupted:
 def _go_on(found: _Interrupted, options: ResumeOptions) -> Outcome:
     """Joins the cluster, makes the study agree with the journal, and runs the rest."""
     run, about = found.run, found.run.info
-    with contextlib.closing(join(None if options.address == "local" else options.address or about.get("address"))) as cluster:
+    with contextlib.closing(join(address_again(options.address, about))) as cluster:
         if cluster.address is not None:
             check_nodes(cluster, None if about.get("uri") else run.folder.parent)
         share = cluster.share(run.spec.resources)

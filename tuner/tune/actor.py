@@ -15,6 +15,7 @@ from ray import tune
 
 from tuner.capture import Captured, attach, captured_for
 from tuner.machines.versions import check_code
+from tuner.quick_imports import quick_imports
 from tuner.runs.records import EpochLine
 from tuner.search.trainer import Report
 
@@ -80,7 +81,8 @@ class TrialActor(tune.Trainable):
         if self._reports is None:  # not in `setup`: what goes wrong is this trial's failure, not the process's
             if self._trainer is None:
                 check_code(self.context.code)
-                self._trainer = pickle.loads(self.context.trainer)
+                with quick_imports("torch"):
+                    self._trainer = pickle.loads(self.context.trainer)
             self._reports = self._trainer(self._number, self._config)
         for report in self._reports:
             if report.score is not None:
