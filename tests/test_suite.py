@@ -56,7 +56,7 @@ def ci() -> str:
 
 
 @pytest.mark.parametrize("tier", tiers.TIERS)
-@pytest.mark.parametrize("others", [set(), {"slow"}, {"smoke"}, {"slow", "smoke"}])
+@pytest.mark.parametrize("others", [set(), {"slow"}])
 def test_each_test_is_run_once_by_ci_in_its_first_step_or_its_second(tier: str, others: set[str]) -> None:
     marks = {tier} | others
     runs = [Expression.compile(text).evaluate(lambda name, **more: name in marks) for text in (default(), ci())]

@@ -12,9 +12,10 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -120,7 +121,13 @@ def is_shipped(name: str) -> bool:
 
 def installed() -> list[Source]:
     """The models of installed packages, by their entry points `my_model = my_package.my_model:MyModel`."""
-    return [_of_package(point) for point in entry_points(group=GROUP)]
+    return list(_installed_in(tuple((path, Path(path).stat().st_mtime_ns) for path in sys.path if Path(path).is_dir())))
+
+
+@lru_cache(maxsize=1)
+def _installed_in(folders: tuple[tuple[str, int], ...]) -> tuple[Source, ...]:
+    """`folders`: where packages are looked for, and when something was installed there last. To read them all takes 25 ms."""
+    return tuple(_of_package(point) for point in entry_points(group=GROUP))
 
 
 def _of_package(point: EntryPoint) -> Source:

@@ -47,6 +47,7 @@ TINY: dict[str, dict[str, Any]] = {
         "recon_loss": "mse",
     },
 }
+BY_DEFAULT = ("kmeans", "idec")  # one without networks, one with phases
 # Checks of scikit-learn's that cannot hold, and why.
 _ONE_CLUSTER = "sets n_clusters=1, and a model has at least two; see test_checks_with_one_cluster_hold_with_two"
 _CLASSIFIER = "asks for a classifier's tags because there is a predict_proba; see test_every_kind_of_table_gives_the_same_clusters"
@@ -75,7 +76,7 @@ def estimator(model: str, kind: type[DeepClustering] = DeepClustering, **more: A
     return kind(model, n_clusters=3, **{**TINY[model], **more})
 
 
-@pytest.mark.parametrize("model", [pytest.param(name, marks=pytest.mark.slow) if name == "gumbel_vae" else name for name in TINY])
+@pytest.mark.parametrize("model", [name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in TINY])
 def test_scikit_learns_checks_hold(model: str) -> None:
     found = estimator_checks.check_estimator(estimator(model), on_skip=None, on_fail=None, expected_failed_checks=SKIPPED)
     assert {one["check_name"]: one["exception"] for one in found if one["status"] == "failed"} == {}

@@ -5,9 +5,9 @@
     process   whole commands that start a Ray of their own
     nodes     clusters of several nodes
 
-`pytest` runs unit and ray, and of the others those marked `smoke`; CI runs the rest in a second step. Everything that touches the Ray
-of a session is run by one worker of pytest-xdist, one after another; what of it is slow, nearly half of the second step, by two, each with
-a Ray of its own. Whole commands and clusters, which wait for a Ray to start most of the time, are run by another.
+`pytest` runs unit and ray, without what is marked `slow`; CI runs the rest in a second step. Everything that touches the Ray of a
+session is run by one worker of pytest-xdist, one after another; what of it is slow, nearly half of the second step, by two, each with a
+Ray of its own. Whole commands and clusters, which wait for a Ray to start most of the time, are run by another.
 """
 
 from __future__ import annotations

@@ -73,7 +73,6 @@ def run(tmp_path: Path, cluster: Cluster) -> Outcome:
 
 
 @pytest.mark.slow
-@pytest.mark.smoke
 def test_a_node_where_trials_keep_dying_gets_no_more_and_no_trial_is_lost_through_it(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.errors import UserError, first_line
 from tuner.model import DataSpec
@@ -49,10 +50,17 @@ def read_published(name: str, root: Path | None) -> Raw:
 
 
 def _read_digits(paths: list[Path]) -> Raw:
+    x_N, y_N = _digits()
+    return Raw(x_N=x_N.copy(), y_N=y_N.copy(), peak=16.0)
+
+
+@cache
+def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """From scikit-learn, as text, of which 115,000 numbers are read: once in a process."""
     from sklearn.datasets import load_digits  # here and below: a second to import, and most trials need one of them at most
 
     digits = load_digits()
-    return Raw(x_N=digits.images, y_N=digits.target, peak=16.0)
+    return digits.images, digits.target
 
 
 def _read_moving_digits(paths: list[Path]) -> Raw:
