@@ -62,16 +62,19 @@ PUBLISHED = {
 }
 COLUMNS = ("acc", "nmi", "ari", "error", "error_test")
 VECTORS = ("wine", "breast_cancer", "blobs")
+SMALL = ("wine",)  # 178 samples
 SHALLOW = ("pca_kmeans", "spectral")
 WITHOUT_NETWORK = ("kmeans", "gmm", *SHALLOW)
 
 
-def hyper(name: str, seed: int, n_clusters: int = 10) -> Hyper:
-    """The defaults, with as many clusters as there are classes; a semi-supervised model is given other labels with every seed."""
+def hyper(name: str, dataset: str, seed: int, n_clusters: int = 10) -> Hyper:
+    """The defaults, with as many clusters as there are classes, and batches of 32 where the data set is smaller than a default batch; a
+    semi-supervised model is given other labels with every seed."""
     from tuner.model import load_model
 
     model = load_model(name)
-    known = {"n_clusters": n_clusters} if n_clusters != 10 else {}
+    known: dict[str, Any] = {"n_clusters": n_clusters} if n_clusters != 10 else {}
+    known |= {"batch_size": 32} if dataset in SMALL and "batch_size" in model.parameters() else {}
     return model.hyper(known | ({"label_seed": seed} if model.labels == "partial" else {}))
 
 
@@ -106,8 +109,17 @@ def nearest_errors(data: Data, h: Hyper) -> dict[str, float]:
     return {f"nearest_{name}": round(value, 4) for name, value in errors(p_NK, data.y_N, labelled.rows_M, data.test).items()}
 
 
-def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
-    """Trains, and returns a row."""
+def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any] | str:
+    """Trains, and returns a row, or why the model cannot be trained on the data set."""
+    from tuner.errors import UserError
+
+    try:
+        return trained(task)
+    except UserError as error:
+        return f"{task[0]} on {task[1]}: {error}"
+
+
+def trained(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
     name, dataset, seed, root, pretrained = task
     import torch
 
@@ -126,7 +138,7 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
         row |= {"epochs": 1, "ended": "complete"} | {k: round(metrics[k], 4) for k in COLUMNS if k in metrics}
         return row | made(began, "cpu") | {"config": {}}
     model, device = load_model(name), "cuda" if torch.cuda.is_available() else "cpu"
-    h = hyper(name, seed, data.spec.n_classes or 10)
+    h = hyper(name, dataset, seed, data.spec.n_classes or 10)
     if model.labels == "partial":
         row |= nearest_errors(data, h)
     began = time.monotonic()
@@ -164,7 +176,9 @@ def rows() -> list[dict[str, Any]]:
     others = [row for row in lines if row["model"] in SHALLOW]
     # A hyper-parameter that is newer than a row had its default there: a new choice's default is what was done before.
     mine = [row for row in lines if row["model"] in known]
-    return others + [row for row in mine if row["config"].items() <= hyper(row["model"], row["seed"], _clusters(row)).flat().items()]
+    return others + [
+        row for row in mine if row["config"].items() <= hyper(row["model"], row["dataset"], row["seed"], _clusters(row)).flat().items()
+    ]
 
 
 def _clusters(row: dict[str, Any]) -> int:
@@ -286,6 +300,9 @@ def main() -> None:
         pretrained = tempfile.TemporaryDirectory()
         with pretrained, spawn.Pool(given.workers, maxtasksperchild=8) as pool, ROWS.open("a") as file:
             for row in pool.imap_unordered(one, list(tasks(given, pretrained.name))):
+                if isinstance(row, str):
+                    print(row, flush=True)
+                    continue
                 print({key: value for key, value in row.items() if key != "config"}, flush=True)
                 file.write(json.dumps(row) + "\n")
                 file.flush()

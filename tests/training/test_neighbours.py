@@ -1,6 +1,8 @@
 """Silhouette and nearest-neighbour errors: against independent statements, and when and of what the loop measures them."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -170,3 +172,20 @@ def test_a_collapsed_trial_has_the_worst_silhouette_that_can_be() -> None:
 
     lines = run(variant(assign=one_cluster), metric="silhouette")
     assert {m["silhouette"] for m in lines if "acc" in m} == {-1.0}
+
+
+def test_a_training_waits_for_no_import_of_scikit_learn() -> None:
+    program = """
+import sys
+import torch
+from tuner.model import load_model
+from tuner.testing import blobs
+from tuner.training.loop import train
+
+model = load_model("idec")
+*_, last = train(model, model.hyper(dict(model.tiny)), blobs(150, dtype=torch.float32), seed=1)
+assert {"ami", "silhouette", "knn_error_5"} <= set(last.metrics)
+assert "sklearn" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

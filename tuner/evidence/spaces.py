@@ -21,13 +21,14 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 
 from tuner.runs.partitions import Partition
+from tuner.silhouette import WORST, silhouette_in
 
 Scores = NDArray[np.float64]
 
 SPACES = 50  # latents at most: more are judged in these, evenly chosen
 NULLS = 19  # draws from a Gaussian that a latent must beat: one in twenty does so by chance
 DRAWN = 300  # samples of each, at most
-_LEVEL, _DAMPING, _WORST = 0.1, 0.85, -1.0
+_LEVEL, _DAMPING = 0.1, 0.85
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,24 +60,9 @@ def scores_in(z_SZ: NDArray[np.float64], partitions: Sequence[NDArray[np.int64]]
     """(T,): the silhouette of each partition in one latent, at the cost of one matrix of distances and a product with it for each.
     -1 where there is nothing to compare."""
     if not np.isfinite(z_SZ).all():
-        return np.full(len(partitions), _WORST)
+        return np.full(len(partitions), WORST)
     distance_SS = cdist(z_SZ, z_SZ)
-    return np.array([_silhouette(distance_SS, c_S) for c_S in partitions])
-
-
-def _silhouette(distance_SS: NDArray[np.float64], c_S: NDArray[np.int64]) -> float:
-    k_S, n_K = np.unique(c_S, return_inverse=True, return_counts=True)[1:]
-    if not 1 < len(n_K) < len(c_S):
-        return _WORST
-    rows_S = np.arange(len(c_S))
-    sum_SK = distance_SS @ np.eye(len(n_K))[k_S]
-    own_S = sum_SK[rows_S, k_S] / np.maximum(n_K[k_S] - 1, 1)
-    mean_SK = sum_SK / n_K
-    mean_SK[rows_S, k_S] = np.inf
-    next_S = mean_SK.min(axis=1)
-    most_S = np.maximum(own_S, next_S)
-    value_S = np.divide(next_S - own_S, most_S, out=np.zeros_like(most_S), where=(most_S > 0) & (n_K[k_S] > 1))
-    return float(value_S.mean())
+    return np.array([silhouette_in(distance_SS, c_S) for c_S in partitions])
 
 
 def admissible(one: Partition, highest: float) -> bool:

@@ -1,8 +1,9 @@
 """What neighbourhoods in the latent say: how well clusters lie apart, and the error of classifiers by nearest neighbours.
 
 They cost more than the other metrics. So they are measured after a trial's last epoch, and in every clustering epoch only where a
-search goes by one of them. scikit-learn does the work, in float64 on the CPU.
-Shapes: N data set, Z code, S drawn samples, R references, T held out.
+search goes by one of them. In float64, on the device that the codes are on; not by scikit-learn, whose import takes longer than the
+work in most trials (0.8 seconds of a core in every process that trains).
+Shapes: N data set, Z code, S drawn samples, R references, T held out, M nearest references.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tuner.data.datasets import Data
 from tuner.draws import Draws
 from tuner.metrics import METRICS
+from tuner.silhouette import silhouette_in
 
 from .separation import calinski_harabasz, davies_bouldin, description_length
 
@@ -33,6 +34,7 @@ SEPARATED = (
     10_000  # samples at most of the indices that cost one pass; the same ones in all trials, for one of them grows with their number
 )
 REFERENCES, HELD_OUT = 60_000, 10_000  # at most: MNIST's own, some seconds on one core
+DISTANCES = 2**23  # at once: 64 MB
 
 
 def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, due: Collection[str | None]) -> dict[str, float]:
@@ -64,16 +66,12 @@ def silhouette_of(embed: Callable[[Tensor], Tensor], c_N: Tensor) -> float:
 
 
 def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
-    """The mean over the samples of (b - a) / max(a, b), a the mean distance to the sample's own cluster, b to the nearest other one.
-
-    -1 where there is nothing to compare: all samples in one cluster, or each in its own.
-    """
-    from sklearn.metrics import silhouette_score
-
-    n_used = int(c_S.bincount().count_nonzero())
-    if not 1 < n_used < len(c_S) or not z_SZ.isfinite().all():
+    """As `silhouette_in` says, by Euclidean distance; the worst, too, where a code is not finite."""
+    if not z_SZ.isfinite().all():
         return METRICS[SILHOUETTE].worst
-    return float(silhouette_score(z_SZ.double().cpu().numpy(), c_S.numpy()))
+    z_SZ = z_SZ.double()
+    distance_SS = torch.cdist(z_SZ, z_SZ, compute_mode="donot_use_mm_for_euclid_dist")
+    return silhouette_in(distance_SS.cpu().numpy(), c_S.cpu().numpy())
 
 
 def held_out(data: Data) -> tuple[Tensor, Tensor]:
@@ -102,21 +100,26 @@ def knn_errors(references: Codes, queries: Codes) -> dict[str, float]:
 
     `references`: R samples, among which neighbours are looked for; `queries`: T samples, which are classified by them.
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    z_RZ, y_R, z_TZ, y_T = references.z_NZ, references.y_N, queries.z_NZ, queries.y_N
+    z_RZ, z_TZ = references.z_NZ, queries.z_NZ
+    y_R, y_T = references.y_N.to(z_RZ.device), queries.y_N.to(z_RZ.device)
     if not len(y_R) or not (z_RZ.isfinite().all() and z_TZ.isfinite().all()):
         return {name: METRICS[name].worst for name in KNN_ERRORS}
-    most = min(max(KNN_ERRORS.values()), len(y_R))
-    nearest = NearestNeighbors(n_neighbors=most).fit(z_RZ.double().cpu().numpy())
-    near_TM = nearest.kneighbors(z_TZ.double().cpu().numpy(), return_distance=False)
-    votes_TM = y_R[torch.from_numpy(near_TM.astype(np.int64))]
+    votes_TM = y_R[_nearest(z_RZ.double(), z_TZ.double(), min(max(KNN_ERRORS.values()), len(y_R)))]
     found = {}
     for name, k in KNN_ERRORS.items():
         nearest_Tk = votes_TM[:, :k]
-        counts_TC = torch.zeros(len(y_T), int(y_R.max()) + 1, dtype=torch.int64).scatter_add(1, nearest_Tk, torch.ones_like(nearest_Tk))
+        counts_TC = nearest_Tk.new_zeros(len(y_T), int(y_R.max()) + 1).scatter_add(1, nearest_Tk, torch.ones_like(nearest_Tk))
         found[name] = float((counts_TC.argmax(1) != y_T).double().mean())
     return found
+
+
+def _nearest(z_RZ: Tensor, z_TZ: Tensor, most: int) -> Tensor:
+    """(T, M) rows of the `most` nearest references, the nearest first."""
+    center_Z = z_RZ.mean(dim=0)  # without it codes far from 0 would lose digits in the products
+    z_RZ, z_TZ = z_RZ - center_Z, z_TZ - center_Z
+    square_R = z_RZ.square().sum(dim=1)
+    parts = torch.split(z_TZ, max(1, DISTANCES // len(z_RZ)))
+    return torch.cat([torch.addmm(square_R, part_BZ, z_RZ.T, alpha=-2).topk(most, largest=False).indices for part_BZ in parts])
 
 
 def _order(*key: object, n: int) -> Tensor:

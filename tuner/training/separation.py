@@ -1,6 +1,6 @@
 """How well clusters lie apart in the latent, without labels: indices that cost one pass over the samples.
 
-The silhouette, whose cost is quadratic, is in `tuner/training/neighbours.py`. Both are of the codes, in float64 on the CPU.
+The silhouette, whose cost is quadratic, is in `tuner/training/neighbours.py`. Both are of the codes, in float64; these on the CPU.
 Shapes: S samples, Z code, K clusters that have a sample.
 """
 
