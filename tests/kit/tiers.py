@@ -7,7 +7,7 @@
 
 `pytest` runs unit and ray, without what is marked `slow`; CI runs the rest in a second step. Everything that touches the Ray of a
 session is run by one worker of pytest-xdist, one after another; what of it is slow, nearly half of the second step, by two, each with a
-Ray of its own. Whole commands and clusters, which wait for a Ray to start most of the time, are run by another.
+Ray of its own. Whole commands, which wait for a Ray to start most of the time, are run by another, and a file's clusters by whoever is free.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ def group(item: pytest.Item) -> str:
     path = item.path.stem
     if tier(item) == "ray":
         return f"ray {crc32(path.encode()) % 2}" if item.get_closest_marker("slow") else "ray"
-    if tier(item) != "unit":
+    if tier(item) == "process":
         return "commands"
+    if tier(item) == "nodes":
+        return f"nodes {path}"
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return f"{path}-{parameters['model'].name}" if path == "test_conformance" and "model" in parameters else path
 
