@@ -7,7 +7,7 @@
 
 `pytest` runs unit and ray, without what is marked `slow`; CI runs the rest in a second step. Everything that touches the Ray of a
 session is run by one worker of pytest-xdist, one after another; what of it is slow, nearly half of the second step, by two, each with a
-Ray of its own. Whole commands, which wait for a Ray to start most of the time, are run by another, and a file's clusters by whoever is free.
+Ray of its own. Whole commands, which wait for a Ray to start most of the time, are run by another; a file's clusters by whoever is free.
 """
 
 from __future__ import annotations

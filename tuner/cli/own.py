@@ -31,7 +31,7 @@ def new_model(
     shown = shlex.quote(str(file))
     console = new_console()
     say(console, f"{file} has an auto-encoder whose codes are drawn to cluster centres. Make it your method, and try it:")
-    console.print(f"  tuner train {file.stem} --models {shown}\n  tuner verify {shown}")
+    console.print(f"  tuner train {file.stem} --models {shown}\n  tuner verify {shown}", soft_wrap=True)
 
 
 @commands.command(epilog=examples("tuner verify my_model.py", "tuner verify my_model.py --all   also what takes minutes"))

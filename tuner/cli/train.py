@@ -92,7 +92,7 @@ def train(
         say(new_console(stderr=True), Text.assemble(("Note: ", "yellow"), f"{line}."))
     labels = f"{loaded.spec.n_classes} classes" if loaded.spec.n_classes else "no labels"
     about = f": {loaded.spec.n_samples:,} samples, {labels}; seed {recipe.seed}"
-    console.print(Text.assemble((f"{recipe.model.name} on {loaded.name}", "bold"), about))
+    say(console, Text.assemble((f"{recipe.model.name} on {loaded.name}", "bold"), about))
     with interruptible("Interrupted. Nothing was written."):
         pictured = Pictured(recipe.model, training.hyper, training.found) if plots else None
         epochs_ = training.epochs() if pictured is None else pictured.listen(training.epochs())
