@@ -243,10 +243,11 @@ def plain(trials: int, epochs: int, folder: Path) -> dict[str, float]:
 SIDES = {"ours": ours, "plain": plain}
 
 
-def measured(side: str, trials: int, epochs: int) -> dict[str, float]:
-    """In a process of its own, on the first two cores."""
+def measured(script: str, side: str, **options: int) -> dict[str, float]:
+    """A side of a script, in a process of its own. `options`: its others, by their names."""
     with tempfile.TemporaryDirectory(prefix="scale-") as scratch:
-        command = [sys.executable, __file__, "--side", side, "--trials", str(trials), "--epochs", str(epochs), "--json", f"{scratch}/json"]
+        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        command = [sys.executable, script, "--side", side, *words, "--json", f"{scratch}/json"]
         path = os.pathsep.join([*PATHS, os.environ.get("PYTHONPATH", "")])
         # Ours starts Ray's dashboard ten seconds behind Ray, in the middle of what is measured; the plain one has started it before.
         env = {**os.environ, "PYTHONPATH": path, "TUNER_NO_DASHBOARD": "1"}
@@ -254,7 +255,8 @@ def measured(side: str, trials: int, epochs: int) -> dict[str, float]:
         if done.returncode:
             sys.exit(f"{side} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
         found: dict[str, float] = json.loads(Path(scratch, "json").read_text())
-    print(f"{side:5}, {trials} trials of {epochs} epochs: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()), flush=True)
+    said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in options.items())
+    print(f"{side:5}, {said}: " + ", ".join(f"{name} {value:.2f}" for name, value in found.items()), flush=True)
     return found
 
 
@@ -275,8 +277,8 @@ def main() -> None:
     rounds = []
     for i in range(given.rounds):
         order = ("ours", "plain") if i % 2 == 0 else ("plain", "ours")
-        rounds.append({side: measured(side, given.trials, given.epochs) for side in order})
-    longer = measured("ours", given.trials, MORE_EPOCHS * given.epochs)
+        rounds.append({side: measured(__file__, side, trials=given.trials, epochs=given.epochs) for side in order})
+    longer = measured(__file__, "ours", trials=given.trials, epochs=MORE_EPOCHS * given.epochs)
     median = {name: statistics.median(each["ours"][name] for each in rounds) for name in rounds[0]["ours"]}
     figures = {
         **{name: round(value, 2) for name, value in median.items()},
