@@ -34,6 +34,7 @@ from tuner.search.trainer import Report, Trainer
 from tuner.service.driver import Outcome, SearchOptions, search
 from tuner.space.spec import Resources, Spec
 from tuner.training import checkpoint
+from tuner.tune.actor import TrialActor
 from tuner.tune.failures import Failures, reason_of
 from tuner.tune.patches import only_the_trial_is_lost
 from tuner.tune.quarantine import Quarantine
@@ -255,6 +256,26 @@ def test_a_trial_whose_process_dies_is_tried_again_and_loses_nothing(
     ]  # fmt: skip
 
 
+def test_a_trial_whose_process_dies_as_it_takes_it_over_is_tried_again(
+    tmp_path: Path, scripted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tune itself would wait for ever: it goes on taking the trial for one that is about to begin."""
+    flag = tmp_path / "died"
+
+    class Dies(TrialActor):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            if new_config["trial"] == 1 and not flag.exists():
+                flag.touch()
+                os._exit(1)
+            return super().reset_config(new_config)
+
+    monkeypatch.setattr("tuner.tune.actor.trainable", lambda context: type(context.name, (Dies,), {"context": context}))
+    scripted("good 0.7")
+    outcome = run_search(one_at_a_time(space(tmp_path, trials=3)), tmp_path / "runs")
+    assert flag.exists()
+    assert [(t.state, t.epochs) for t in outcome.results.trials] == [("complete", 9)] * 3
+
+
 @pytest.mark.slow
 def test_a_trial_that_ran_out_of_memory_says_what_to_do_and_is_not_tried_again(
     tmp_path: Path, scripted: Callable[..., None], caplog: pytest.LogCaptureFixture
@@ -347,7 +368,11 @@ def test_a_death_that_tune_hears_of_twice_is_one_failure(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         TuneController, "_process_trial_failure", lambda self, trial, exception: heard.death(trial.trial_id, str(exception))
     )
-    trials = [SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None), config={"outside": []}) for name in "ab"]
+
+    class Stub(SimpleNamespace):
+        __hash__ = object.__hash__  # type: ignore[assignment]  # as Tune's trials have it
+
+    trials = [Stub(trial_id=name, temporary_state=SimpleNamespace(ray_actor=None), config={"outside": []}) for name in "ab"]
     open_to_all = SimpleNamespace(failed=lambda *_: False, outside=[])
     with only_the_trial_is_lost(Failures(open_to_all)):  # type: ignore[arg-type]
         for trial, actor in ((0, "one"), (0, "one"), (1, "one"), (0, "two")):

@@ -132,6 +132,12 @@ def test_ray_has_the_names_as_they_were_read(name: str) -> None:
     assert ray_names.difference(name) is None
 
 
+def test_tune_notes_the_trials_whose_process_is_handed_over() -> None:
+    from ray.tune.execution.tune_controller import TuneController
+
+    assert f"self.{ray_names.TRIALS_RESET}: Set[Trial] = set()" in inspect.getsource(TuneController.__init__)
+
+
 def test_the_state_of_a_trial_knows_its_actor() -> None:
     """`temporary_state.ray_actor` is in no documentation, though its name is not private."""
     from ray.tune.experiment import Trial

@@ -24,6 +24,7 @@ ACTORS = "ray._private.state.actors"
 ACTOR_ID = "ray.actor.ActorHandle._actor_id"
 DASHBOARD_STARTED = "ray._private.node.Node.start_api_server"
 CALLBACKS_COUNTED = "ray.air._internal.usage.tag_callbacks"
+TRIALS_RESET = "_resetting_trials"  # of TuneController: the trials whose process is being handed over to them from another one
 PRIVATE: Mapping[str, str] = {  # by dotted name: the parameters, or what else it is
     TASK_FAILED: "(self, tracked_actor_task, exception)",
     TRIAL_FAILED: "(self, trial, exception)",

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 
-from tuner.machines.ray_names import ACTOR_ID, ACTORS, CALLBACKS_COUNTED, TASK_FAILED, TRIAL_FAILED, as_read, replaced
+from tuner.machines.ray_names import ACTOR_ID, ACTORS, CALLBACKS_COUNTED, TASK_FAILED, TRIAL_FAILED, TRIALS_RESET, as_read, replaced
 
 Verdict = Literal["ignore", "retry", "retry elsewhere", "fail"]
 
@@ -72,6 +72,8 @@ def _trial_failed(rule: FailureRule, known: Callable[..., None], controller: Any
         # Now, while Tune does not count it among the trials that wait for this share or that; `update_resources` would be too late.
         trial.config["outside"] = list(rule.outside)
         trial.placement_group_factory = trial.get_trainable_cls().default_resource_request(trial.config)
+    # Tune 2.60 forgets this where the process dies meanwhile, and then takes the trial for one that is about to begin, for ever.
+    getattr(controller, TRIALS_RESET, set()).discard(trial)
     known(controller, trial, exception)
 
 
