@@ -5,9 +5,9 @@
     process   whole commands that start a Ray of their own
     nodes     clusters of several nodes
 
-`pytest` runs unit and ray, without what is marked `slow`; CI runs the rest in a second step. Everything that touches the Ray of a
-session is run by one worker of pytest-xdist, one after another; what of it is slow, nearly half of the second step, by two, each with a
-Ray of its own. Whole commands, which wait for a Ray to start most of the time, are run by another; a file's clusters by whoever is free.
+`pytest` runs unit and ray, without what is marked `slow`; CI runs the rest in a second step. What touches the Ray of a session is
+nearly half of each: it is run by two workers of pytest-xdist, each with a Ray of its own, one test after another. Whole commands, which
+wait for a Ray to start most of the time, are run by another; a file's clusters by whoever is free.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def group(item: pytest.Item) -> str:
     """Tests of one group are run by one worker, so that what they share is computed once: a fixture of their file, a model's runs."""
     path = item.path.stem
     if tier(item) == "ray":
-        return f"ray {crc32(path.encode()) % 2}" if item.get_closest_marker("slow") else "ray"
+        return f"ray {crc32(path.encode()) % 2}"
     if tier(item) == "process":
         return "commands"
     if tier(item) == "nodes":
