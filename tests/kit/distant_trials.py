@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,21 @@ class Kills:
     def epoch_ended(self, number: int, line: dict[str, Any]) -> None:
         if (number, line["epoch"]) == (0, 5) and not self.killed:
             self.killed = True
-            actors = list_actors(filters=[("state", "=", "ALIVE"), ("class_name", "=", "s")])
-            os.kill(actors[0].pid, 9)
+            os.kill(_actor().pid, 9)
 
     def __getattr__(self, name: str) -> Any:
         return lambda *event: None
+
+
+def _actor() -> Any:
+    """Of trial 0. The dashboard, which knows it, may still be starting, or not have heard of it."""
+    for left in reversed(range(120)):
+        try:
+            return list_actors(filters=[("state", "=", "ALIVE"), ("class_name", "=", "s")])[0]
+        except Exception:  # Ray raises half a dozen, by how far the dashboard has come
+            if not left:
+                raise
+        time.sleep(0.5)
 
 
 def main(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ early_terminate: {type: asha, grace: 2, reduction: 2}
 resources: {cpu: 1, gpu: 0, pack: PACK}
 parameters:
   hidden: {value: 100}
-  pretrain_epochs: {value: 8}
+  pretrain_epochs: {value: 150}
   lr_pretrain: {distribution: log_uniform_values, min: 3e-4, max: 3e-3}
   lr: {distribution: log_uniform_values, min: 1e-3, max: 1e-1}
 """
@@ -36,7 +37,7 @@ from tuner.search import trainer
 trainer.CHECKPOINT_EVERY_S = 0.0
 sys.exit(app.main(sys.argv[1:]))
 """
-LINES_BEFORE = 15  # three trials train at once: none of them is at its end yet, nor at ASHA's first rung, its tenth line
+AT_ONCE = 3  # trials that have begun, one on each node at least: their pre-training takes longer than their processes differ in starting
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,15 @@ def port(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterat
     local.down(port)
 
 
-def wait_for_lines(journal: Path, number: int, search: subprocess.Popen[str]) -> None:
-    def written() -> bool:
-        assert search.poll() is None, search.communicate()
-        return journal.exists() and journal.read_bytes().count(b"\n") >= number
+def wait_for_trials(journal: Path, number: int, search: subprocess.Popen[str]) -> None:
+    """Until so many have written a line."""
 
-    until(written)
+    def begun() -> bool:
+        assert search.poll() is None, search.communicate()
+        lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+        return len({json.loads(line)["trial"] for line in lines}) >= number
+
+    until(begun)
 
 
 @pytest.mark.nodes
@@ -74,7 +78,7 @@ def test_a_lost_nodes_trials_move_to_the_others(pack: str, port: int, tmp_path: 
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen([sys.executable, "-c", SEARCH, *words], env=environment, cwd=tmp_path, **streams) as search:
         try:
-            wait_for_lines(folder / "results.jsonl", LINES_BEFORE, search)
+            wait_for_trials(folder / "results.jsonl", AT_ONCE, search)
             local.lose(port, 2)
             said = search.communicate(timeout=ENDS_S)[0]
         finally:
