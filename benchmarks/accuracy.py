@@ -120,6 +120,7 @@ def one(task: tuple[str, str, int, str | None, str]) -> dict[str, Any] | str:
 
 
 def trained(task: tuple[str, str, int, str | None, str]) -> dict[str, Any]:
+    """Raises UserError where the model cannot be trained on the data set."""
     name, dataset, seed, root, pretrained = task
     import torch
 

@@ -185,10 +185,24 @@ def space(trial: Any) -> None:
     trial.suggest_int("n_init", 1, 1000)
 
 
-def plain(trials: int, epochs: int, folder: Path) -> dict[str, float]:
+def bare(folder: Path, heard: Any) -> Any:
+    """Starts Ray, and gives how plain Tune runs there: `heard` is its only callback, and nothing of the stub is saved."""
     os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}
     import logging
 
+    import ray
+    from ray import tune
+
+    ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, object_store_memory=200_000_000)
+    return tune.RunConfig(
+        storage_path=str(folder / "plain"),
+        callbacks=[heard],
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        verbose=0,
+    )
+
+
+def plain(trials: int, epochs: int, folder: Path) -> dict[str, float]:
     import optuna
     import ray
     from ray import tune
@@ -217,7 +231,7 @@ def plain(trials: int, epochs: int, folder: Path) -> dict[str, float]:
             self.epoch += 1
             return metrics(self.now, self.epoch) | {"done": self.epoch == epochs}
 
-    ray.init(address="local", log_to_driver=False, logging_level=logging.ERROR, object_store_memory=200_000_000)
+    config = bare(folder, Ends())
     results = tune.Tuner(
         tune.with_resources(Trial, {"cpu": 1}),
         tune_config=tune.TuneConfig(
@@ -226,12 +240,7 @@ def plain(trials: int, epochs: int, folder: Path) -> dict[str, float]:
             max_concurrent_trials=int(ray.cluster_resources()["CPU"]),
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(
-            storage_path=str(folder / "plain"),
-            callbacks=[Ends()],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the stub has nothing to save
-            verbose=0,
-        ),
+        run_config=config,
     ).fit()
     assert not results.errors, results.errors[0]
     ray.shutdown()

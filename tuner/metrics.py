@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .agreement import Table, acc, acc_aae, acc_vote, ami, ari, balance, largest_share, nmi
+from .silhouette import WORST as WORST_SILHOUETTE
 
 if TYPE_CHECKING:  # the table is asked by commands that need no torch, which takes seconds to import
     from torch import Tensor
@@ -135,7 +136,8 @@ METRICS: dict[str, Measure] = {
         doc="mean probability of the likeliest cluster",
     ),
     "silhouette": Measure(
-        goal="maximize", worst=-1.0, of_codes=True, shown=True, cost="the codes of 2,000 samples at most and all their distances",
+        goal="maximize", worst=WORST_SILHOUETTE, of_codes=True, shown=True,
+        cost="the codes of 2,000 samples at most and all their distances",
         doc="how much nearer samples lie to their own cluster than to the next, from -1 to 1; after the last epoch",
     ),
     "davies_bouldin": Measure(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -114,7 +115,9 @@ def test_a_search_in_packs_that_was_stopped_goes_on_from_its_checkpoints(
     before = epochs_of(first)
     kept = sorted(path.name for path in (first.folder / "checkpoints").iterdir())
     # The host is an epoch ahead: where that was the trial's last one, its weights are there, too, and nobody has heard of them.
-    assert any(name.endswith(".resume.safetensors") for name in kept), kept
+    assert all(re.fullmatch(r"\d+(\.resume|\.course)?\.safetensors", name) for name in kept)
+    resumed = {name.partition(".")[0] for name in kept if name.endswith(".resume.safetensors")}
+    assert resumed and {name.partition(".")[0] for name in kept} == resumed, "each of them goes on from a checkpoint"
     assert all(checkpoint_of(first, trial) <= max(e for t, e in before if t == trial) for trial, _ in before), "ahead of the journal"
     with caplog.at_level("WARNING", logger="tuner"):
         outcome = resume(first.folder)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.capture import Line
 from tuner.errors import UserError
-from tuner.quick_imports import quick_imports
 from tuner.runs.paths import BEST_WEIGHTS, begun_file, checkpoint_file, pretrained_folder, warm_file, weights_file
 from tuner.runs.records import EpochLine
 from tuner.runs.states import STATES
@@ -71,11 +70,10 @@ class Trainer:
     def __call__(self, trial: int, config: Mapping[str, Any]) -> Iterator[Report]:
         """The trial's epochs, as they end: from its last checkpoint on where there is one. Whoever asks for the next has taken in the
         one before."""
-        spec, seed = self.spec, int(config["seed"])
-        self.reset_process(seed)
-
         from tuner.training.loop import train
 
+        spec, seed = self.spec, int(config["seed"])
+        self.reset_process(seed)
         reports = self.reports(trial, config)
         how: dict[str, Any] = {"seed": seed, "pretrain_seed": spec.pretrain_seed_of(config), "start": reports.start, "device": self.device}
         how["metric"] = spec.objectives
@@ -114,11 +112,10 @@ class Trainer:
 
     def reset_process(self, seed: int) -> None:
         """A trial must not feel who had its process before."""
-        with quick_imports("torch"):
-            import numpy as np
-            import torch
+        import numpy as np
+        import torch
 
-            from tuner.training.engine import set_precision
+        from tuner.training.engine import set_precision
 
         random.seed(seed)
         np.random.seed(seed % 2**32)

@@ -17,7 +17,7 @@ from torch import Tensor
 from tuner.data.datasets import Data
 from tuner.draws import Draws
 from tuner.metrics import METRICS
-from tuner.silhouette import silhouette_in
+from tuner.silhouette import WORST, silhouette_in
 
 from .separation import calinski_harabasz, davies_bouldin, description_length
 
@@ -68,7 +68,7 @@ def silhouette_of(embed: Callable[[Tensor], Tensor], c_N: Tensor) -> float:
 def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
     """As `silhouette_in` says, by Euclidean distance; the worst, too, where a code is not finite."""
     if not z_SZ.isfinite().all():
-        return METRICS[SILHOUETTE].worst
+        return WORST
     z_SZ = z_SZ.double()
     distance_SS = torch.cdist(z_SZ, z_SZ, compute_mode="donot_use_mm_for_euclid_dist")
     return silhouette_in(distance_SS.cpu().numpy(), c_S.cpu().numpy())
