@@ -195,6 +195,8 @@ class TuneCallback(tune.Callback):
         self._listeners.trial_started(trial["trial"], trial["config"])
 
     def _result(self, result: TuneResult) -> None:
+        if result.before:  # what was captured in its pre-training comes first in its log, and may still lie in the mailbox
+            self._take_mail(now=True)
         self._logs.add(result.trial, result.captured)
         self._journal(result.before)
         line = result.line
