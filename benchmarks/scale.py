@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import tempfile
 import threading
 import time
@@ -76,7 +77,7 @@ class Course:
         sizes = []
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if (path / "cmdline").read_text().startswith(("ray::scale", "ray::Trial")):
+                if re.match("ray::(?!IDLE)", (path / "cmdline").read_text()):
                     lines = (path / "smaps_rollup").read_text().splitlines()
                     sizes.append(next(float(line.split()[1]) for line in lines if line.startswith("Pss:")))
             except (OSError, StopIteration):  # it ended meanwhile

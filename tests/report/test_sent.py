@@ -161,6 +161,7 @@ def test_a_cloud_that_refuses_the_run_is_one_message(tmp_path: Path, training: A
     assert Specification.read(tmp_path / "run") is not None
 
 
+@pytest.mark.slow
 def test_an_artifact_that_the_cloud_refuses_behind_its_files_is_one_message_and_is_given_again(
     tmp_path: Path, training: Any, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,5 @@
-"""Searches in packs with several seeds, a race or two metrics, confirmed at their end: killed at three places and more in the confirmation,
-and resumed to the same outcome. How they are where a trial trains alone is told beside what they find, bit by bit: test_seeded_searches.py,
+"""Searches in packs with several seeds, a race or two metrics, confirmed at their end: killed, also in the confirmation, and resumed to the
+same outcome. Those whose trials train alone are killed at more places, bit by bit beside what they find: test_seeded_searches.py,
 test_several_metrics.py, test_confirm.py."""
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ CLOSE = 1e-4  # how many train together moves the last bits
 
 @dataclass(frozen=True)
 class Kind:
-    """`space`: its lines. `confirming`: where its confirmation is killed."""
+    """`space`: its lines. `searching`, `confirming`: where its search is killed, and its confirmation."""
 
     name: str
     space: str
+    searching: tuple[Place, ...]
     confirming: Place
 
     def __str__(self) -> str:
@@ -51,11 +52,11 @@ class Kind:
 
 
 KINDS = [
-    Kind("repeat", ONE_METRIC + "trials: 3\nseed: {repeat: 2}", (0, 1)),
+    Kind("repeat", ONE_METRIC + "trials: 3\nseed: {repeat: 2}", ((1, 2), (4, 1)), (0, 1)),
     # Who comes first of several at once is chance, so this race is one in which that does not matter: with five configurations one goes on,
     # the first of them to have three beside it, and it is far ahead of the others.
-    Kind("race", ONE_METRIC + "trials: 5\nseed: {value: 11, race: 3}", (3, 2)),
-    Kind("metrics", "metrics: [acc, loss/recon]\ntrials: 6", (1, 3)),
+    Kind("race", ONE_METRIC + "trials: 5\nseed: {value: 11, race: 3}", ((4, 1),), (3, 2)),
+    Kind("metrics", "metrics: [acc, loss/recon]\ntrials: 6", ((1, 2),), (1, 3)),
 ]
 
 
@@ -100,7 +101,7 @@ def test_one_that_was_killed_comes_to_the_same(kind: Kind, tmp_path: Path, ray_h
     for part in (whole.folder, whole.folder / "confirm"):
         assert '"width": 3' in (part / "packs.json").read_text()
     before: dict[tuple[int, int], dict[str, float]] = {}
-    for place in ((1, 2), (4, 1)):
+    for place in kind.searching:
         killed(space, folder.parent, place)
         assert read_run(folder).status == "failed"
         now = epochs_of(folder)

@@ -256,6 +256,7 @@ def test_a_trial_whose_process_dies_is_tried_again_and_loses_nothing(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_dies_as_it_takes_it_over_is_tried_again(
     tmp_path: Path, scripted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -18,10 +18,6 @@ from .engine import Engine, Settings, build, state_of
 from .pack import Pack
 from .solo import Solo
 from .trial import start_trial
-
-if TYPE_CHECKING:
-    pass
-
 
 GAIN = 1.05  # packs are taken where they are at least this much faster: a trial alone tells the sampler of its end sooner
 ON_CPU = (8,)  # wider ones gained nothing on a CPU, whatever the networks
