@@ -4,11 +4,16 @@ Twice, with packs off and on, a search runs over three Ray nodes on this machine
 the seed, something is killed with SIGKILL: a process that trains, the driver, which is then resumed, or a node with all that runs on
 it, for which another one joins. In the end the journal, the study, the W&B runs (recorded offline) and best.yaml must agree, every
 trial must have ended by itself or by the scheduler, and no epoch may be missing or there twice. Exit code 1 where that is not so.
+
+    python benchmarks/chaos.py --packs off --nodes 20 --node-kills 100     # nodes alone, many of them, again and again
+    python benchmarks/chaos.py --packs off --rpc-failures 2                # and Ray's own fault injection: of a hundred calls between its
+                                                                           # processes, two requests and two answers are lost
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -18,6 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agreement import ROOT, Left
@@ -26,28 +33,29 @@ from tuner.clusters import local
 from tuner.machines.versions import commit
 
 NAME, TRIALS, MORE = "chaos", 24, 12
-KILLS = ["a process that trains"] * 5 + ["the driver"] * 4 + ["a node"] * 2  # of one search, in an order that the seed draws
+NODE = "a node"
+KILLS = ["a process that trains"] * 5 + ["the driver"] * 4 + [NODE] * 2  # of one search, in an order that the seed draws
 LINES = (6, 24)  # between two of them, at least and at most
 LIMIT_S = 300  # without a new line, and for the last trials
 CHECKPOINT_EVERY_S = 0.3  # instead of a minute: some epochs are trained again, others are not
 SHARE = {"cpus": 1, "gpus": 0}
 BEGIN, END = "<!-- benchmarks/chaos.py: begin -->", "<!-- benchmarks/chaos.py: end -->"
 
-SPACE = f"""\
+SPACE = """\
 model: dec
 dataset: digits
-metric: {{name: acc, goal: maximize}}
-trials: {TRIALS}
+metric: {name: acc, goal: maximize}
+trials: TRIALS
 epochs: 8
-early_terminate: {{type: asha, grace: 2, reduction: 2}}
-resources: {{cpu: 1, gpu: 0, pack: PACK}}
+early_terminate: {type: asha, grace: 2, reduction: 2}
+resources: {cpu: 1, gpu: 0, pack: PACK}
 retries: 20   # one trial may be hit often
 parameters:
-  hidden: {{value: 200}}
-  batch_size: {{value: 64}}
-  pretrain_epochs: {{value: 6}}
-  lr_pretrain: {{distribution: log_uniform_values, min: 3e-4, max: 3e-3}}
-  lr: {{distribution: log_uniform_values, min: 1e-3, max: 1e-1}}
+  hidden: {value: 200}
+  batch_size: {value: 64}
+  pretrain_epochs: {value: 6}
+  lr_pretrain: {distribution: log_uniform_values, min: 3e-4, max: 3e-3}
+  lr: {distribution: log_uniform_values, min: 1e-3, max: 1e-1}
 """
 TUNER = f"""
 import sys
@@ -58,14 +66,24 @@ sys.exit(app.main(sys.argv[1:]))
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is done to each search. `kills`: in any order."""
+
+    seed: int = 0
+    nodes: int = 3
+    kills: Sequence[str] = tuple(KILLS)
+    trials: int = TRIALS
+
+
 class Search:
     """A search under attack, in a folder of its own."""
 
-    def __init__(self, pack: str, port: int, folder: Path, seed: int) -> None:
-        self._rng, self._port, self._folder = random.Random(f"{seed} {pack}"), port, folder
-        self.run, self.trials, self.kills, self.drivers = folder / "runs" / NAME, TRIALS, Counter[str](), 0
-        self._nodes = [1, 2]  # that may be lost: the driver is on node 0
-        (folder / "space.yaml").write_text(SPACE.replace("PACK", pack))
+    def __init__(self, pack: str, port: int, folder: Path, plan: Plan) -> None:
+        self._rng, self._port, self._folder, self._plan = random.Random(f"{plan.seed} {pack}"), port, folder, plan
+        self.run, self.trials, self.kills, self.drivers = folder / "runs" / NAME, plan.trials, Counter[str](), 0
+        self._nodes = list(range(1, plan.nodes))  # that may be lost: the driver is on node 0
+        (folder / "space.yaml").write_text(SPACE.replace("PACK", pack).replace("TRIALS", str(plan.trials)))
         self._address = f"--address=127.0.0.1:{port}"
         self._driver = self._tuner("search", "--space=space.yaml", f"--name={NAME}", "--wandb=offline", self._address)
 
@@ -82,14 +100,13 @@ class Search:
 
     def attack(self) -> None:
         """All kills, and then to the end of the search."""
-        plan = self._rng.sample(KILLS, len(KILLS))
-        for what in plan:
+        for what in self._rng.sample(self._plan.kills, len(self._plan.kills)):
             self._wait(self._lines() + self._rng.randint(*LINES))
             if what == "the driver":
                 self.end()
                 self._driver = self._tuner("resume", NAME, "--wandb=offline", self._address)
-            elif what == "a node":
-                local.lose(self._port, self._nodes.pop(self._rng.randrange(2)))
+            elif what == NODE:
+                local.lose(self._port, self._nodes.pop(self._rng.randrange(len(self._nodes))))
                 self._nodes.append(local.add(self._port, SHARE))
             else:
                 os.kill(self._one_that_trains(), signal.SIGKILL)
@@ -138,13 +155,13 @@ class Search:
         sys.exit(f"{why} after {sum(self.kills.values())} kills:\n{said}")
 
 
-def attacked(pack: str, folder: Path, seed: int) -> Search:
+def attacked(pack: str, folder: Path, plan: Plan) -> Search:
     """A search on a cluster of its own, after all kills and at its end."""
     folder.mkdir()
     port = local.free_port()
-    local.up(port, local.free_port(), 3, SHARE)
+    local.up(port, local.free_port(), plan.nodes, SHARE)
     try:
-        search = Search(pack, port, folder, seed)
+        search = Search(pack, port, folder, plan)
         try:
             search.attack()
         finally:
@@ -185,18 +202,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between its markers there")
     parser.add_argument("--packs", choices=["off", "2"], nargs="+", default=["off", "2"])
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--node-kills", type=int, metavar="N", help="kill so many nodes, and nothing else")
+    parser.add_argument("--rpc-failures", type=int, default=0, metavar="PERCENT", help="lose so many of Ray's requests, and of its answers")
     given = parser.parse_args()
+    plan = Plan(seed=given.seed, nodes=given.nodes)
+    if given.node_kills is not None:
+        plan = replace(plan, kills=(NODE,) * given.node_kills, trials=max(TRIALS, 2 * given.node_kills))
     began, at, rows, wrong = time.monotonic(), commit(), [], []
     scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
     # Nobody's own token, and the mode for a driver that imports Ray before it joins.
     os.environ |= {"RAY_AUTH_TOKEN_PATH": f"{scratch}/token", "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if given.rpc_failures:
+        lost = {"num_failures": -1, "req_failure_prob": given.rpc_failures, "resp_failure_prob": given.rpc_failures}
+        os.environ["RAY_testing_rpc_failure"] = json.dumps({"*": lost})  # noqa: SIM112 (Ray reads this spelling)
     for pack in given.packs:
         print(f"packs {pack}, in {scratch / pack}", flush=True)
-        row, faults = verdict(attacked(pack, scratch / pack, given.seed))
+        row, faults = verdict(attacked(pack, scratch / pack, plan))
         rows.append([pack, *row])
         wrong += [f"packs {pack}: {fault}" for fault in faults]
     minutes = (time.monotonic() - began) / 60
-    text = table(rows, f"seed {given.seed}, {minutes:.0f} minutes on {os.cpu_count()} cores, commit {at}")
+    about = f"seed {given.seed}, {given.nodes} nodes"
+    if given.rpc_failures:
+        about += f", {given.rpc_failures} % of the requests between Ray's processes lost, and of the answers"
+    text = table(rows, f"{about}, {minutes:.0f} minutes on {os.cpu_count()} cores, commit {at}")
     print(text, *wrong, sep="\n")
     if given.write:
         write(given.write, text)

@@ -18,7 +18,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.state import list_actors
 
-from tuner.machines.cluster import protect_token
+from tuner.machines.token import protect_token
 from tuner.search import trainer
 from tuner.service.driver import SearchOptions, search
 from tuner.space.reader import read_space

@@ -16,8 +16,9 @@ from ray.cluster_utils import Cluster
 
 from tuner.errors import UserError
 from tuner.machines import doctor, nodes
-from tuner.machines.cluster import join, protect_token
+from tuner.machines.cluster import join
 from tuner.machines.doctor import Checkup, examine
+from tuner.machines.token import protect_token
 
 
 def main(folder: Path) -> None:

@@ -17,7 +17,8 @@ from kit.without_ray import without_ray_at_all
 from tuner.errors import UserError
 from tuner.evidence.baselines import CODE, PCA, RAW
 from tuner.evidence.plan import default_config, read_plan
-from tuner.evidence.report import Confirmation, confirmation_of, in_sentences
+from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.evidence.sentences import in_sentences
 from tuner.inference.export import export
 from tuner.inference.load import load_trained, training_data
 from tuner.runs.journal import read_lines

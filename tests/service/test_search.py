@@ -24,8 +24,8 @@ from kit.searches import CONDITIONAL, SPACE, play, space
 from tuner.data.datasets import DatasetSpec
 from tuner.data.raw import data_root
 from tuner.errors import UserError
-from tuner.machines import cluster as machines
 from tuner.machines.cluster import Cluster, Share
+from tuner.machines.token import protect_token, token_file
 from tuner.runs.journal import read_lines
 from tuner.runs.paths import STUDY, checkpoint_file, weights_file
 from tuner.search.proposals import trial_seed
@@ -674,20 +674,20 @@ def test_the_tokens_file_is_readable_to_its_owner_alone(tmp_path: Path, monkeypa
     path = tmp_path / "ray" / "auth_token"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
-    machines.protect_token()
+    protect_token()
     token = path.read_text()
     assert (path.stat().st_mode & 0o777, len(token)) == (0o600, 64)
     path.chmod(0o644)
-    machines.protect_token()
+    protect_token()
     assert (path.stat().st_mode & 0o777, path.read_text()) == (0o600, token)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(path / "below"))
     with pytest.raises(
         UserError, match=r"Ray's token cannot be kept in .*below: .* Set RAY_AUTH_TOKEN_PATH to a file that can be written\."
     ):
-        machines.protect_token()
+        protect_token()
 
 
 def test_a_search_starts_ray_with_its_token_on_and_without_a_dashboard_where_that_is_said(cluster: Cluster) -> None:
     assert os.environ["RAY_AUTH_MODE"] == "token"
-    assert machines.token_file().stat().st_mode & 0o077 == 0
+    assert token_file().stat().st_mode & 0o077 == 0
     assert os.environ["TUNER_NO_DASHBOARD"] == "1" and cluster.dashboard() is None

@@ -14,7 +14,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from tuner.machines import probe
-from tuner.machines.cluster import protect_token
+from tuner.machines.token import protect_token
 from tuner.machines.versions import OtherCode
 from tuner.search.trainer import Report
 from tuner.service.driver import Outcome, SearchOptions, search

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tuner.inference.assign import Assigner
 from tuner.inference.clustered import Clustered, clustered
 from tuner.runs.course import Moment
-from tuner.search.completed import moment_of
+from tuner.search.completed import Setup, moment_of
 from tuner.training.engine import best_device
 from tuner.training.loop import Epoch
 
@@ -33,7 +33,7 @@ class Pictured:
         """The epochs, as they come."""
         data = self._found.data.to(best_device())
         for epoch in epochs:
-            moment = moment_of((self._model, self._hyper, data), epoch)
+            moment = moment_of(Setup(self._model, self._hyper, data), epoch)
             if moment is not None:
                 self.moments.append(moment)
             yield epoch

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def confirm_view(found: Confirmation) -> Iterator[RenderableType]:
     """The tables, what they say, and what does not count."""
-    from tuner.evidence.report import failures, in_sentences
+    from tuner.evidence.sentences import failures, in_sentences
 
     about = f"{found.metric.name} {SCORES[found.results.score].words}"
     yield Text(f"Confirmed on {counted(len(found.plan.seeds), 'fresh seed')}: {about}", style="bold")

@@ -32,8 +32,6 @@ def print_finished(outcome: Outcome, console: Console) -> None:
 
 def print_end(outcome: Outcome, console: Console) -> None:
     """Prints the tables at the end of a search; raises its exit code where it is not 0."""
-    from tuner.text import counted
-
     from .results_view import outcome_view, written
 
     results = outcome.results
@@ -56,6 +54,14 @@ def print_end(outcome: Outcome, console: Console) -> None:
     by_rule = results.because is not None and outcome.status == results.status
     if by_rule:
         _print_going_on(outcome, console)
+    _raise_unless_done(outcome, console, by_rule=by_rule)
+
+
+def _raise_unless_done(outcome: Outcome, console: Console, *, by_rule: bool) -> None:
+    """Says why a search is not done, and raises the exit code. `by_rule`: one of its own stopped it."""
+    from tuner.text import counted
+
+    results = outcome.results
     if outcome.status == "stopped" and not by_rule:
         ended = sum(trial.is_over for trial in results.trials)
         kept = f"{counted(ended, 'trial')} had ended. Every epoch is kept, also of those that had not."

@@ -70,8 +70,8 @@ def _wrong(content: Mapping[str, Any]) -> str | None:
         return "it holds no baselines"
 
 
-def compute(folder: Path, spec: Spec, winner: tuple[str, Sequence[Mapping[str, Any]]], data: Data) -> Baselines | None:
-    """Computes those of the run in `folder`, and keeps them. `winner`: its name, and its configuration with each of its seeds. None where
+def compute(folder: Path, spec: Spec, winner: str, configs: Sequence[Mapping[str, Any]], data: Data) -> Baselines | None:
+    """Computes those of the run in `folder`, and keeps them. `configs`: the winner's, with each of its seeds. None where
     neither that nor the data's labels say into how many clusters.
 
     What was computed for another winner is kept where it is the same: on raw data and on PCA only K and the seeds matter.
@@ -79,13 +79,12 @@ def compute(folder: Path, spec: Spec, winner: tuple[str, Sequence[Mapping[str, A
     from tuner.data.holdout import parts
 
     data = parts(data, spec.key("holdout")).kept  # what the winner was trained on, and compares by
-    name, configs = winner
     n_clusters = int(configs[0].get("n_clusters") or data.spec.n_classes or 0)
     if not n_clusters:
         return None
     before = read_baselines(folder)
     known = before.metrics if before is not None and before.n_clusters == n_clusters else {}
-    codes = dict(known.get(CODE, {})) if before is not None and before.of == name else {}
+    codes = dict(known.get(CODE, {})) if before is not None and before.of == winner else {}
     found: dict[str, dict[int, Mapping[str, float]]] = {RAW: dict(known.get(RAW, {})), PCA: dict(known.get(PCA, {})), CODE: codes}
     x_ND = data.x_ND.flatten(1).cpu().numpy()  # images, too
     reduced: np.ndarray | None = None
@@ -100,7 +99,7 @@ def compute(folder: Path, spec: Spec, winner: tuple[str, Sequence[Mapping[str, A
             found[CODE][seed] = _kmeans(z_NZ, n_clusters, seed, data)
     seeds = {int(config["seed"]) for config in configs}
     kept = {one: {seed: values for seed, values in by_seed.items() if seed in seeds} for one, by_seed in found.items() if by_seed}
-    baselines = Baselines(of=name, n_clusters=n_clusters, metrics=kept)
+    baselines = Baselines(of=winner, n_clusters=n_clusters, metrics=kept)
     write_whole(folder / CONFIRM / BASELINES, json.dumps(baselines.summary()) + "\n")
     return baselines
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tuner.evidence.report import Confirmation, confirmation_of, in_sentences
+from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.evidence.sentences import in_sentences
 from tuner.evidence.statistics import Summary
 from tuner.metrics import METRICS, uses_labels
 from tuner.plain_json import is_number

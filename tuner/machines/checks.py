@@ -12,8 +12,9 @@ from typing import Literal
 from tuner.errors import UserError
 
 from . import probe
-from .cluster import Cluster, token_file
+from .cluster import Cluster
 from .nodes import WAIT_S, Node, Storage
+from .token import token_file
 from .versions import INSTALL, differences
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import secrets
 import socket
 import threading
 from collections.abc import Iterable, Mapping
@@ -19,6 +17,7 @@ from tuner.errors import UserError, first_line
 
 from .late_dashboard import LateDashboard
 from .surroundings import check_loopback, short_folder, short_temporary
+from .token import protect_token, token_file
 
 if TYPE_CHECKING:
     from tuner.space.spec import Resources
@@ -274,31 +273,3 @@ def room(node: Mapping[str, float], cpu: float, gpu: float) -> int:
     gpus = node.get("GPU", 0)
     by_gpu = int(gpus) * int(1 / gpu + 1e-9) if gpu < 1 else int(gpus / gpu + 1e-9)
     return min(by_cpu, by_gpu)
-
-
-def token_file() -> Path:
-    """Where Ray keeps the token that its clusters on this account ask for."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-
-
-def protect_token() -> None:
-    """Makes the token's file, and makes it readable to its owner alone. Ray itself would let everybody read it.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    path = token_file()
-    if os.environ.get("RAY_AUTH_TOKEN") and not path.exists():
-        return
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(32))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-    except OSError as error:
-        raise UserError(
-            f"Ray's token cannot be kept in {path}: {error.strerror or error}. Set RAY_AUTH_TOKEN_PATH to a file that can be written."
-        ) from error

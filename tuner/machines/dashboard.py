@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tuner.errors import UserError, first_line
 
-from .cluster import token_file
+from .token import token_file
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient

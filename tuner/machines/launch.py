@@ -56,7 +56,7 @@ def run(action: Action, file: str, more: Words = ()) -> int:
     command[0] = _tool(command[0])
     environment = dict(os.environ)
     if kind.token and action == "up":
-        from .cluster import protect_token
+        from .token import protect_token
 
         protect_token()
     if kind is _LOCAL:  # it imports tuner: this one, also where it lies in a checkout
@@ -230,7 +230,7 @@ def _check_compose(docker: str) -> None:
 
 
 def _token() -> str:
-    from .cluster import token_file
+    from .token import token_file
 
     given = os.environ.get("RAY_AUTH_TOKEN")
     try:

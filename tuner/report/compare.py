@@ -67,31 +67,8 @@ def _figure(runs: Sequence[Material]) -> Figure | None:
             continue
         place, colour = len(names), f"@{ORDER[i % len(ORDER)]}"
         names.append(run.results.name)
-        found = summary(list(values.values()))
         rows += [(run.results.name, seed, value) for seed, value in values.items()]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "x": list(values.values()),
-                "y": [place] * len(values),
-                "name": run.results.name,
-                "hovertemplate": f"{run.results.name}: %{{x:.4f}}<extra></extra>",
-                "marker": {"color": colour, "size": 9, "opacity": 0.6, "symbol": "circle" if _confirmed(run) else "circle-open"},
-            }
-        )
-        if found.interval is not None:
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "markers",
-                    "x": [found.mean],
-                    "y": [place],
-                    "name": f"{run.results.name}, mean",
-                    "marker": {"color": "@ink", "symbol": "diamond", "size": 10},
-                    "error_x": interval_bar(found.interval.low, found.mean, found.interval.high),
-                }
-            )
+        traces += _of_run(run, list(values.values()), place, colour)
     if not names:
         return None
     return Figure(
@@ -117,6 +94,30 @@ def _figure(runs: Sequence[Material]) -> Figure | None:
         rows=rows,
         height=max(220, 130 + 56 * len(names)),
     )
+
+
+def _of_run(run: Material, values: list[float], place: int, colour: str) -> Iterator[Trace]:
+    """Its dots, and their mean with its interval where there are several."""
+    yield {
+        "type": "scatter",
+        "mode": "markers",
+        "x": values,
+        "y": [place] * len(values),
+        "name": run.results.name,
+        "hovertemplate": f"{run.results.name}: %{{x:.4f}}<extra></extra>",
+        "marker": {"color": colour, "size": 9, "opacity": 0.6, "symbol": "circle" if _confirmed(run) else "circle-open"},
+    }
+    found = summary(values)
+    if found.interval is not None:
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "x": [found.mean],
+            "y": [place],
+            "name": f"{run.results.name}, mean",
+            "marker": {"color": "@ink", "symbol": "diamond", "size": 10},
+            "error_x": interval_bar(found.interval.low, found.mean, found.interval.high),
+        }
 
 
 def _legend(runs: Sequence[Material]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tuner.runs.events import TrialEnd
@@ -35,37 +35,14 @@ def learning_curves(material: Material) -> Figure | None:
     best = material.best
     traces = [trace for state, ends in by_state(with_curve) for trace in _curves(material, state, ends)]
     if best is not None and best.trial in {end.trial for end in with_curve}:
-        course = material.courses[best.trial]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "x": course.epochs,
-                "y": _short(course.values),
-                "name": f"best: trial {best.trial}",
-                "line": {"color": "@ink", "width": 2.5},
-            }
-        )
+        course, line = material.courses[best.trial], {"color": "@ink", "width": 2.5}
+        values = {"x": course.epochs, "y": _short(course.values)}
+        traces.append({"type": "scatter", "mode": "lines", **values, "name": f"best: trial {best.trial}", "line": line})
     rungs = material.rungs
     layout: dict[str, Any] = {
         **_axes(metric, [material.courses[end.trial] for end in with_curve]),
         "hovermode": "closest",
-        "shapes": [
-            {
-                "type": "line",
-                "x0": rung,
-                "x1": rung,
-                "yref": "paper",
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": "@grey", "dash": "dot", "width": 1},
-            }
-            for rung in rungs
-        ],
-        "annotations": [
-            {"x": rung, "yref": "paper", "y": 1, "yanchor": "bottom", "text": f"rung {rung}", "showarrow": False, "font": {"size": 11}}
-            for rung in rungs
-        ],
+        **_lines_at(rungs),
     }
     stopped = "; a cross is where it stopped a trial" if any(end.state == "pruned" for end in with_curve) else ""
     note = f"The dotted lines are ASHA's rungs{stopped}." if rungs else ""
@@ -87,6 +64,15 @@ def learning_curves(material: Material) -> Figure | None:
         rows=rows if few else None,
         height=460,
     )
+
+
+def _lines_at(rungs: Sequence[int]) -> dict[str, Any]:
+    dotted = {"color": "@grey", "dash": "dot", "width": 1}
+    named = {"yref": "paper", "y": 1, "yanchor": "bottom", "showarrow": False, "font": {"size": 11}}
+    return {
+        "shapes": [{"type": "line", "x0": rung, "x1": rung, "yref": "paper", "y0": 0, "y1": 1, "line": dotted} for rung in rungs],
+        "annotations": [{"x": rung, "text": f"rung {rung}", **named} for rung in rungs],
+    }
 
 
 def _axes(metric: str, courses: list[Course]) -> dict[str, Any]:
@@ -152,30 +138,19 @@ def timeline(material: Material) -> Figure | None:
     if not spans:
         return None
     spans.sort(key=lambda one: (one[0], one[2].trial))
-    zero = spans[0][0]
-    free: list[int] = []
-    busy: list[tuple[float, int]] = []
-    lanes: dict[int, int] = {}
-    n_lanes = 0
-    for start, stop, end in spans:
-        while busy and busy[0][0] <= start + 1e-3:
-            heapq.heappush(free, heapq.heappop(busy)[1])
-        if not free:
-            n_lanes += 1
-            free.append(n_lanes)
-        lanes[end.trial] = heapq.heappop(free)
-        heapq.heappush(busy, (stop, lanes[end.trial]))
+    zero, lanes = spans[0][0], _lanes(spans)
+    n_lanes = max(lanes.values())
     times = {end.trial: (start - zero, stop - zero) for start, stop, end in spans}
-    longest = max(stop for _, stop in times.values())
-    unit, per = ("seconds", 1.0) if longest < 300 else ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)
+    unit, per = _unit(max(stop for _, stop in times.values()))
     traces: list[Trace] = []
     for state, ends in by_state([end for _, _, end in spans]):
+        of = [times[end.trial] for end in ends]
         traces.append(
             {
                 "type": "bar",
                 "orientation": "h",
-                "base": [round(times[end.trial][0] / per, 4) for end in ends],
-                "x": [round((times[end.trial][1] - times[end.trial][0]) / per, 4) for end in ends],
+                "base": [round(start / per, 4) for start, _ in of],
+                "x": [round((stop - start) / per, 4) for start, stop in of],
                 "y": [lanes[end.trial] for end in ends],
                 "text": [str(end.trial) for end in ends],
                 "textposition": "none",
@@ -185,23 +160,40 @@ def timeline(material: Material) -> Figure | None:
                 "hovertemplate": f"trial %{{text}}, {state}: %{{x:.1f}} {unit} from %{{base:.1f}} on<extra></extra>",
             }
         )
+    since = axis(f"{unit} since the first trial", rangemode="tozero")
     rows = [(end.trial, end.state, round(times[end.trial][0], 2), round(times[end.trial][1], 2)) for _, _, end in spans]
     return Figure(
         name="time",
         title="What ran when",
         note="Trials that ran at the same time stand above each other.",
         traces=traces,
-        layout={
-            "xaxis": axis(f"{unit} since the first trial", rangemode="tozero"),
-            "yaxis": axis("at once", dtick=max(1, n_lanes // 8)),
-            "barmode": "overlay",
-        },
+        layout={"barmode": "overlay", "xaxis": since, "yaxis": axis("at once", dtick=max(1, n_lanes // 8))},
         drawn=len(spans),
         of=len(material.results.trials),
         columns=("trial", "state", "from_s", "to_s"),
         rows=rows,
         height=max(220, min(520, 150 + 40 * n_lanes)),
     )
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    """In which to say so many seconds, and how many one has."""
+    return ("seconds", 1.0) if seconds < 300 else ("minutes", 60.0) if seconds < 3 * 3600 else ("hours", 3600.0)
+
+
+def _lanes(spans: Sequence[tuple[float, float, TrialEnd]]) -> dict[int, int]:
+    """The lowest free lane, from 1, for each trial, by its number. `spans`: by their starts."""
+    free: list[int] = []
+    busy: list[tuple[float, int]] = []
+    lanes: dict[int, int] = {}
+    for start, stop, end in spans:
+        while busy and busy[0][0] <= start + 1e-3:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        if not free:
+            free.append(len(busy) + 1)
+        lanes[end.trial] = heapq.heappop(free)
+        heapq.heappush(busy, (stop, lanes[end.trial]))
+    return lanes
 
 
 def _span(material: Material, end: TrialEnd) -> tuple[float, float] | None:

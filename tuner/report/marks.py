@@ -5,12 +5,13 @@ Shapes: K clusters, C classes, D columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .figure import Figure, Table, axis
+from .figure import Figure, Table, Trace, axis
 
 if TYPE_CHECKING:
     from tuner.inference.clustered import Clustered
@@ -31,22 +32,14 @@ def confusion(found: Clustered) -> Figure | None:
     used = [k for k in range(len(n_KC)) if n_KC[k].any()]
     order = sorted(used, key=lambda k: (matched.get(k, n_KC.shape[1]), k))
     shown = n_KC[order]
-    share = shown / shown.sum(axis=1, keepdims=True)
     clusters, classes = [str(k) for k in order], [found.class_name(c) for c in range(n_KC.shape[1])]
     few = max(shown.shape) <= NUMBERS
     right = sum(int(n_KC[k, c]) for k, c in matched.items())
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "z": np.round(share, 4).tolist(),
+    trace: Trace = {
+        **_heatmap(np.round(shown / shown.sum(axis=1, keepdims=True), 4), classes, clusters, low=0, high=1),
         "text": shown.tolist(),
-        "x": classes,
-        "y": clusters,
         "showscale": False,
         "colorscale": [[0, "@paper"], [1, "@deep"]],
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 1,
-        "ygap": 1,
         "name": "samples",
         "hovertemplate": "cluster %{y}, class %{x}: %{text} samples, %{z:.0%} of the cluster<extra></extra>",
         **({"texttemplate": "%{text}"} if few else {}),
@@ -70,6 +63,10 @@ def confusion(found: Clustered) -> Figure | None:
         height=max(240, 90 + (30 if few else 12) * len(order)),
         small=True,
     )
+
+
+def _heatmap(z: Any, x: Sequence[str], y: Sequence[str | int], *, low: float, high: float) -> Trace:
+    return {"type": "heatmap", "z": z.tolist(), "x": list(x), "y": list(y), "zmin": low, "zmax": high, "xgap": 1, "ygap": 1}
 
 
 def sizes(found: Clustered) -> Figure:
@@ -153,16 +150,9 @@ def marks(found: Clustered) -> Figure | None:
     most = max(1.0, float(np.abs(shown).max()))
     names = [column_name(found, d) for d in columns]
     short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
-    trace = {
-        "type": "heatmap",
-        "z": shown.T.tolist(),
-        "x": [str(k) for k in clusters],
-        "y": list(range(len(columns))),
-        "zmin": -most,
-        "zmax": most,
+    trace: Trace = {
+        **_heatmap(shown.T, [str(k) for k in clusters], list(range(len(columns))), low=-most, high=most),
         "colorscale": [[0, "@orange"], [0.5, "@paper"], [1, "@deep"]],
-        "xgap": 1,
-        "ygap": 1,
         "name": "sd",
         "text": [[n] * len(clusters) for n in names],
         "hovertemplate": "cluster %{x}, %{text}: %{z} sd from the rest<extra></extra>",

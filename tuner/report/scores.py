@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tuner.evidence.report import Confirmation
 from tuner.evidence.statistics import summary
 from tuner.runs.events import TrialEnd
 
@@ -27,18 +29,8 @@ def confirmed_spread(material: Material) -> Figure | None:
     if found is None or found.winner is None:
         return None
     metric = found.metric.name
-    groups: list[tuple[str, Mapping[int, float], str]] = [
-        (
-            _called(one.name, one is found.winner, one.configuration.is_default),
-            one.values,
-            "@grey" if one.configuration.is_default else "@blue",
-        )
-        for one in found.ranked
-    ]
-    baselines = found.baselines.metrics if found.baselines is not None and found.beside == metric else {}
-    groups += [(name, found.baselines.values(name, metric), "@orange") for name in baselines if found.baselines is not None]
-    groups = [(name, values, colour) for name, values, colour in groups if values]
-    traces = [trace for place, (name, values, colour) in enumerate(reversed(groups)) for trace in _spread(name, values, (place, colour))]
+    groups = [(name, values, colour) for name, values, colour in _groups(found) if values]
+    traces = [trace for place, (name, values, colour) in enumerate(reversed(groups)) for trace in _spread(name, values, place, colour)]
     rows = [(name, seed, value) for name, values, _ in groups for seed, value in values.items()]
     n = len(found.plan.requested())
     return Figure(
@@ -67,13 +59,22 @@ def confirmed_spread(material: Material) -> Figure | None:
     )
 
 
+def _groups(found: Confirmation) -> Iterator[tuple[str, Mapping[int, float], str]]:
+    """Each configuration's name, values by seed, and colour; the best first, k-means last."""
+    for one in found.ranked:
+        default = one.configuration.is_default
+        yield _called(one.name, one is found.winner, default), one.values, "@grey" if default else "@blue"
+    if found.baselines is not None and found.beside == found.metric.name:
+        for name in found.baselines.metrics:
+            yield name, found.baselines.values(name, found.metric.name), "@orange"
+
+
 def _called(name: str, winner: bool, default: bool) -> str:
     return f"{name}{', the default' if default and name != 'default' else ''}{', winner' if winner else ''}"
 
 
-def _spread(name: str, values: Mapping[int, float], where: tuple[int, str]) -> list[Trace]:
-    """A row of dots, and its mean. `where`: the row and its colour."""
-    place, colour = where
+def _spread(name: str, values: Mapping[int, float], place: int, colour: str) -> list[Trace]:
+    """A row of dots, and its mean."""
     seeds, x = list(values), list(values.values())
     jitter = [place + (0.0 if len(x) == 1 else 0.22 * math.sin(2.4 * i)) for i in range(len(x))]
     dots: Trace = {
@@ -124,43 +125,12 @@ def against(material: Material, first: str, second: str, *, front: bool = False)
                 "marker": {"color": colour, "symbol": symbol, "size": 8, "opacity": 0.8, "line": {"color": colour, "width": 1.5}},
             }
         )
+    odd = [] if front else disagreeing(trials, first, second)
     if front:
-        best = sorted(material.results.front(), key=lambda end: end.metrics[first])
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "x": [end.metrics[first] for end in best],
-                "y": [end.metrics[second] for end in best],
-                "text": [str(end.trial) for end in best],
-                "name": f"front ({len(best)})",
-                "line": {"color": "@ink", "width": 1.5, "shape": "hv"},
-                "marker": {"color": "@ink", "size": 6},
-                "hovertemplate": "trial %{text}, on the front<extra></extra>",
-            }
-        )
+        traces.append(_front(material, first, second))
         note = "No trial is better than one of the front in one metric without being worse in another."
     else:
-        odd = disagreeing(trials, first, second)
         note = _why(odd, first, second)
-    marks: list[dict[str, Any]] = (
-        []
-        if front
-        else [
-            {
-                "x": end.metrics[first],
-                "y": end.metrics[second],
-                "text": f"trial {end.trial}",
-                "showarrow": True,
-                "arrowhead": 0,
-                "ax": 26,
-                "ay": 26 - 52 * (i % 2),
-                "font": {"size": 11},
-                "arrowcolor": "@grey",
-            }
-            for i, end in enumerate(odd)
-        ]
-    )
     rows = [(end.trial, end.state, end.metrics[first], end.metrics[second]) for end in trials]
     return Figure(
         name=f"{first}-{second}",
@@ -169,10 +139,34 @@ def against(material: Material, first: str, second: str, *, front: bool = False)
         traces=traces,
         drawn=len(trials),
         of=len(material.trials),
-        layout={"xaxis": axis(first), "yaxis": axis(second), "annotations": marks},
+        layout={"xaxis": axis(first), "yaxis": axis(second), "annotations": _named(odd, first, second)},
         columns=("trial", "state", first, second),
         rows=rows,
     )
+
+
+def _front(material: Material, first: str, second: str) -> Trace:
+    best = sorted(material.results.front(), key=lambda end: end.metrics[first])
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [end.metrics[first] for end in best],
+        "y": [end.metrics[second] for end in best],
+        "text": [str(end.trial) for end in best],
+        "name": f"front ({len(best)})",
+        "line": {"color": "@ink", "width": 1.5, "shape": "hv"},
+        "marker": {"color": "@ink", "size": 6},
+        "hovertemplate": "trial %{text}, on the front<extra></extra>",
+    }
+
+
+def _named(trials: Sequence[TrialEnd], first: str, second: str) -> list[dict[str, Any]]:
+    """An arrow to each of these trials, from above and below in turns."""
+    look = {"showarrow": True, "arrowhead": 0, "ax": 26, "font": {"size": 11}, "arrowcolor": "@grey"}
+    return [
+        {"x": end.metrics[first], "y": end.metrics[second], "text": f"trial {end.trial}", "ay": 26 - 52 * (i % 2), **look}
+        for i, end in enumerate(trials)
+    ]
 
 
 def disagreeing(trials: Sequence[TrialEnd], first: str, second: str) -> list[TrialEnd]:
@@ -219,33 +213,18 @@ def best_of_n(material: Material) -> Figure | None:
     values = [end.score if end.score is not None else material.metric.worst for end in counting]
     if dependent(material) is not None or len(values) < 2 or not all(abs(value) < 1e8 for value in values):
         return None
-    x = np.sort([-material.metric.rank(value) for value in values])
+    gains = np.sort([-material.metric.rank(value) for value in values])
     sign = 1.0 if material.results.goal == "maximize" else -1.0
-    n = np.arange(1, len(x) + 1)
-    below = (np.arange(len(x) + 1) / len(x))[None, :] ** n[:, None]
-    expected = sign * (np.diff(below, axis=1) @ x)
-    low, high = (sign * x[np.clip(np.ceil(level ** (1 / n) * len(x)).astype(int) - 1, 0, len(x) - 1)] for level in (0.1, 0.9))
-    band = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": n.tolist(),
-        "line": {"width": 0, "color": "@sky"},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
+    n = list(range(1, len(values) + 1))
+    expected, low, high = ((sign * of_n).tolist() for of_n in _of_best(gains))
+    line = {"type": "scatter", "mode": "lines", "x": n}
+    band = {**line, "line": {"width": 0, "color": "@sky"}, "hoverinfo": "skip", "showlegend": False}
     traces: list[Trace] = [
-        {**band, "y": low.tolist(), "name": "from"},
-        {**band, "y": high.tolist(), "name": "eight in ten", "fill": "tonexty", "fillcolor": "rgba(86,180,233,0.25)", "showlegend": True},
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": n.tolist(),
-            "y": expected.tolist(),
-            "name": "expected",
-            "line": {"color": "@blue", "width": 2},
-        },
+        {**band, "y": low, "name": "from"},
+        {**band, "y": high, "name": "eight in ten", "fill": "tonexty", "fillcolor": "rgba(86,180,233,0.25)", "showlegend": True},
+        {**line, "y": expected, "name": "expected", "line": {"color": "@blue", "width": 2}},
     ]
-    rows = list(zip(n.tolist(), expected.tolist(), low.tolist(), high.tolist(), strict=True))
+    rows = list(zip(n, expected, low, high, strict=True))
     return Figure(
         name="best-of-n",
         title=f"Expected {material.results.metric} of the best of n trials",
@@ -257,3 +236,12 @@ def best_of_n(material: Material) -> Figure | None:
         columns=("n", "expected", "low", "high"),
         rows=rows,
     )
+
+
+def _of_best(gain_N: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of the best of n draws with replacement from these sorted gains, for n from 1 to N: the mean, the 10th and the 90th percentile."""
+    n_total = len(gain_N)
+    n = np.arange(1, n_total + 1)
+    below = (np.arange(n_total + 1) / n_total)[None, :] ** n[:, None]
+    low, high = (gain_N[np.clip(np.ceil(level ** (1 / n) * n_total).astype(int) - 1, 0, n_total - 1)] for level in (0.1, 0.9))
+    return np.diff(below, axis=1) @ gain_N, low, high

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tuner.runs.events import TrialEnd
@@ -27,35 +27,15 @@ def parallel(material: Material) -> Figure | None:
     trials = [end for end in material.trials if end.config]
     if len(trials) < 2 or not material.searched:  # a single line says nothing of the others
         return None
-    states = [state for state, _ in by_state(trials)]
     scores = [material.score(end) for end in trials]
-    known = [score for end, score in zip(trials, scores, strict=True) if score is not None and end.state == "complete"]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    dimensions = [
-        _axis(
-            name,
-            [end.config.get(name) if material.active(name, end.config) else None for end in trials],
-            (material.numeric(name), material.logarithmic(name)),
-        )
-        for name in material.searched
-    ]
-    dimensions.append(_axis("ended", [end.state for end in trials], (False, False), order=states))
-    others = [metric.name for metric in material.results.metrics[1:]]
-    dimensions += [_axis(name, [end.metrics.get(name) for end in trials], (True, False)) for name in others]
-    dimensions.append(_axis(material.results.metric, scores, (True, False)))
-    span = high - low
-    # Below 0: not complete. The scale's first quarter is grey, the rest is of the complete trials' scores.
-    colours = [
-        (1.0 if not span else (score - low) / span) if end.state == "complete" and score is not None else -1 / 3
-        for end, score in zip(trials, scores, strict=True)
-    ]
+    dimensions = list(_dimensions(material, trials, scores))
     trace: Trace = {
         "type": "parcoords",
         "dimensions": dimensions,
         "labelangle": -20,
         "labelside": "top",
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
-        "line": {"color": colours, "cmin": -1 / 3, "cmax": 1, "showscale": False, "colorscale": _SPLIT},
+        "line": {"color": _colours(trials, scores), "cmin": -1 / 3, "cmax": 1, "showscale": False, "colorscale": _SPLIT},
         "unselected": {"line": {"color": "@grey", "opacity": 0.08}},
     }
     rows = [
@@ -81,19 +61,39 @@ def parallel(material: Material) -> Figure | None:
     )
 
 
+def _dimensions(material: Material, trials: Sequence[TrialEnd], scores: Sequence[float | None]) -> Iterator[dict[str, Any]]:
+    """An axis for each parameter, for how trials ended, and for each metric, that which the search goes by last."""
+    for name in material.searched:
+        values = [end.config.get(name) if material.active(name, end.config) else None for end in trials]
+        yield _axis(name, values, logarithmic=material.logarithmic(name)) if material.numeric(name) else _axis_of_words(name, values)
+    yield _axis_of_words("ended", [end.state for end in trials], order=[state for state, _ in by_state(trials)])
+    for metric in material.results.metrics[1:]:
+        yield _axis(metric.name, [end.metrics.get(metric.name) for end in trials])
+    yield _axis(material.results.metric, scores)
+
+
 _SPLIT = [[0, "@faint"], [0.24, "@faint"], [0.25, "#2B4A7D"], [0.5, "#5C6B80"], [0.75, "#B09A4C"], [1, "#F5D400"]]
 
 
-def _axis(name: str, values: Sequence[Any], kind: tuple[bool, bool], order: Sequence[str] = ()) -> dict[str, Any]:
-    """A dimension. `kind`: whether its values are numbers, and whether on a logarithmic scale."""
-    numeric, logarithmic = kind
-    missing = any(value is None for value in values)
-    if not numeric:
-        found = list(order) or sorted({setting(value) for value in values if value is not None}, key=_number_first)
-        words = [*([OFF] if missing else []), *found]
-        places = {word: i for i, word in enumerate(words)}
-        at = [places[OFF if value is None else setting(value)] for value in values]
-        return {"label": name, "values": at, "tickvals": list(range(len(words))), "ticktext": words, "range": [-0.3, len(words) - 0.7]}
+def _colours(trials: Sequence[TrialEnd], scores: Sequence[float | None]) -> list[float]:
+    """From 0 to 1 by the scores of the complete trials, below 0 for the others: the first quarter of the colours is grey."""
+    known = [score if end.state == "complete" else None for end, score in zip(trials, scores, strict=True)]
+    complete = [score for score in known if score is not None]
+    low, high = (min(complete), max(complete)) if complete else (0.0, 1.0)
+    return [-1 / 3 if score is None else 1.0 if high == low else (score - low) / (high - low) for score in known]
+
+
+def _axis_of_words(name: str, values: Sequence[Any], order: Sequence[str] = ()) -> dict[str, Any]:
+    found = list(order) or sorted({setting(value) for value in values if value is not None}, key=_number_first)
+    words = [*([OFF] if None in values else []), *found]
+    places = {word: i for i, word in enumerate(words)}
+    at = [places[OFF if value is None else setting(value)] for value in values]
+    return {"label": name, "values": at, "tickvals": list(range(len(words))), "ticktext": words, "range": [-0.3, len(words) - 0.7]}
+
+
+def _axis(name: str, values: Sequence[Any], *, logarithmic: bool = False) -> dict[str, Any]:
+    """Of numbers."""
+    missing = None in values
     logarithmic = logarithmic and all(value > 0 for value in values if value is not None)
     numbers = [None if value is None else math.log10(value) if logarithmic else float(value) for value in values]
     known = [value for value in numbers if value is not None] or [0.0]
@@ -177,7 +177,7 @@ def _slice(material: Material, name: str) -> Figure | None:
     trials = [end for end in material.trials if material.active(name, end.config) and material.score(end) is not None]
     if not trials:
         return None
-    traces = [_points(material, state, ends, (name, None)) for state, ends in by_state(trials)]
+    traces = [_points(material, state, ends, name) for state, ends in by_state(trials)]
     rows = [(end.trial, end.state, end.config[name], material.score(end)) for end in trials]
     return Figure(
         name=f"slice-{name}",
@@ -207,7 +207,7 @@ def interaction(material: Material, order: Sequence[str], *, weighed: bool) -> F
         return None
     which = "The two most important parameters" if weighed else "The first two parameters, since the importances are not known"
     scores = [material.score(end) or 0.0 for end in trials]
-    traces = [_points(material, state, ends, (first, second)) for state, ends in by_state(trials)]
+    traces = [_points(material, state, ends, first, second) for state, ends in by_state(trials)]
     for trace, (_, ends) in zip(traces, by_state(trials), strict=True):
         trace["marker"] |= {"color": [material.score(end) for end in ends], "coloraxis": "coloraxis"}
         trace["marker"]["line"] = {"color": "@grey", "width": 0.8}
@@ -235,9 +235,8 @@ def _range(scores: Sequence[float]) -> dict[str, float]:
     return {"cmin": min(scores), "cmax": max(scores)} if min(scores) < max(scores) else {}
 
 
-def _points(material: Material, state: str, ends: Sequence[TrialEnd], names: tuple[str, str | None]) -> Trace:
+def _points(material: Material, state: str, ends: Sequence[TrialEnd], first: str, second: str | None = None) -> Trace:
     """Trials that ended alike: by one parameter and their score, or by two."""
-    first, second = names
     colour, symbol = ENDS.get(state, ("@grey", "circle-open"))
     symbol = {"x-thin-open": "x"}.get(symbol, symbol.removesuffix("-open")) if second else symbol  # what shows a colour is filled
     y = [material.score(end) for end in ends] if second is None else [_value(material, second, end) for end in ends]

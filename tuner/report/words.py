@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tuner.errors import readable
-from tuner.evidence.report import failures, in_sentences
+from tuner.evidence.sentences import failures, in_sentences
 from tuner.metrics import METRICS, uses_labels
 from tuner.runs.configurations import Configuration
 from tuner.runs.ledger import QUESTIONS, in_words

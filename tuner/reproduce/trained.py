@@ -14,7 +14,7 @@ from tuner.atomic import write_whole
 from tuner.errors import UserError
 from tuner.plain_json import load_json
 from tuner.runs.course import Moment, read_course, write_course
-from tuner.search.completed import moment_of
+from tuner.search.completed import Setup, moment_of
 from tuner.training import checkpoint
 from tuner.training.engine import PRECISIONS, best_device, set_precision
 from tuner.training.loop import Epoch, train
@@ -151,11 +151,11 @@ def train_one(kept: Kept, tell: Callable[[Epoch], None], every_s: float = CHECKP
     if going.start is None:  # what is there is another configuration's: it must not stand beside this one's lines
         for ending in ("resume.safetensors", "safetensors", "course.safetensors"):
             kept.file(ending).unlink(missing_ok=True)
-    about = kept.job.model, kept.job.hyper(), kept.data.to(best_device())
+    setup = Setup(kept.job.model, kept.job.hyper(), kept.data.to(best_device()))
     ended, began, saved = None, time.monotonic() - going.seconds, time.monotonic()
     for epoch in _epochs(kept, going):
         going.lines.append({"epoch": epoch.epoch, "phase": epoch.phase, "cluster_epoch": epoch.cluster_epoch, "metrics": epoch.metrics})
-        if kept.pictured and (moment := moment_of(about, epoch)):
+        if kept.pictured and (moment := moment_of(setup, epoch)):
             going.moments.append(moment)
         going.seconds, ended = round(time.monotonic() - began, 1), epoch.ended
         if ended is None and time.monotonic() - saved >= every_s:

@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.runs.course import SHOWN, Moment, course_file, read_course, write_course
 from tuner.runs.partitions import partition_file, write_partition
 
 if TYPE_CHECKING:
+    from tuner.data.datasets import Data
     from tuner.training.checkpoint import Snapshot
     from tuner.training.loop import Epoch
 
@@ -32,15 +33,22 @@ class Place:
     hand_in: Callable[[Path], None]
 
 
-def keep_partition(place: Place, about: tuple[Any, Any, Any], final: Snapshot) -> None:
-    """`about`: the model, its hyper-parameters and the data that it trained on.
+class Setup(NamedTuple):
+    """What a training is of."""
 
+    model: Any
+    h: Any
+    data: Data
+
+
+def keep_partition(place: Place, setup: Setup, final: Snapshot) -> None:
+    """
     Raises:
         OSError: neither place can be written.
     """
     from tuner.training.codes import subsample_of
 
-    c_S, z_SZ = subsample_of(*about, final)
+    c_S, z_SZ = subsample_of(*setup, final)
     path = partition_file(place.folder, place.trial)
     try:
         write_partition(path, c_S, z_SZ)
@@ -55,22 +63,21 @@ def keep_partition(place: Place, about: tuple[Any, Any, Any], final: Snapshot) -
 NUMBERS = 2**18  # of the codes of one epoch, at most: 1 MB
 
 
-def moment_of(about: tuple[Any, Any, Any], epoch: Epoch) -> Moment | None:
-    """What a training makes of the subsample after an epoch that is shown, and after which it goes on; None after another one. `about`: as
-    in `keep_partition`."""
+def moment_of(setup: Setup, epoch: Epoch) -> Moment | None:
+    """What a training makes of the subsample after an epoch that is shown, and after which it goes on; None after another one."""
     if epoch.cluster_epoch not in SHOWN or epoch.ended is not None:
         return None
     from tuner.training.codes import subsample_of
 
-    c_S, z_SZ = subsample_of(*about, epoch.snapshot(), NUMBERS)
+    c_S, z_SZ = subsample_of(*setup, epoch.snapshot(), NUMBERS)
     return Moment(epoch=epoch.cluster_epoch, c_S=c_S, z_SZ=z_SZ)
 
 
 class KeptCourse:
-    """What one trial made of the subsample, after each epoch that is shown. `about`: as in `keep_partition`."""
+    """What one trial made of the subsample, after each epoch that is shown."""
 
-    def __init__(self, place: Place, about: tuple[Any, Any, Any], budget: Budget) -> None:
-        self._place, self._about, self._budget = place, about, budget
+    def __init__(self, place: Place, setup: Setup, budget: Budget) -> None:
+        self._place, self._setup, self._budget = place, setup, budget
         self._path = course_file(place.folder, place.trial)
         self._moments: list[Moment] = []
         self._unsettled = deque[tuple[int, Moment]]()  # each with the trial's epoch; in a pack another thread adds to them
@@ -81,7 +88,7 @@ class KeptCourse:
 
     def see(self, epoch: Epoch) -> None:
         """To be called for every epoch, before the next one is trained."""
-        moment = moment_of(self._about, epoch)
+        moment = moment_of(self._setup, epoch)
         if moment is not None:
             self._unsettled.append((epoch.epoch, moment))
 

@@ -140,7 +140,7 @@ class Reports:
         from tuner.training.pretraining import PretrainingCache
 
         from .budget import Budget
-        from .completed import KeptCourse, Place
+        from .completed import KeptCourse, Place, Setup
         from .scores import TrialScore
         from .warm import begun_warm
 
@@ -155,17 +155,17 @@ class Reports:
         self._best = best if best and self.start and best.epoch <= self.start.epoch else None
         spec, cache = trainer.spec, PretrainingCache(folder=pretrained_folder(trainer.folder), precision=trainer.spec.precision)
         self._parts = trainer.parts()
-        self._about = spec.loaded(), spec.hyper(config), self._parts.kept
+        self._setup = Setup(spec.loaded(), spec.hyper(config), self._parts.kept)
         self._warm, seed, pretrain_seed = WarmStart.of(config), int(config["seed"]), spec.pretrain_seed_of(config)
-        known = None if self._warm is not None else cache.entry(*self._about, seed=seed, pretrain_seed=pretrain_seed)
+        known = None if self._warm is not None else cache.entry(*self._setup, seed=seed, pretrain_seed=pretrain_seed)
         self._pretraining = known  # what trials share began cold
         self._fallback = trainer.fallback
         self._budget = Budget(checkpoints=self._weights.parent, winner=trainer.folder / BEST_WEIGHTS, gb=spec.checkpoint_gb)
-        self._course = KeptCourse(self._place, self._about, self._budget)
+        self._course = KeptCourse(self._place, self._setup, self._budget)
         self._trouble: str | None = None
         begun = begun_file(trainer.folder, trial)
         if self._warm is not None and self.start is None:
-            self.start = begun_warm(trainer.folder, self._warm, self._about, seed=seed, pretrain_seed=pretrain_seed)
+            self.start = begun_warm(trainer.folder, self._warm, *self._setup, seed=seed, pretrain_seed=pretrain_seed)
         if self._pretraining is not None and self.start is None and not begun.exists():
             self.start = self._pretraining.start()
             if self.start is None:
@@ -202,7 +202,8 @@ class Reports:
             if spec.score == "max" and newest:
                 self._best = epoch.snapshot()
         if epoch.ended == "complete" and self._parts.held is not None:
-            metrics |= held_metrics(*self._about[:2], self._parts, self._best if self._best is not None else epoch.snapshot())
+            final = self._best if self._best is not None else epoch.snapshot()
+            metrics |= held_metrics(self._setup.model, self._setup.h, self._parts, final)
         self._keep(epoch)
         report = Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason, trouble=self._trouble)
         if score is not None:  # the others go into the mailbox, which takes lines only
@@ -220,7 +221,7 @@ class Reports:
             final = self._best if self._best is not None else epoch.snapshot()
             weights = replace(final, tensors=final.weights())
             self._wrote(lambda: self._store_somewhere(weights))
-            self._wrote(lambda: keep_partition(self._place, self._about, final))
+            self._wrote(lambda: keep_partition(self._place, self._setup, final))
         elif epoch.ended is None and time.monotonic() - self._written >= self._every:
             self._unsettled = replace(epoch.snapshot(), values=list(self._score.values)), self._best
             self._written = time.monotonic()

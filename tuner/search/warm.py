@@ -117,8 +117,8 @@ def keep(folder: Path, trial: int, file: Path, snapshot: Snapshot) -> WarmStart:
 # --- when it begins ----------------------------------------------------------------------------------------------------
 
 
-def begun_warm(folder: Path, given: WarmStart, about: tuple[Any, Any, Any], *, seed: int, pretrain_seed: int) -> Snapshot:
-    """Where the trial begins. `about`: the model, its hyper-parameters and the data. What was not taken is logged.
+def begun_warm(folder: Path, given: WarmStart, model: Any, h: Any, data: Any, *, seed: int, pretrain_seed: int) -> Snapshot:
+    """Where the trial begins. What was not taken is logged.
 
     Raises:
         UserError: the weights are gone, or damaged.
@@ -126,7 +126,6 @@ def begun_warm(folder: Path, given: WarmStart, about: tuple[Any, Any, Any], *, s
     from tuner.training import checkpoint
     from tuner.training.warm import warm
 
-    model, h, data = about
     found = warm(model, h, data, checkpoint.load(warm_file(folder, given.weights)).tensors, seed=seed, pretrain_seed=pretrain_seed)
     say = logger.warning if found.taken.left else logger.info
     say("starts from the weights of trial %d (%s): %s", given.trial, given.file, found.taken.in_words())

@@ -267,4 +267,4 @@ def _beside(found: Prepared, winner: Confirmed) -> None:
     run = found.run
     data = load_once(run.spec.dataset.located(found.data_root), data_root(found.data_root))
     configs = [{**winner.configuration.config, "seed": seed, "pretrain_seed": seed} for seed in found.plan.seeds]
-    baselines.compute(run.folder, run.spec, (winner.name, configs), data)
+    baselines.compute(run.folder, run.spec, winner.name, configs, data)

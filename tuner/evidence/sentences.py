@@ -1,0 +1,99 @@
+"""What a confirmation found, in sentences: of its configurations against each other, the default, held-out samples and k-means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tuner.names import HELD_OUT
+from tuner.text import counted
+
+from .report import Confirmation, Confirmed
+from .statistics import Comparison, compare, summary
+
+
+def in_sentences(found: Confirmation) -> Iterator[str]:
+    """What the figures say, one sentence each."""
+    metric, winner, chosen = found.metric.name, found.winner, found.chosen
+    if winner is None:
+        return
+    if chosen is not None and found.winners_curse is not None:
+        figure, mean = chosen.configuration.figure, chosen.mean
+        fell = f"{'fell' if found.winners_curse >= 0 else 'rose'} from {metric} {figure:.3f} to {mean:.3f}"
+        yield f"The search's best, {chosen.name}, {fell}: a winner's curse of {found.winners_curse:.3f}."
+    if chosen is not None and winner is not chosen:
+        yield f"The ranking changed: the confirmed winner is {_called(winner)}."
+    if found.against_runner_up is not None and not any(one.configuration.is_default for one in found.ranked[:2]):
+        yield f"{_upper(_called(winner))} against {_called(found.ranked[1])}: {_difference(found.against_runner_up)}."
+    if found.against_default is not None and found.tuned is not None:
+        verdicts = {True: "Tuning beat the model's default", False: "Tuning did not beat the model's default"}
+        verdict = "It is open whether tuning beat the model's default" if found.beats_default is None else verdicts[found.beats_default]
+        yield f"{verdict}: {found.tuned.name} against it {_difference(found.against_default)}."
+    yield from _worst(found)
+    yield from _held_out(found, winner)
+    yield from _beside_k_means(found, winner)
+    if found.overtuning is not None and found.overtuning.lost > 0:
+        part = "" if found.overtuning.relative is None else f", {found.overtuning.relative:.0%} of what there was to gain over the default"
+        yield f"Overtuning: to trust the search's figure would have cost {found.overtuning.lost:.3f}{part}."
+
+
+def _worst(found: Confirmation) -> Iterator[str]:
+    """How many of the trainings came to nothing."""
+    for one in found.configurations:
+        states = Counter(one.worst().values())
+        if states:
+            said = " and ".join(f"{n} {state}" for state, n in states.items())
+            counts = f"{'It counts' if states.total() == 1 else 'They count'} as {found.metric.name} {found.metric.worst:g}."
+            yield f"Of {counted(len(one.values), 'training')} of {_called(one)} {said}. {counts}"
+
+
+def _held_out(found: Confirmation, winner: Confirmed) -> Iterator[str]:
+    """What the winner and the default are worth on the samples that no training saw."""
+    name, default = found.metric.name, found.default
+    said = []
+    for one in [winner, *([default] if default is not None and default is not winner else [])]:
+        if values := list(one.reported(name + HELD_OUT).values()):
+            figures = summary(values)
+            spread = "" if figures.sd is None else f" ± {figures.sd:.3f}"
+            said.append(f"{name} {figures.mean:.3f}{spread} of {_called(one)}")
+    if said:
+        yield f"On the held-out samples, which no training saw and nothing was chosen by: {', '.join(said)}."
+
+
+def _beside_k_means(found: Confirmation, winner: Confirmed) -> Iterator[str]:
+    """Did clustering help?"""
+    metric = found.beside
+    if metric is None or found.baselines is None:
+        return
+    own = metric == found.metric.name
+    ours, what = (winner.values, "") if own else (winner.reported(metric), f", by the {metric} that was reported")
+    for name in found.baselines.metrics:
+        theirs = found.baselines.values(name, metric)
+        compared = found.compared(ours, theirs) if own else compare(ours, theirs)
+        if compared is not None:
+            yield f"{_upper(_called(winner))} against {name}{what}: {_difference(compared)}."
+
+
+def _called(one: Confirmed) -> str:
+    return "the model's default" if one.configuration.is_default else one.name
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _difference(found: Comparison) -> str:
+    """`+0.032 (95 % interval -0.004 to +0.068, probability 0.96)`"""
+    if found.interval is None or found.probability is None:
+        return f"{found.mean:+.3f}, on a single seed"
+    interval = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
+    return f"{found.mean:+.3f} (95 % interval {interval}, better with probability {found.probability:.2f})"
+
+
+def failures(found: Sequence[Confirmed]) -> list[str]:
+    """Which trainings do not count, and why."""
+    return [
+        f"{one.name} on seed {seed} {end.state}{f': {end.reason}' if end.reason else ''}"
+        for one in found
+        for seed, end in one.left_out().items()
+    ]
