@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.util.state import list_actors
+from tuner.clusters import local
 
 from tuner.machines.token import protect_token
 from tuner.search import trainer
@@ -42,28 +40,30 @@ parameters:
 
 
 class Kills:
-    """Ends the process of trial 0 once; it runs on the other node."""
+    """Ends the process of trial 0 once, which this node runs. `node`: the process that started it."""
 
-    killed = False
+    def __init__(self, node: int) -> None:
+        self._node, self.killed = node, False
 
     def epoch_ended(self, number: int, line: dict[str, Any]) -> None:
         if (number, line["epoch"]) == (0, 5) and not self.killed:
             self.killed = True
-            os.kill(_actor().pid, 9)
+            os.kill(self._trial(), 9)
+
+    def _trial(self) -> int:
+        """By its title, which Ray begins with the run's name. There is one at a time."""
+        (found,) = [pid for pid, _ in local.family(self._node) if _title(pid).startswith("ray::s")]
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return lambda *event: None
 
 
-def _actor() -> Any:
-    """Of trial 0. The dashboard, which knows it, may still be starting, or not have heard of it."""
-    for left in reversed(range(120)):
-        try:
-            return list_actors(filters=[("state", "=", "ALIVE"), ("class_name", "=", "s")])[0]
-        except Exception:  # Ray raises half a dozen, by how far the dashboard has come
-            if not left:
-                raise
-        time.sleep(0.5)
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def main(folder: Path) -> None:
@@ -73,15 +73,13 @@ def main(folder: Path) -> None:
     (folder / "space.yaml").write_text(SPACE)
     again: list[int] = []  # the epochs of which a trial was told a second time
     TuneCallback._compare = lambda self, running, line: again.append(line["epoch"])  # type: ignore[method-assign]
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        head = {"num_cpus": 0, "include_dashboard": True, "dashboard_port": one.getsockname()[1]}
     room = {"object_store_memory": 100_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={**room, **head})
+    cluster = Cluster(initialize_head=True, head_node_args={**room, "num_cpus": 0})
     try:
-        cluster.add_node(**room, num_cpus=1)
+        node = cluster.add_node(**room, num_cpus=1)
+        (raylet,) = node.all_processes["raylet"]
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-        options = SearchOptions(out=local_place(uri), uri=uri, name="s", address=cluster.address, listeners=(Kills(),))
+        options = SearchOptions(out=local_place(uri), uri=uri, name="s", address=cluster.address, listeners=(Kills(raylet.process.pid),))
         outcome = search(read_space(str(folder / "space.yaml")), options)
     finally:
         ray.shutdown()
