@@ -78,6 +78,34 @@ def test_a_run_from_before_a_key_goes_on_with_its_default(tmp_path: Path, monkey
     assert spec_of(before, None, None).key("patience") == 3
 
 
+def filled(spec: Spec, **parameters: object) -> dict[str, object]:
+    """The defaults with others for these parameters; None: without them."""
+    found = dict(spec.filled) | {f"parameters.{name}": value for name, value in parameters.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def test_a_run_from_before_a_parameter_goes_on_with_its_default_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = space(tmp_path)
+    spec_of(run_of(spec, tmp_path / "same"), None, None)
+    assert caplog.messages == []
+    before = run_of(spec, tmp_path / "before", filled=filled(spec, n_init=None))
+    assert spec_of(before, None, None).filled["parameters.n_init"] == spec.filled["parameters.n_init"]
+    assert caplog.messages == [f"When before began, kmeans had no n_init {spec.filled['parameters.n_init']}: it goes on with that default."]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "match"),
+    [
+        ({"n_init": 3}, r"in parameters\.n_init \(by default 3 then, 10 now\)\. Go on with"),
+        ({"n_tries": 3}, r"in parameters\.n_tries \(there is none any more\)\. Go on with"),
+    ],
+)
+def test_a_run_whose_defaults_are_others_by_now_is_refused(tmp_path: Path, parameters: dict[str, object], match: str) -> None:
+    spec = space(tmp_path)
+    with pytest.raises(UserError, match=match):
+        spec_of(run_of(spec, tmp_path / "run", filled=filled(spec, **parameters)), None, None)
+
+
 def test_a_key_of_which_results_are_independent_may_change(tmp_path: Path) -> None:
     folder = run_of(space(tmp_path), tmp_path / "run", retries=7, checkpoint_gb=3.0)
     assert spec_of(folder, "+5", None).trials == 24 + 5

@@ -46,13 +46,17 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: s
             f"{folder.name} cannot go on: its space means something else to this version of tuner, in {', '.join(unlike)}. "
             f"Go on with the version that began it ({versions}), or start a new search."
         )
+    learnt = [f"{name} {show(value)}" for name, value in _parameters_since(now, about).items()]
+    if learnt:
+        logger.warning("When %s began, %s had no %s: it goes on with that default.", folder.name, spec.model, ", ".join(learnt))
     said = about["options"] if hours is None else {**about["options"], "hours": hours}
     spec = replace(spec, earlier=Earlier.of(about.get("earlier")))
     return replace(spec, options=said, notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
 
 
 def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """What decides results and means something else than when the run began. A key that its version did not know has its default now."""
+    """What decides results and means something else than when the run began. A key or parameter that its version did not know has its
+    default now."""
 
     def decides(entry: str) -> bool:
         name = entry.partition(".")[0]
@@ -62,8 +66,24 @@ def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     found = [name for name, key in KEYS.items() if key.decides and name not in new and now[name] != before.get(name)]
     found += [name for name in ("switches",) if now[name] != before.get(name)]
     found += ["seed"] if now.get("seeds") != before.get("seeds") else []
-    filled = [{entry: value for entry, value in one["filled"].items() if decides(entry)} for one in (now, before)]
-    return [*found, *(["filled"] if filled[0] != filled[1] else [])]
+    filled, were = ({entry: value for entry, value in one["filled"].items() if decides(entry)} for one in (now, before))
+    for entry in sorted(were.keys() | (filled.keys() - {_PARAMETERS + name for name in _parameters_since(now, before)})):
+        if entry not in filled:
+            found.append(f"{entry} (there is none any more)")
+        elif entry not in were:
+            found.append(f"{entry} (there was none)")
+        elif filled[entry] != were[entry]:
+            found.append(f"{entry} (by default {show(were[entry])} then, {show(filled[entry])} now)")
+    return found
+
+
+_PARAMETERS = "parameters."
+
+
+def _parameters_since(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model has got since the run began, and its default."""
+    since = {entry: value for entry, value in now["filled"].items() if entry not in before["filled"]}
+    return {entry.removeprefix(_PARAMETERS): value for entry, value in since.items() if entry.startswith(_PARAMETERS)}
 
 
 def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:
