@@ -34,7 +34,7 @@ from tuner.machines.versions import commit
 
 NAME, TRIALS, MORE = "chaos", 24, 12
 NODE = "a node"
-KILLS = ["a process that trains"] * 5 + ["the driver"] * 4 + [NODE] * 2  # of one search, in an order that the seed draws
+KILLS = ("a process that trains",) * 5 + ("the driver",) * 4 + (NODE,) * 2  # of one search, in an order that the seed draws
 LINES = (6, 24)  # between two of them, at least and at most
 LIMIT_S = 300  # without a new line, and for the last trials
 CHECKPOINT_EVERY_S = 0.3  # instead of a minute: some epochs are trained again, others are not
@@ -72,7 +72,7 @@ class Plan:
 
     seed: int = 0
     nodes: int = 3
-    kills: Sequence[str] = tuple(KILLS)
+    kills: Sequence[str] = KILLS
     trials: int = TRIALS
 
 

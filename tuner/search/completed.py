@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuner.runs.course import SHOWN, Moment, course_file, read_course, write_course
 from tuner.runs.partitions import partition_file, write_partition
 
 if TYPE_CHECKING:
     from tuner.data.datasets import Data
+    from tuner.model import Hyper, Model
     from tuner.training.checkpoint import Snapshot
     from tuner.training.loop import Epoch
 
@@ -36,8 +37,8 @@ class Place:
 class Setup(NamedTuple):
     """What a training is of."""
 
-    model: Any
-    h: Any
+    model: Model
+    h: Hyper
     data: Data
 
 

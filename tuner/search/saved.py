@@ -25,6 +25,8 @@ from .same_data import whereabouts
 
 logger = logging.getLogger("tuner")
 
+_PARAMETERS = "parameters."  # what the names of a model's defaults begin with among those of a space
+
 # --- the space ---------------------------------------------------------------------------------------------------------
 
 
@@ -46,9 +48,10 @@ def spec_of(folder: Path, trials: str | None, data_root: Path | None, dataset: s
             f"{folder.name} cannot go on: its space means something else to this version of tuner, in {', '.join(unlike)}. "
             f"Go on with the version that began it ({versions}), or start a new search."
         )
-    learnt = [f"{name} {show(value)}" for name, value in _parameters_since(now, about).items()]
-    if learnt:
-        logger.warning("When %s began, %s had no %s: it goes on with that default.", folder.name, spec.model, ", ".join(learnt))
+    since = [entry for entry in now["filled"].keys() - about["filled"].keys() if entry.startswith(_PARAMETERS)]
+    if since:
+        learnt = ", ".join(f"{entry.removeprefix(_PARAMETERS)} {show(now['filled'][entry])}" for entry in sorted(since))
+        logger.warning("When %s began, %s had no %s: it goes on with that default.", folder.name, spec.model, learnt)
     said = about["options"] if hours is None else {**about["options"], "hours": hours}
     spec = replace(spec, earlier=Earlier.of(about.get("earlier")))
     return replace(spec, options=said, notes=tuple(note for note in spec.notes if not note.startswith("--dataset ")))
@@ -59,6 +62,8 @@ def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     default now."""
 
     def decides(entry: str) -> bool:
+        if entry.startswith(_PARAMETERS):
+            return entry in before["filled"]
         name = entry.partition(".")[0]
         return name not in KEYS or (KEYS[name].decides and name in before)
 
@@ -67,7 +72,7 @@ def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     found += [name for name in ("switches",) if now[name] != before.get(name)]
     found += ["seed"] if now.get("seeds") != before.get("seeds") else []
     filled, were = ({entry: value for entry, value in one["filled"].items() if decides(entry)} for one in (now, before))
-    for entry in sorted(were.keys() | (filled.keys() - {_PARAMETERS + name for name in _parameters_since(now, before)})):
+    for entry in sorted(were.keys() | filled.keys()):
         if entry not in filled:
             found.append(f"{entry} (there is none any more)")
         elif entry not in were:
@@ -75,15 +80,6 @@ def _unlike(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
         elif filled[entry] != were[entry]:
             found.append(f"{entry} (by default {show(were[entry])} then, {show(filled[entry])} now)")
     return found
-
-
-_PARAMETERS = "parameters."
-
-
-def _parameters_since(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model has got since the run began, and its default."""
-    since = {entry: value for entry, value in now["filled"].items() if entry not in before["filled"]}
-    return {entry.removeprefix(_PARAMETERS): value for entry, value in since.items() if entry.startswith(_PARAMETERS)}
 
 
 def check_beside(folder: Path, beside: Mapping[str, Any]) -> None:

@@ -165,7 +165,7 @@ class Reports:
         self._trouble: str | None = None
         begun = begun_file(trainer.folder, trial)
         if self._warm is not None and self.start is None:
-            self.start = begun_warm(trainer.folder, self._warm, *self._setup, seed=seed, pretrain_seed=pretrain_seed)
+            self.start = begun_warm(trainer.folder, self._warm, self._setup, seed=seed, pretrain_seed=pretrain_seed)
         if self._pretraining is not None and self.start is None and not begun.exists():
             self.start = self._pretraining.start()
             if self.start is None:
@@ -202,13 +202,16 @@ class Reports:
             if spec.score == "max" and newest:
                 self._best = epoch.snapshot()
         if epoch.ended == "complete" and self._parts.held is not None:
-            final = self._best if self._best is not None else epoch.snapshot()
-            metrics |= held_metrics(self._setup.model, self._setup.h, self._parts, final)
+            metrics |= held_metrics(self._setup.model, self._setup.h, self._parts, self._scored(epoch))
         self._keep(epoch)
         report = Report(line=line, score=score, ended=epoch.ended, reason=epoch.reason, trouble=self._trouble)
         if score is not None:  # the others go into the mailbox, which takes lines only
             self._trouble = None
         return report
+
+    def _scored(self, last: Epoch) -> Snapshot:
+        """What the score of a trial is of that ends with this epoch."""
+        return self._best if self._best is not None else last.snapshot()
 
     def _keep(self, epoch: Epoch) -> None:
         from .completed import keep_partition
@@ -218,7 +221,7 @@ class Reports:
             entry, state = self._pretraining, epoch.snapshot()
             self._wrote(lambda: entry.keep(epoch.phase, state))
         if epoch.ended == "complete":
-            final = self._best if self._best is not None else epoch.snapshot()
+            final = self._scored(epoch)
             weights = replace(final, tensors=final.weights())
             self._wrote(lambda: self._store_somewhere(weights))
             self._wrote(lambda: keep_partition(self._place, self._setup, final))

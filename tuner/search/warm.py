@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuner.errors import UserError
 from tuner.runs.events import Run, TrialEnd
@@ -17,6 +17,8 @@ from tuner.space.warm import WarmStart
 
 if TYPE_CHECKING:
     from tuner.training.checkpoint import Snapshot
+
+    from .completed import Setup
 
 logger = logging.getLogger("tuner")
 
@@ -117,7 +119,7 @@ def keep(folder: Path, trial: int, file: Path, snapshot: Snapshot) -> WarmStart:
 # --- when it begins ----------------------------------------------------------------------------------------------------
 
 
-def begun_warm(folder: Path, given: WarmStart, model: Any, h: Any, data: Any, *, seed: int, pretrain_seed: int) -> Snapshot:
+def begun_warm(folder: Path, given: WarmStart, setup: Setup, *, seed: int, pretrain_seed: int) -> Snapshot:
     """Where the trial begins. What was not taken is logged.
 
     Raises:
@@ -126,7 +128,7 @@ def begun_warm(folder: Path, given: WarmStart, model: Any, h: Any, data: Any, *,
     from tuner.training import checkpoint
     from tuner.training.warm import warm
 
-    found = warm(model, h, data, checkpoint.load(warm_file(folder, given.weights)).tensors, seed=seed, pretrain_seed=pretrain_seed)
+    found = warm(*setup, checkpoint.load(warm_file(folder, given.weights)).tensors, seed=seed, pretrain_seed=pretrain_seed)
     say = logger.warning if found.taken.left else logger.info
     say("starts from the weights of trial %d (%s): %s", given.trial, given.file, found.taken.in_words())
     return found.start
