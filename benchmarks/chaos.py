@@ -6,8 +6,8 @@ it, for which another one joins. In the end the journal, the study, the W&B runs
 trial must have ended by itself or by the scheduler, and no epoch may be missing or there twice. Exit code 1 where that is not so.
 
     python benchmarks/chaos.py --packs off --nodes 20 --node-kills 100     # nodes alone, many of them, again and again
-    python benchmarks/chaos.py --packs off --rpc-failures 2                # and Ray's own fault injection: of a hundred calls between its
-                                                                           # processes, two requests and two answers are lost
+    python benchmarks/chaos.py --node-kills 0 --rpc-failures 2             # Ray's own fault injection instead: of a hundred calls between
+                                                                           # its processes, two requests and two answers are lost
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Search:
     def __init__(self, pack: str, port: int, folder: Path, plan: Plan) -> None:
         self._rng, self._port, self._folder, self._plan = random.Random(f"{plan.seed} {pack}"), port, folder, plan
         self.run, self.trials, self.kills, self.drivers = folder / "runs" / NAME, plan.trials, Counter[str](), 0
+        self.calls_lost = 0
         self._nodes = list(range(1, plan.nodes))  # that may be lost: the driver is on node 0
         (folder / "space.yaml").write_text(SPACE.replace("PACK", pack).replace("TRIALS", str(plan.trials)))
         self._address = f"--address=127.0.0.1:{port}"
@@ -166,9 +167,16 @@ def attacked(pack: str, folder: Path, plan: Plan) -> Search:
             search.attack()
         finally:
             search.end()
+        search.calls_lost = calls_lost(local.folder(port))
     finally:
         local.down(port)
     return search
+
+
+def calls_lost(folder: Path) -> int:
+    """How many calls Ray's fault injection has lost, by the logs of all its processes."""
+    logs = {log.resolve() for log in folder.glob("*/session_*/logs/**/*") if log.is_file()}
+    return sum(log.read_bytes().count(b"Inject RPC") for log in logs)
 
 
 def verdict(search: Search) -> tuple[list[str], list[str]]:
@@ -209,7 +217,7 @@ def main() -> None:
     plan = Plan(seed=given.seed, nodes=given.nodes)
     if given.node_kills is not None:
         plan = replace(plan, kills=(NODE,) * given.node_kills, trials=max(TRIALS, 2 * given.node_kills))
-    began, at, rows, wrong = time.monotonic(), commit(), [], []
+    began, at, rows, wrong, lost_calls = time.monotonic(), commit(), [], [], 0
     scratch = Path(tempfile.mkdtemp(prefix="chaos-"))
     # Nobody's own token, and the mode for a driver that imports Ray before it joins.
     os.environ |= {"RAY_AUTH_TOKEN_PATH": f"{scratch}/token", "RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -218,13 +226,15 @@ def main() -> None:
         os.environ["RAY_testing_rpc_failure"] = json.dumps({"*": lost})  # noqa: SIM112 (Ray reads this spelling)
     for pack in given.packs:
         print(f"packs {pack}, in {scratch / pack}", flush=True)
-        row, faults = verdict(attacked(pack, scratch / pack, plan))
+        search = attacked(pack, scratch / pack, plan)
+        row, faults = verdict(search)
         rows.append([pack, *row])
+        lost_calls += search.calls_lost
         wrong += [f"packs {pack}: {fault}" for fault in faults]
     minutes = (time.monotonic() - began) / 60
     about = f"seed {given.seed}, {given.nodes} nodes"
     if given.rpc_failures:
-        about += f", {given.rpc_failures} % of the requests between Ray's processes lost, and of the answers"
+        about += f", {given.rpc_failures} % of the requests between Ray's processes lost, and of the answers: {lost_calls:,} in all"
     text = table(rows, f"{about}, {minutes:.0f} minutes on {os.cpu_count()} cores, commit {at}")
     print(text, *wrong, sep="\n")
     if given.write:

@@ -40,7 +40,7 @@ from tuner.training import checkpoint
 from tuner.training.loop import train
 from tuner.tune.asha import Halving
 from tuner.tune.callback import Receivers, TuneCallback
-from tuner.tune.mailbox import MailboxReader
+from tuner.tune.mailbox import Mail, MailboxReader
 from tuner.tune.quarantine import Quarantine
 from tuner.tune.result import TuneResult
 from tuner.tune.searcher import StudySearch
@@ -235,6 +235,18 @@ def test_what_the_mailbox_lost_comes_with_the_next_report() -> None:
     callback._journal(lines[:1])
     callback._result(TuneResult(trial=4, node="", before=lines[:2], line=lines[2], score=0.5, ended=None))
     assert heard.epochs == [(4, 1), (4, 2), (4, 3)]
+
+
+def test_an_epoch_behind_one_that_the_mailbox_lost_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, heard = read_space("dec"), Heard()
+    callback = new_callback(spec, heard, lambda end: None)
+    callback._begin({"trial": 4, "config": {}})
+    lines = [{"trial": 4, "epoch": epoch, "metrics": {"acc": 0.5}} for epoch in (1, 2, 3, 4)]
+    monkeypatch.setattr(callback._mailbox, "look", lambda now=False: [Mail(line=lines[i], captured=(), key=str(i)) for i in (0, 2)])
+    callback._take_mail()
+    assert heard.epochs == [(4, 1)]
+    callback._result(TuneResult(trial=4, node="", before=lines[:3], line=lines[3], score=0.5, ended=None))
+    assert heard.epochs == [(4, 1), (4, 2), (4, 3), (4, 4)]
 
 
 def test_an_epoch_that_comes_again_is_not_journalled_and_other_numbers_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

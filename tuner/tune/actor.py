@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pickle
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -97,7 +98,8 @@ class TrialActor(tune.Trainable):
         """Puts a pre-training epoch into the mailbox, and waits until it is there: what is trained next may be saved, and a checkpoint
         must not be ahead of the journal. False: the trial is to stop."""
         mailbox: Any = ray.get_actor(self.context.mailbox)
-        goes_on: bool = ray.get(mailbox.put.remote(Mail(line=report.line, captured=self._captured.take())))
+        mail = Mail(line=report.line, captured=self._captured.take(), key=uuid.uuid4().hex)
+        goes_on: bool = ray.get(mailbox.put.remote(mail))
         return goes_on
 
     def _result(self, report: Report | None) -> TuneResult:

@@ -222,7 +222,9 @@ class TuneCallback(tune.Callback):
     def _take_mail(self, *, now: bool = False) -> None:
         for mail in self._mailbox.look(now=now):
             self._logs.add(mail.line["trial"], mail.captured)
-            self._journal([mail.line])
+            running = self._running.get(mail.line["trial"])
+            if running is not None and mail.line["epoch"] <= running.epochs + 1:  # else one was lost, and all come with the next result
+                self._journal([mail.line])
 
     def _journal(self, lines: Sequence[EpochLine]) -> None:
         for line in lines:
