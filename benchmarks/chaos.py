@@ -36,7 +36,7 @@ NAME, TRIALS, MORE = "chaos", 24, 12
 NODE = "a node"
 KILLS = ("a process that trains",) * 5 + ("the driver",) * 4 + (NODE,) * 2  # of one search, in an order that the seed draws
 LINES = (6, 24)  # between two of them, at least and at most
-LIMIT_S = 300  # without a new line, and for the last trials
+LIMIT_S = 300  # without a new line
 CHECKPOINT_EVERY_S = 0.3  # instead of a minute: some epochs are trained again, others are not
 SHARE = {"cpus": 1, "gpus": 0}
 BEGIN, END = "<!-- benchmarks/chaos.py: begin -->", "<!-- benchmarks/chaos.py: end -->"
@@ -113,20 +113,23 @@ class Search:
                 os.kill(self._one_that_trains(), signal.SIGKILL)
             self.kills[what] += 1
             print(f"  {self._lines()} lines: killed {what}", flush=True)
-        if self._driver.wait(LIMIT_S) != 0:
+        self._wait(None)
+        if self._driver.returncode != 0:
             self._fail("the search did not end well")
 
     def _lines(self) -> int:
         journal = self.run / "results.jsonl"
         return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
-    def _wait(self, lines: int) -> None:
-        """Until the journal has so many; a search that ends before is given more trials."""
+    def _wait(self, lines: int | None) -> None:
+        """Until the journal has so many; a search that ends before is given more trials. None: until it has ended."""
         since, before = time.monotonic(), self._lines()
-        while (now := self._lines()) < lines:
-            if now > before:
+        while lines is None or self._lines() < lines:
+            if (now := self._lines()) > before:
                 since, before = time.monotonic(), now
             ended = self._driver.poll()
+            if ended is not None and lines is None:
+                return
             if ended == 0:
                 self.trials += MORE
                 self._driver = self._tuner("resume", NAME, f"--trials=+{MORE}", "--wandb=offline", self._address)

@@ -88,7 +88,7 @@ def look(alive: Sequence[Mapping[str, Any]], storage: Storage | None, files: Seq
             "peers": [[other.address, port] for other in nodes if other is not node for port in other.ports],
             "gpu": node.gpus > 0,
         }
-        options = task.options(num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node.id, soft=False))
+        options = task.options(num_cpus=0, max_retries=2, scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=node.id, soft=False))
         answers.append(options.remote(questions))
     ray.wait(answers, num_returns=len(answers), timeout=ANSWER_S)
     return [_with_answer(node, answer) for node, answer in zip(nodes, answers, strict=True)]
