@@ -17,7 +17,7 @@ SIZES = ("digits", "paper")  # minutes on a laptop; the sources' data, networks 
 # How a published value was measured: the protocol letters of docs/accuracy.md and two more.
 LETTERS: Mapping[str, str] = {
     "h": "ACC by the best one-to-one map of clusters to classes (Hungarian), as ours",
-    "v": "ACC by the class of each cluster's surest sample, `acc_aae`",
+    "v": "ACC by the class of each cluster's surest sample, acc_aae",
     "m": "ACC by majority vote, which rises with the number of clusters",
     "b": "the best of several runs",
     "r": "run again by another paper",

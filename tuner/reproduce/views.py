@@ -16,7 +16,7 @@ from tuner.report.tiles import image_shape
 from tuner.report.winner import largest, nearest_samples, scale_of
 
 from .numbers import Row, label, published_of, rows_of, spread
-from .recipe import Recipe, View, slug
+from .recipe import Published, Recipe, View, slug
 from .trained import Kept, Result
 
 if TYPE_CHECKING:
@@ -97,15 +97,21 @@ def table(shown: Shown) -> Section:
     for system in systems:  # which no model here is
         cells = [str(system), *(["–"] if shown.many else []), "–"]
         for metric, has in zip(metrics, beside, strict=True):
-            said = "; ".join(one.shown for one in shown.recipe.published if one.system == system and one.metric == metric)
+            said = _listed(one for one in shown.recipe.published if one.system == system and one.metric == metric)
             cells += ["–", *([said] if has else [])]
         rows.append(cells)
     caption = "Percent, mean ± standard deviation over the seeds, at the end of the training."
-    return Section(title=shown.view.title, tables=[Table(head=head, rows=rows, caption=caption)])
+    words = [i for i, name in enumerate(head) if name == "published"]
+    return Section(title=shown.view.title, tables=[Table(head=head, rows=rows, caption=caption, words=words)])
 
 
 def _published(recipe: Recipe, row: Row, metric: str, epoch: int | None = None) -> str:
-    return "; ".join(one.shown for one in published_of(recipe, row, metric, epoch))
+    return _listed(published_of(recipe, row, metric, epoch))
+
+
+def _listed(published: Iterable[Published]) -> str:
+    """A line for each."""
+    return ";\n".join(one.shown for one in published)
 
 
 def epochs(shown: Shown) -> Section:
