@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import tuner
+    from tuner.simulation.table import RecordedTrial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,9 +67,16 @@ def write(space: str, runs: list[tuner.Run]) -> None:
     tables = [Table.read(run.folder) for run in runs]
     path = TABLES / f"{space}.jsonl.gz"
     TABLES.mkdir(exist_ok=True)
-    replace(tables[0], trials=[trial for table in tables for trial in table.trials]).write(path)
-    print(
-        f"{path.relative_to(ROOT)}: {sum(len(table.trials) for table in tables)} trials, {path.stat().st_size / 2**20:.1f} MiB", flush=True
+    trials = [rounded(trial) for table in tables for trial in table.trials]
+    replace(tables[0], trials=trials).write(path)
+    print(f"{path.relative_to(ROOT)}: {len(trials)} trials, {path.stat().st_size / 2**20:.1f} MiB", flush=True)
+
+
+def rounded(trial: RecordedTrial) -> RecordedTrial:
+    """With metrics of seven digits, as many as float32 has: the other ten are half of the file."""
+    return replace(
+        trial,
+        epochs=[replace(epoch, metrics={name: float(f"{value:.7g}") for name, value in epoch.metrics.items()}) for epoch in trial.epochs],
     )
 
 
