@@ -29,6 +29,7 @@ from tuner.errors import UserError
 from tuner.machines.cluster import protect_token
 
 START_S, END_S = 60, 20
+AT_ONCE = 4  # nodes that start beside each other: of twenty on two cores none would be there within START_S
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
@@ -58,6 +59,8 @@ def up(port: int, dashboard_port: int, nodes: int, share: dict[str, int]) -> Non
         _start(port, 0, [*head, *room])
         _wait(port, dashboard_port)
         for number in range(1, nodes):
+            if number > AT_ONCE:
+                _wait_for_node(port, number - AT_ONCE)
             _start(port, number, [f"--address=127.0.0.1:{port}", *room])
         for number in range(1, nodes):
             _wait_for_node(port, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -113,12 +114,12 @@ def crowd_of_width(model: Model, width: int) -> None:
 
     crowd = [trial(i) for i in range(width + 3)]
     crowd[-1] = (*crowd[-1][:2], 0, 1)
-    too_fast: dict[str, Any] = dict.fromkeys(rates, 1e300)
+    too_fast: dict[str, Any] = dict.fromkeys(rates, math.inf)  # behind units that saturate a finite rate, however large, may do no harm
     crowd[0] = (dataclasses.replace(crowd[0][0], **too_fast), *crowd[0][1:])
     runs = crowded(model, crowd, DATA, width)
     if rates:
         if runs[0][-1].ended != "diverged":
-            raise Broken("A training with rates of 1e300 did not diverge.")
+            raise Broken("A training with infinite rates did not diverge.")
         crowd, runs = crowd[1:], runs[1:]
     for (h, seed, _, leave), run in zip(crowd, runs, strict=True):
         _close(apart(solo(model, h, DATA, seed)[:leave], run), model, h, seed)
