@@ -13,7 +13,9 @@ from kit.killed import killed_confirmation
 from kit.one_ray import OneRay
 from kit.resumed import Heard
 from kit.without_ray import without_ray_at_all
+from typer.testing import CliRunner
 
+from tuner.cli.app import app
 from tuner.errors import UserError
 from tuner.evidence.baselines import CODE, PCA, RAW
 from tuner.evidence.plan import default_config, read_plan
@@ -235,6 +237,17 @@ def test_a_second_call_goes_on_and_trains_nothing_twice(through: Path, tmp_path:
     after = values(folder)
     assert {name: {seed: now[seed] for seed in before[name]} for name, now in after.items()} == before
     assert all(len(now) == 4 for now in after.values())
+
+
+def test_the_command_shows_a_confirmation_that_is_done(through: Path, tmp_path: Path) -> None:
+    folder = copied(through, tmp_path)
+    done = CliRunner().invoke(app, ["confirm", str(folder)], env={"COLUMNS": "160"})
+    assert done.exit_code == 0, done.output
+    winner = read(folder).winner
+    assert winner is not None and winner.summary is not None
+    assert "Confirmed on 3 fresh seeds: acc of the last epoch" in done.output and f"{winner.summary.mean:.3f} ± " in done.output
+    assert f"{winner.name}  " in done.output and "default" in done.output
+    assert values(folder) == values(through), "nothing was trained again"
 
 
 def test_a_run_without_a_complete_trial_cannot_be_confirmed(searched: Path, tmp_path: Path) -> None:

@@ -310,6 +310,23 @@ def test_wrong_data_are_refused_with_their_line_and_rule(folder, dataset, messag
     assert folder.refusal_of(text) == f"space.yaml:2: {message}"
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("label: [y]", "'label' must be a column, or none, but got a list."),
+        ("id: [a, b]", "'id' must be a column, or none, but got a list."),
+        ("samples: [x]", "'samples' must be the name of an array, but got a list."),
+        ("drop: [a, [b]]", "'drop' must be a list of columns, but got a list."),
+        ("header: sometimes", "'header' must be true or false, but got 'sometimes'."),
+        ("colours: gray", "'colours' must be grey or rgb, but got 'gray'. Did you mean 'grey'?"),
+        ("size: 0", "'size' must be a whole number or [height, width], but got 0."),
+        ("size: [1, 2, 3]", "'size' must be a whole number or [height, width], but got a list."),
+    ],
+)
+def test_what_is_said_of_a_file_wrongly_is_refused_before_the_file_is_looked_for(folder, columns, message):
+    assert folder.refusal(SOME, dataset=f"{{name: my.csv, {columns}}}", **KMEANS)[0] == f"space.yaml:2: {message}"
+
+
 def test_a_missing_data_file_is_said_when_the_space_is_checked(folder):
     missing = folder.path / "none.npz"
     (line,) = folder.refusal(dataset=f"npz:{missing}")
