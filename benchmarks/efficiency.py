@@ -174,12 +174,14 @@ def at_end(row: Mapping[str, Any], place: int) -> float:
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median, and its 95 % interval by order statistics (of 100 values the 40th and the 61st), so that values may be infinite."""
+    """The median, and its 95 % interval by order statistics (of 100 values the 40th and the 61st), so that values may be infinite. Where
+    of the two in the middle one is, the median is the other: there half of the searches had arrived."""
     from scipy.stats import binom
 
     ordered, n = sorted(values), len(values)
     low = max(int(binom.ppf(0.025, n, 0.5)), 1)
-    return statistics.median(ordered), ordered[low - 1], ordered[n - low]
+    middle = statistics.median(ordered) if ordered[n // 2] < float("inf") else statistics.median_low(ordered)
+    return middle, ordered[low - 1], ordered[n - low]
 
 
 def tables() -> Iterator[str]:
