@@ -312,6 +312,62 @@ def test_pickled_objects_are_refused_with_the_way_out(arrays: dict, tmp_path: Pa
         looked(npz(tmp_path, **arrays))
 
 
+def test_columns_of_an_array_are_left_out_by_their_numbers(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.c_[np.arange(N), U, R.normal(size=N)])
+    found = looked(tmp_path / "own.npy", drop=("8",), id="1")
+    np.testing.assert_array_equal(np.asarray(found.data.x_ND), U)
+    for drop in (("9",), ("0",), ("f0",)):
+        with pytest.raises(UserError, match=f"to leave out are given by their numbers, from 1 to 8, but got {drop[0]}"):
+            looked(tmp_path / "own.npy", drop=drop)
+    with pytest.raises(UserError, match="to leave out are given by their numbers"):
+        looked(npz(tmp_path, x=U.reshape(N, 2, 3)), drop=("1",))
+
+
+def test_an_archive_that_is_called_an_array_and_an_array_that_is_called_an_archive(tmp_path: Path) -> None:
+    npz(tmp_path, x=U).rename(tmp_path / "own.npy")
+    with pytest.raises(UserError, match=r"own\.npy is an npz archive\. Say npz:"):
+        looked(tmp_path / "own.npy")
+    np.save(tmp_path / "one.npy", U)
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(UserError, match=r"one\.npz holds a single array, not an npz archive\. .* or say npy:"):
+        looked(tmp_path / "one.npz")
+
+
+def test_parts_of_a_published_split_are_put_together_and_one_without_labels_takes_all_of_them(tmp_path: Path) -> None:
+    train, test = slice(200), slice(200, N)
+    found = looked(npz(tmp_path, x_train=U[train], y_train=Y[train], x_test=U[test], y_test=Y[test]))
+    assert accuracy(found) == 1 and any("the last 40 are the test split" in note for note in found.notes)
+    some = looked(npz(tmp_path, train_images=U[train], train_labels=Y[train], test_images=U[test]))
+    assert some.data.y_N is None and any("not all of them have labels, so that none are used" in note for note in some.notes)
+    with pytest.raises(UserError, match=r"samples of all parts must have one shape, but there are 'x_train' \(200, 6\), 'x_test' \(40, 5\)"):
+        looked(npz(tmp_path, x_train=U[train], x_test=U[test, :5]))
+
+
+def test_an_array_that_is_named_is_taken_and_a_wrong_name_gets_the_nearest(tmp_path: Path) -> None:
+    path = npz(tmp_path, x=R.normal(size=(N, 6)), codes=U, truth_of_codes=Y)
+    assert accuracy(looked(path, samples="codes", label="truth_of_codes")) == 1
+    with pytest.raises(UserError, match=r"there is no array 'code' for 'samples'\. Did you mean 'codes'\?"):
+        looked(path, samples="code")
+    with pytest.raises(UserError, match=r"there is no array 'truth_of_code' for 'label'\. Did you mean 'truth_of_codes'\?"):
+        looked(path, label="truth_of_code")
+
+
+def test_records_are_refused_with_the_function_that_makes_columns_of_them(tmp_path: Path) -> None:
+    records = np.zeros(N, dtype=[("width", "f4"), ("height", "f4")])
+    with pytest.raises(UserError, match=r"x must hold numbers, but its type is .*numpy\.lib\.recfunctions\.structured_to_unstructured\(x\)"):
+        looked(npz(tmp_path, x=records))
+
+
+def test_a_sparse_matrix_is_read_unless_the_memory_does_not_hold_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sp.save_npz(tmp_path / "own.npz", sp.csr_matrix(U.astype(np.float32)))
+    found = looked(tmp_path / "own.npz")
+    np.testing.assert_array_equal(np.asarray(found.data.x_ND), U)
+    assert any(note.startswith("a sparse matrix, ") for note in found.notes)
+    monkeypatch.setattr("tuner.data.arrays._free_bytes", lambda: 5000)
+    with pytest.raises(UserError, match=r"240 x 6 values need 0\.0 GB as a dense array, .* Reduce the columns first, with TruncatedSVD"):
+        looked(tmp_path / "own.npz")
+
+
 SCALED = {
     "metres": ({"x": 5.4e6 + X * 0.1}, "standard"),
     "large offsets": ({"x": 5e8 + X}, "standard"),

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -217,6 +218,10 @@ def test_training_data_that_have_changed_are_not_passed_off_as_training_s(tmp_pa
         (["--input", "in.npz", "--id", "cluster"], "--id cluster cannot be: the output has a column of that name itself."),
         (["--id", "id"], "kmeans was trained on a part of digits. For its names: --input FILE."),
         (["--input", "digits", "--id", "id"], "digits has no column 'id': only files have names for their samples."),
+        (["--input", "in.npy", "--id", "id"], "in.npy has no array 'id': an npy file holds one array. Use npz, csv or parquet."),
+        (["--input", "few.npz", "--id", "id"], "few.npz: 'id' must hold one name for each of the 1,200 rows of x, but is (3,)."),
+        (["--input", "h5:in.h5", "--id", "id"], "is read as a whole, without names for its samples. Write it as csv, parquet, or npz"),
+        (["--input", "names.parquet", "--id", "id"], "at least one column must be a feature, but there is only id."),
         (["--output", "out.xlsx"], "must end in .csv, .parquet, .npz: that says the format."),
         (["--output", "nowhere/out.csv"], "cannot be written: there is no folder nowhere."),
     ],
@@ -242,6 +247,11 @@ def test_what_does_not_fit_is_one_message_and_no_file(words, message, best, tmp_
     Path("best.yaml").write_bytes(best.read_bytes())
     for kind in ("npz", "csv", "parquet"):
         write(tmp_path, kind)
+    np.savez("few.npz", x=X, id=NAMES[:3])
+    pq.write_table(pa.table({"id": NAMES}), "names.parquet")
+    with h5py.File("in.h5", "w") as file:
+        file["x"] = X
+    np.save("in.npy", X)
     np.save("whole.npy", X)
     for torn, whole in (("torn.npy", "whole.npy"), ("torn.npz", "in.npz"), ("torn.parquet", "in.parquet")):
         Path(torn).write_bytes(Path(whole).read_bytes()[:-1000])
