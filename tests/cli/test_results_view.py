@@ -1,4 +1,4 @@
-"""What a search's outcome looks like where a configuration has several seeds, several metrics decide, nothing was trained, or much fails."""
+"""A search's outcome where a configuration has several seeds, several metrics decide, nothing was trained, or much fails."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def test_where_several_metrics_decide_the_front_is_shown(tmp_path: Path) -> None
     metrics = [{"name": "acc", "goal": "maximize"}, {"name": "nmi", "goal": "maximize"}]
     results = read_run(write_run(tmp_path / "run", trials=8, epochs=4, metric=metrics[0], metrics=metrics))
     complete = results.counts()["complete"]
-    assert heading(results) == f"The front: {len(results.front())} of {complete} complete trials that no other beats in acc and nmi of the last epoch"
+    assert (
+        heading(results)
+        == f"The front: {len(results.front())} of {complete} complete trials that no other beats in acc and nmi of the last epoch"
+    )
     table = rows(shown(best_table(results)))
     assert len(table["trial"].split()) == len(results.front()) and {"acc", "nmi"} <= set(table)
 

@@ -339,7 +339,9 @@ def test_parts_of_a_published_split_are_put_together_and_one_without_labels_take
     assert accuracy(found) == 1 and any("the last 40 are the test split" in note for note in found.notes)
     some = looked(npz(tmp_path, train_images=U[train], train_labels=Y[train], test_images=U[test]))
     assert some.data.y_N is None and any("not all of them have labels, so that none are used" in note for note in some.notes)
-    with pytest.raises(UserError, match=r"samples of all parts must have one shape, but there are 'x_train' \(200, 6\), 'x_test' \(40, 5\)"):
+    with pytest.raises(
+        UserError, match=r"samples of all parts must have one shape, but there are 'x_train' \(200, 6\), 'x_test' \(40, 5\)"
+    ):
         looked(npz(tmp_path, x_train=U[train], x_test=U[test, :5]))
 
 
@@ -354,7 +356,9 @@ def test_an_array_that_is_named_is_taken_and_a_wrong_name_gets_the_nearest(tmp_p
 
 def test_records_are_refused_with_the_function_that_makes_columns_of_them(tmp_path: Path) -> None:
     records = np.zeros(N, dtype=[("width", "f4"), ("height", "f4")])
-    with pytest.raises(UserError, match=r"x must hold numbers, but its type is .*numpy\.lib\.recfunctions\.structured_to_unstructured\(x\)"):
+    with pytest.raises(
+        UserError, match=r"x must hold numbers, but its type is .*numpy\.lib\.recfunctions\.structured_to_unstructured\(x\)"
+    ):
         looked(npz(tmp_path, x=records))
 
 

@@ -229,6 +229,53 @@ def test_all_mistakes_of_a_recipe_are_said_at_once_with_their_lines(tmp_path: Pa
         assert re.search(rf"bad\.yaml:{line}: [^\n]*{re.escape(says)}", err), (line, says, err)
 
 
+WORSE = """title: [Worse]
+digits: {data: [digits], seeds: 1}
+paper: [mnist]
+trainings:
+  one: kmeans
+  two: {parameters: {hidden: 3}}
+  three: {model: dec, vary: {hidden: [8, 16], latent_dim: [2, 3]}}
+  a b: {model: kmeans}
+  a-b: {model: kmeans}
+  four: {model: dec, parameters: 3, surprise: 1}
+views:
+  - pictures
+  - {kind: epochs, title: T, metrics: [acc], epochs: [one]}
+  - {kind: table, metrics: acc}
+published:
+  - {metric: acc, value: 90, letters: h, data: mnist, source: S}
+  - {training: four, system: Other, metric: acc, value: 90, letters: h, data: mnist, source: S}
+  - 90
+"""
+
+
+def test_what_has_another_form_in_a_recipe_is_named_once_with_the_form_that_it_needs(tmp_path: Path, tuner: Any) -> None:
+    file = tmp_path / "worse.yaml"
+    file.write_text(WORSE)
+    code, out, err = tuner("reproduce", str(file))
+    expected = (
+        ("", "'source' is missing."),
+        (":1", "'title' must be a text, but got a list."),
+        (":3", "'paper' must be a mapping, but got a list."),
+        (":5", "the training 'one' must be a mapping with a model, but got 'kmeans'."),
+        (":6", "the training 'two' has no 'model'. `tuner models` lists them."),
+        (":7", "'vary' takes one parameter: write a training for each other one."),
+        (":8", "two trainings of 'digits' have files of one name, 'a-b.digits.0': rename one."),
+        (":9", "two trainings of 'digits' have files of one name, 'a-b.digits.0': rename one."),
+        (":10", "'parameters' must be a mapping, but got 3."),
+        (":10", "the training 'four' has no key 'surprise'. Known are model, parameters, digits, paper, on, vary."),
+        (":12", "a view must be a mapping, but got 'pictures'."),
+        (":13", "'epochs' must be a list of whole numbers of 1 or more."),
+        (":14", "'metrics' must be a list with something in it, but got 'acc'."),
+        (":16", "a published value is of a 'training' of the recipe, or of a 'system' that has none: say one."),
+        (":17", "a published value is of a 'training' of the recipe, or of a 'system' that has none: say one."),
+        (":18", "a published value must be a mapping, but got 90."),
+    )
+    assert code == 2 and out == ""
+    assert sorted(err.splitlines()[1:]) == sorted(f"  worse.yaml{at}: {says}" for at, says in expected)
+
+
 def documented(tmp_path: Path) -> Recipe:
     """The recipe of the documentation: it has a view of every kind."""
     page = (layout.ROOT / "docs/reproduce.md").read_text()

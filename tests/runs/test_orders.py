@@ -107,7 +107,9 @@ UNSOUND = {
 
 
 @pytest.mark.parametrize("content", UNSOUND.values(), ids=UNSOUND)
-def test_a_file_that_is_no_order_is_put_aside_and_the_search_goes_on(content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_no_order_is_put_aside_and_the_search_goes_on(
+    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / orders.ORDERS).mkdir()
     (tmp_path / orders.ORDERS / "1-me.json").write_text(content)
     with caplog.at_level(logging.WARNING, "tuner"):

@@ -194,6 +194,35 @@ def test_assignments_that_are_no_probabilities(mine: Path) -> None:
     assert any("and not to 1" in broken.what and broken.place is not None for broken in found(mine))
 
 
+DECLARED = {
+    "an update returns a term that is not declared": (
+        [('"compact": nearest_B.mean()}', '"compact": nearest_B.mean(), "tight": nearest_B.max()}')],
+        "An update returns 'tight', which `terms` has not.",
+    ),
+    "two updates return one term": (
+        [('"recon": mse(net.decoder(z_BZ), batch.x_BD), ', '"recon_ae": mse(net.decoder(z_BZ), batch.x_BD), "recon": z_BZ.mean(), ')],
+        "Two updates return the term 'recon_ae'.",
+    ),
+    "two phases have one name": ([('Phase("cluster", ', 'Phase("pretrain", ')], "Two phases are named 'pretrain'."),
+    "two updates of a phase have one name": (
+        [('"epochs", (together,)', '"epochs", (together, together)')],
+        "my_model has more than one update 'draw_together' in its phase 'cluster'.",
+    ),
+    "a default that its own range forbids": ([("lr: float = hp(1e-3, 0.0, 1.0", "lr: float = hp(3.0, 0.0, 1.0")], "lr"),
+    "a tiny that has other clusters": ([('tiny = {"n_clusters": 3', 'tiny = {"n_clusters": 4')], "tiny has n_clusters=4, but must have 3."),
+    "no tiny": ([("    tiny = {", "    small = {")], "It has no `tiny`."),
+    "a weight that changes nothing": ([('"compact": nearest_B.mean()}', '"compact": nearest_B.mean().detach()}')], "weights.compact"),
+}
+
+
+@pytest.mark.parametrize(("changes", "what"), DECLARED.values(), ids=DECLARED)
+def test_what_is_declared_wrongly_is_said(changes: list[tuple[str, str]], what: str, mine: Path, tuner: Any) -> None:
+    plant(mine, *changes)
+    code, out, err = tuner("verify", "my_model.py")
+    assert code == 2 and "Traceback" not in out + err
+    assert what in " ".join((out + err).split())
+
+
 # --- elsewhere ---------------------------------------------------------------------------------------------------------
 
 

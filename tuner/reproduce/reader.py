@@ -67,8 +67,10 @@ class _Reader:
             says=" ".join(self._text("says", self.nodes).split()),
             jobs=jobs,
             seeds={size: self.reading.whole_in(self._mapping(size, self.nodes), "seeds", 1, 1) for size in SIZES},
-            views=[self._view(node, groups) for node in self._list("views", self.nodes)],
-            published=[self._published(node, {job.training for job in jobs[SIZES[1]]}) for node in self._list("published", self.nodes)],
+            views=[self._view(node, groups) for node in self._mappings("views", "a view")],
+            published=[
+                self._published(node, {job.training for job in jobs[SIZES[1]]}) for node in self._mappings("published", "a published value")
+            ],
         )
         self.problems.raise_if_any()
         return recipe
@@ -150,7 +152,7 @@ class _Reader:
     # --- views, published values ---------------------------------------------------------------------------------------
 
     def _view(self, node: Located, groups: Mapping[str, Located]) -> View:
-        said = node.value if isinstance(node.value, dict) else {}
+        said = node.value
         self._only("a view", said, _VIEW)
         kind = self._one_of("kind", node, NEEDS)
         needs = NEEDS.get(kind, ())
@@ -175,7 +177,7 @@ class _Reader:
         )
 
     def _published(self, node: Located, trainings: set[str]) -> Published:
-        said = node.value if isinstance(node.value, dict) else {}
+        said = node.value
         self._only("a published value", said, _PUBLISHED)
         if ("training" in said) == ("system" in said):
             self.problems.at(node, "a published value is of a 'training' of the recipe, or of a 'system' that has none: say one.")
@@ -221,6 +223,14 @@ class _Reader:
             self.problems.at(node, f"'{key}' must be a list with something in it, but got {node.shown}.")
         return node.value if node is not None and isinstance(node.value, list) else []
 
+    def _mappings(self, key: str, what: str) -> list[Located]:
+        """The items of a list that are mappings; what else is in it is named."""
+        items = self._list(key, self.nodes)
+        for node in items:
+            if not isinstance(node.value, dict):
+                self.problems.at(node, f"{what} must be a mapping, but got {node.shown}.")
+        return [node for node in items if isinstance(node.value, dict)]
+
     def _words(self, key: str, nodes: Mapping[str, Located], known: Any) -> list[str]:
         found = []
         for node in self._list(key, nodes):
@@ -232,7 +242,10 @@ class _Reader:
         return found
 
     def _one_of(self, key: str, node: Located, known: Any) -> str:
-        one = node.value.get(key) if isinstance(node.value, dict) else None
+        """Nothing is said where nothing is known: what should be known is wrong then, and was named."""
+        one = node.value.get(key)
+        if not known:
+            return ""
         if one is None or one.word not in known:
             got, nearest = ("nothing", "") if one is None else (one.shown, did_you_mean(one.word, known))
             self.problems.at(one or node, f"'{key}' must be one of {', '.join(sorted(known))}, but got {got}.{nearest}")

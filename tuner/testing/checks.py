@@ -38,10 +38,10 @@ CHECKS: tuple[Check, ...] = (
         "Name it in `trains=(…)` of the update whose loss is to move it, in `phases`; or take it out of `networks`.",
     ),
     Check(
-        "phases and updates have names of their own",
+        "phases have names of their own",
         declared.names_are_their_own,
         "Checkpoints and the journal know them by name.",
-        "Rename one; two updates that one function serves need Descend(…, name=…).",
+        "Rename one.",
     ),
     Check(
         "every weight changes something",
