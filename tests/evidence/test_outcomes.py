@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 from tuner.cli.confirm_view import confirm_view
 from tuner.evidence.baselines import CODE, PCA, RAW, read_baselines
 from tuner.evidence.report import Confirmation, confirmation_of
+from tuner.evidence.sentences import in_sentences
 from tuner.runs.events import TrialEnd
 from tuner.runs.results import read_run
 from tuner.space.reader import read_space
@@ -93,6 +95,27 @@ def test_where_labels_only_report_k_means_stands_beside_the_accuracy_that_was_re
     row = next(line for line in text.splitlines() if line.strip().startswith(RAW))
     assert found.baselines is not None
     assert f"{np.mean(list(found.baselines.values(RAW, 'acc').values())):.3f} ±" in row
+
+
+def test_a_metric_of_which_less_is_better_is_spoken_of_as_it_moves(tmp_path: Path) -> None:
+    folder = run(tmp_path, dataset=blobs(tmp_path / "x.npz"), metric={"name": "davies_bouldin", "goal": "minimize"})
+    found = confirmed_without_ray(folder, top=2, seeds=2).found
+    best, chosen = found.tuned, found.chosen
+    assert best is not None and chosen is not None and chosen.configuration.figure is not None
+    assert found.default is not None and best.mean < found.default.mean and found.winners_curse is not None
+    text = " ".join(shown(found).split())
+    assert f"Tuning beat the model's default: {best.name} against it {best.mean - found.default.mean:+.3f} (95 % interval -" in text
+    assert "kept its davies_bouldin 0." in text and ": no winner's curse." in text
+
+    def said(figure: float) -> str:
+        """Had the search's figure been this one."""
+        other = replace(chosen, configuration=replace(chosen.configuration, figure=figure))
+        return next(in_sentences(replace(found, configurations=(other, *found.configurations[1:]))))
+
+    name, after = chosen.name, f"{chosen.mean:.3f}"
+    lower, higher = chosen.mean - 0.02, chosen.mean + 0.02
+    assert said(lower) == f"The search's best, {name}, rose from davies_bouldin {lower:.3f} to {after}: a winner's curse of 0.020."
+    assert said(higher) == f"The search's best, {name}, fell from davies_bouldin {higher:.3f} to {after}: no winner's curse."
 
 
 def test_images_are_clustered_by_their_values(tmp_path: Path) -> None:

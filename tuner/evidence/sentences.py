@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tuner.names import HELD_OUT
+from tuner.space.metric import Metric
 from tuner.text import counted
 
 from .report import Confirmation, Confirmed
@@ -19,16 +20,18 @@ def in_sentences(found: Confirmation) -> Iterator[str]:
         return
     if chosen is not None and found.winners_curse is not None:
         figure, mean = chosen.configuration.figure, chosen.mean
-        fell = f"{'fell' if found.winners_curse >= 0 else 'rose'} from {metric} {figure:.3f} to {mean:.3f}"
-        yield f"The search's best, {chosen.name}, {fell}: a winner's curse of {found.winners_curse:.3f}."
+        before, after = f"{metric} {figure:.3f}", f"{mean:.3f}"
+        moved = f"kept its {before}" if before.endswith(after) else f"{'fell' if mean < figure else 'rose'} from {before} to {after}"
+        curse = f"a winner's curse of {found.winners_curse:.3f}" if found.winners_curse >= 0.0005 else "no winner's curse"
+        yield f"The search's best, {chosen.name}, {moved}: {curse}."
     if chosen is not None and winner is not chosen:
         yield f"The ranking changed: the confirmed winner is {_called(winner)}."
     if found.against_runner_up is not None and not any(one.configuration.is_default for one in found.ranked[:2]):
-        yield f"{_upper(_called(winner))} against {_called(found.ranked[1])}: {_difference(found.against_runner_up)}."
+        yield f"{_upper(_called(winner))} against {_called(found.ranked[1])}: {_difference(found.against_runner_up, found.metric)}."
     if found.against_default is not None and found.tuned is not None:
         verdicts = {True: "Tuning beat the model's default", False: "Tuning did not beat the model's default"}
         verdict = "It is open whether tuning beat the model's default" if found.beats_default is None else verdicts[found.beats_default]
-        yield f"{verdict}: {found.tuned.name} against it {_difference(found.against_default)}."
+        yield f"{verdict}: {found.tuned.name} against it {_difference(found.against_default, found.metric)}."
     yield from _worst(found)
     yield from _held_out(found, winner)
     yield from _beside_k_means(found, winner)
@@ -71,7 +74,7 @@ def _beside_k_means(found: Confirmation, winner: Confirmed) -> Iterator[str]:
         theirs = found.baselines.values(name, metric)
         compared = found.compared(ours, theirs) if own else compare(ours, theirs)
         if compared is not None:
-            yield f"{_upper(_called(winner))} against {name}{what}: {_difference(compared)}."
+            yield f"{_upper(_called(winner))} against {name}{what}: {_difference(compared, found.metric if own else None)}."
 
 
 def _called(one: Confirmed) -> str:
@@ -82,12 +85,14 @@ def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _difference(found: Comparison) -> str:
-    """`+0.032 (95 % interval -0.004 to +0.068, probability 0.96)`"""
+def _difference(found: Comparison, metric: Metric | None) -> str:
+    """`+0.032 (95 % interval -0.004 to +0.068, better with probability 0.96)`. `metric`: which the gains are of; None where the larger is
+    the better. A gain in a loss is a negative difference."""
+    sign = -1 if metric is not None and metric.goal == "minimize" else 1
     if found.interval is None or found.probability is None:
-        return f"{found.mean:+.3f}, on a single seed"
-    interval = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
-    return f"{found.mean:+.3f} (95 % interval {interval}, better with probability {found.probability:.2f})"
+        return f"{sign * found.mean:+.3f}, on a single seed"
+    low, high = sorted((sign * found.interval.low, sign * found.interval.high))
+    return f"{sign * found.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}, better with probability {found.probability:.2f})"
 
 
 def failures(found: Sequence[Confirmed]) -> list[str]:
