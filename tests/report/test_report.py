@@ -20,6 +20,7 @@ from tuner.report.material import read_material
 from tuner.report.scores import best_of_n
 from tuner.report.write import write_report
 from tuner.runs.course import BEST_COURSE, read_course
+from tuner.runs.results import read_run
 from tuner.service.driver import Outcome
 
 RANDOM = {"method": "random", "early_terminate": "none"}
@@ -92,6 +93,20 @@ def test_a_run_of_every_kind_has_a_whole_page(tmp_path: Path, trials: int, epoch
             "a dot says nothing"
         )
     assert says.partition(":")[0].replace("_", "\\_") in written.text.read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_what_a_choice_without_labels_would_have_come_to_is_said(agrees: bool, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 16, 4)
+    ends = [trial for trial in read_run(run).trials if trial.state == "complete"]
+    best, worst = max(ends, key=lambda end: end.score or 0), min(ends, key=lambda end: end.score or 0)
+    chosen = best if agrees else worst
+    lines = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["metrics"]["silhouette"] = 0.5 if line["trial"] == chosen.trial else 0.1
+    (run / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = f"it would have been trial {chosen.trial}{' as well' if agrees else ''}, with acc {chosen.score:.4f}."
+    assert f"Chosen without labels, by the silhouette of the codes, {said}" in Page(write_report([run]).page).text
 
 
 def test_a_curve_that_stays_where_it_is_is_drawn_at_its_own_scale(tmp_path: Path) -> None:

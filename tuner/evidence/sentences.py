@@ -15,15 +15,10 @@ from .statistics import Comparison, compare, summary
 
 def in_sentences(found: Confirmation) -> Iterator[str]:
     """What the figures say, one sentence each."""
-    metric, winner, chosen = found.metric.name, found.winner, found.chosen
+    winner, chosen = found.winner, found.chosen
     if winner is None:
         return
-    if chosen is not None and found.winners_curse is not None:
-        figure, mean = chosen.configuration.figure, chosen.mean
-        before, after = f"{metric} {figure:.3f}", f"{mean:.3f}"
-        moved = f"kept its {before}" if before.endswith(after) else f"{'fell' if mean < figure else 'rose'} from {before} to {after}"
-        curse = f"a winner's curse of {found.winners_curse:.3f}" if found.winners_curse >= 0.0005 else "no winner's curse"
-        yield f"The search's best, {chosen.name}, {moved}: {curse}."
+    yield from _fate(found)
     if chosen is not None and winner is not chosen:
         yield f"The ranking changed: the confirmed winner is {_called(winner)}."
     if found.against_runner_up is not None and not any(one.configuration.is_default for one in found.ranked[:2]):
@@ -38,6 +33,18 @@ def in_sentences(found: Confirmation) -> Iterator[str]:
     if found.overtuning is not None and found.overtuning.lost > 0:
         part = "" if found.overtuning.relative is None else f", {found.overtuning.relative:.0%} of what there was to gain over the default"
         yield f"Overtuning: to trust the search's figure would have cost {found.overtuning.lost:.3f}{part}."
+
+
+def _fate(found: Confirmation) -> Iterator[str]:
+    """What became of the figure by which the search ranked its best first."""
+    chosen, curse = found.chosen, found.winners_curse
+    if chosen is None or chosen.configuration.figure is None or curse is None:
+        return
+    before, after = f"{chosen.configuration.figure:.3f}", f"{chosen.mean:.3f}"
+    verb = "fell from" if chosen.mean < chosen.configuration.figure else "rose from"
+    moved = f"kept its {found.metric.name} {before}" if before == after else f"{verb} {found.metric.name} {before} to {after}"
+    luck = f"a winner's curse of {curse:.3f}" if curse >= 0.0005 else "no winner's curse"
+    yield f"The search's best, {chosen.name}, {moved}: {luck}."
 
 
 def _worst(found: Confirmation) -> Iterator[str]:

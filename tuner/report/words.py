@@ -140,8 +140,10 @@ def label_free(material: Material) -> str | None:
     if len(ends) < 2:
         return None
     chosen = max(ends, key=lambda end: end.metrics["silhouette"])
-    worth = f"{material.results.metric} {chosen.score:.3f}"
-    return f"Chosen without labels, by the silhouette of the codes, it would have been trial {chosen.trial}, with {worth}."
+    best, metric = material.results.best(), material.results.metric
+    too = " as well" if best is not None and best.trial == chosen.trial else ""
+    worth = f"{metric} {number(chosen.score, metric)}"
+    return f"Chosen without labels, by the silhouette of the codes, it would have been trial {chosen.trial}{too}, with {worth}."
 
 
 # --- tables ------------------------------------------------------------------------------------------------------------
