@@ -145,6 +145,30 @@ def test_several_runs_are_compared_and_each_has_its_own_part(tmp_path: Path) -> 
     assert re.search(r"\bdec: acc 0\.\d+ of trial \d+, the best of 6 complete trials", page.text)
 
 
+PART = {"dataset": {"name": "digits", "limit": 400, "scale": None}}
+ROWS = [
+    {"data": {"rows": 1797, "columns": 64, "values": value, "labels": labels}} for value, labels in (("a", "1"), ("b", "1"), ("a", "2"))
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ({}, PART, "The runs are on different data (digits; digits, 400 samples): their figures do not compare models."),
+        ({}, {"holdout": 0.2}, "The runs are on different data (digits; digits, 20% held out): their figures do not compare models."),
+        (ROWS[0], ROWS[2], "The runs are on different data: digits has changed between them. Their figures do not compare models."),
+        (ROWS[0], ROWS[1], None),  # scaled otherwise: the same samples
+        (ROWS[0], {}, None),  # an older tuner's
+    ],
+)
+def test_runs_on_other_samples_are_not_compared_without_a_word(
+    first: dict[str, Any], second: dict[str, Any], says: str | None, tmp_path: Path
+) -> None:
+    runs = [write_run(tmp_path / name, 8, 2, **about) for name, about in (("a", first), ("b", second))]
+    text = Page(write_report(runs, tmp_path / "both.html").page).text
+    assert says in text if says else "different data" not in text
+
+
 def test_tables_hold_words_at_the_left_and_lone_figures_fill_their_row(tmp_path: Path) -> None:
     rate = {"lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1}}
     runs = [write_run(tmp_path / name, 8, 4, parameters=rate) for name in "ab"]

@@ -26,6 +26,21 @@ def worth(run: Material, metric: str) -> dict[int, float]:
     return {} if best is None or value is None else {int(best.config.get("seed", 0)): value}
 
 
+def _data(run: Material) -> str:
+    """The name of its data, and which of their samples its figures are of."""
+    dataset, held_out = run.about.get("dataset", {}), run.about.get("holdout")
+    part = f", {int(dataset['limit']):,} samples" if dataset.get("limit") else ""
+    kept = "" if held_out is None else ", the test split held out" if held_out == "test" else f", {held_out:.0%} held out"
+    return f"{dataset.get('name', '–')}{part}{kept}"
+
+
+def _rows(run: Material) -> str | None:
+    """By which the samples are known: their labels, or without labels their values. None where an older tuner made the run."""
+    identity = run.about.get("data") or {}
+    found = identity.get("labels") or identity.get("values")
+    return None if found is None else str(found)
+
+
 def _confirmed(run: Material) -> bool:
     return run.confirmed is not None and run.confirmed.winner is not None
 
@@ -43,7 +58,7 @@ def _table(runs: Sequence[Material]) -> Table:
             [
                 run.results.name,
                 str(run.about.get("model", "–")),
-                str(run.about.get("dataset", {}).get("name", "–")),
+                _data(run),
                 number(found.mean, metric) if found is not None else "–",
                 interval,
                 f"{found.n} fresh" if found and _confirmed(run) else "1, the search's",
@@ -131,9 +146,11 @@ def _legend(runs: Sequence[Material]) -> Iterator[str]:
 
 def _remarks(runs: Sequence[Material]) -> list[str]:
     said = []
-    data = {str(run.about.get("dataset", {}).get("name")) for run in runs}
+    data = {_data(run) for run in runs}
     if len(data) > 1:
-        said.append(f"The runs are on different data ({', '.join(sorted(data))}): their figures do not compare models.")
+        said.append(f"The runs are on different data ({'; '.join(sorted(data))}): their figures do not compare models.")
+    elif len({_rows(run) for run in runs} - {None}) > 1:
+        said.append(f"The runs are on different data: {data.pop()} has changed between them. Their figures do not compare models.")
     metrics = {run.results.metric for run in runs}
     if len(metrics) > 1:
         said.append(f"They were searched by different metrics ({', '.join(sorted(metrics))}); shown is {runs[0].results.metric}.")
