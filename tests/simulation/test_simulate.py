@@ -251,10 +251,12 @@ def test_the_command(tuner: Any, tmp_path: Path, table: Path, monkeypatch: pytes
     assert "as the nearest that was recorded" in out
     code, out, _ = tuner("show", "space")
     assert code == 0 and "Simulated: nothing was trained." in out
+    monkeypatch.setenv("TUNER_DATA", str(tmp_path))  # for searches: nobody means the simulation by it
     code, out, err = tuner("resume", "space", "--trials", "+3")
     assert (code, err) == (0, "") and "15 trials" in out
-    code, _, err = tuner("resume", "space", "--wandb", "offline")
-    assert code == 2 and "--wandb says nothing to it" in err
+    for flag, value in (("--wandb", "offline"), ("--data-root", str(tmp_path))):
+        code, _, err = tuner("resume", "space", flag, value)
+        assert code == 2 and f"{flag} says nothing to it" in err
     code, _, err = tuner("simulate", "space.yaml", "--table", "nowhere")
     assert code == 2 and "--table nowhere cannot be read" in err
 

@@ -44,6 +44,12 @@ class OutputConsole(Console):
             raise typer.Exit(DONE)
 
 
+def is_typed(context: typer.Context, parameter: str) -> bool:
+    """Whether an option stands on the command line: one that an environment variable gives was not meant for this command."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def new_console(*, stderr: bool = False, lasting: bool = False) -> OutputConsole:
     """Prints text as it is: a formula's brackets are no markup. What stderr says ends no command."""
     console = OutputConsole(stderr=stderr, highlight=False, markup=False, emoji=False)

@@ -47,6 +47,7 @@ from .options import (
     folder_and_uri,
     given_options,
     interruptible,
+    is_typed,
     new_console,
     print_warnings,
     run_folder,
@@ -166,6 +167,7 @@ def _search(spec: Spec, where: Mapping[str, Any], console: Console, wandb: Wandb
     )
 )
 def resume(  # its length is that of its options
+    context: typer.Context,
     run: Annotated[str, typer.Argument(help=RUN, metavar="RUN", autocompletion=complete_run)],
     trials: Annotated[str | None, typer.Option(help="Number of trials: N in all, or +N more.", metavar="N|+N")] = None,
     hours: Hours = None,
@@ -197,8 +199,8 @@ def resume(  # its length is that of its options
     if before.spec_json.get("simulated"):
         from .simulate import resume_and_print
 
-        foreign = {"--address": address, "--wandb": wandb, "--data-root": data_root, "--dataset": dataset, "--models": models}
-        resume_and_print(folder, trials, hours, [flag for flag, given in foreign.items() if given], console)
+        foreign = [name for name in ("address", "wandb", "data_root", "dataset", "models") if is_typed(context, name)]
+        resume_and_print(folder, trials, hours, [f"--{name.replace('_', '-')}" for name in foreign], console)
         return
     mode = wandb.value if wandb is not None else str(before.spec_json.get("wandb") or wandb_mode(None))
     with interruptible("Interrupted before a trial continued."):
