@@ -207,6 +207,20 @@ def test_what_a_driver_here_came_to_is_not_overwritten_and_what_came_elsewhere_i
     assert (folder / "results.jsonl").read_text() == lines(0, 9)
 
 
+def test_a_run_of_which_nothing_has_reached_the_store_goes_on_where_it_began(uri: str) -> None:
+    """Its driver was killed, or the store was away from the beginning."""
+    folder, store = a_run(uri)
+    append(folder, lines(0, 3))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    store.write("driver.lock", b"{}")
+    for whole in (False, True):
+        assert bring(store.uri, whole=whole) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    (folder / ".copy").touch()  # but a copy of what is gone from the store is nobody's work
+    with pytest.raises(UserError, match="There is no run"):
+        bring(store.uri, whole=False)
+
+
 def test_a_run_that_has_gone_on_in_two_ways_is_refused(sent: tuple[Path, Store]) -> None:
     _, store = sent
     folder = bring(store.uri, whole=True)

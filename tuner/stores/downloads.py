@@ -60,9 +60,11 @@ def _readable(store: Store) -> Iterator[None]:
 
 def _bring(store: Store, *, whole: bool) -> Path:
     files, (above, _, name) = store.files(), store.place.rpartition("/")
-    if SPEC not in files:
-        raise UserError(f"There is no run '{store.place}'. `tuner ls --out {above}` lists those that there are.")
     folder = local_place(above) / name
+    # A driver that was killed before anything had reached the store leaves all of its run here.
+    began_here = (folder / SPEC).is_file() and not (folder / COPY).exists()
+    if SPEC not in files and not began_here:
+        raise UserError(f"There is no run '{store.place}'. `tuner ls --out {above}` lists those that there are.")
     journal = b"".join(content or b"" for content in _read(store, [key for _, key in segments(files)]))
     if _is_here(folder, store, journal, whole=whole):
         return folder
