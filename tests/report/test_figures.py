@@ -64,6 +64,23 @@ def test_the_texts_of_a_logarithmic_axis_do_not_run_into_each_other(low: float, 
         assert math.log(b / a) * width > 7 * (len(f"{a:.3g}") + len(f"{b:.3g}")) / 2, "7 pixels for a digit"
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1.3], "Pictures."),
+        ([1.04, -0.04], "Pictures."),
+        ([1.3, -0.3], "Pictures. 10% of the values lie beyond black or white, and look the same."),
+    ],
+)
+def test_values_beyond_black_and_white_are_said_where_they_are_many(values: list[float], said: str) -> None:
+    images = np.full((3, 10, 4, 4), 0.5)
+    images[2] = np.nan  # images that are left out count nowhere
+    for i, value in enumerate(values):
+        images[0, i] = value
+    drawn = tiled(Tiles(images=images, rows=["0", "1", "2"], columns=[""] * 10), name="n", title="t", note="Pictures.", of=3)
+    assert drawn.note == said
+
+
 def test_words_above_narrow_tiles_stand_on_two_lines_where_they_would_touch() -> None:
     drawn = tiled(Tiles(images=np.zeros((2, 4, 8, 8)), rows=["0", "1"], columns=["mean", "mode", "", "x"]), name="n", title="t", of=2)
     assert drawn.layout["xaxis"]["ticktext"] == ["mean", "mode<br>\N{NO-BREAK SPACE}", "", "x"]

@@ -21,6 +21,7 @@ TILE = 40  # pixels of a tile's longer side, at least
 GAP = 3
 WIDTH = 290  # of the tiles in a figure, on a screen and on a phone alike
 ROWS = 20  # clusters of a figure, the largest ones
+SLACK, NOTED = 0.05, 0.05  # how far beyond black and white a value lies that is counted, and the share of them that is said
 LISTED = 100_000  # pixels that are still listed in a figure's CSV file
 
 
@@ -52,7 +53,7 @@ def tiled(tiles: Tiles, *, name: str, title: str, note: str = "", of: int, noun:
     return Figure(
         name=name,
         title=title,
-        note=note,
+        note=" ".join(part for part in (note, _beyond(tiles.images)) if part),
         traces=[{"type": "image", "source": data_address(pixels), "hoverinfo": "skip", "name": title}],
         layout={
             "xaxis": {**across, "side": "top", "tickangle": 0, "tickfont": {"size": 10}, "automargin": False},
@@ -98,6 +99,13 @@ def sprite(images: NDArray[Any]) -> tuple[NDArray[np.uint8], int, int]:
             at = pixels[r * step_y : r * step_y + h * zoom, c * step_x : c * step_x + w * zoom]
             at[..., :-1], at[..., -1] = tile, 255
     return pixels, step_y, step_x
+
+
+def _beyond(images: NDArray[Any]) -> str:
+    """Says it where many values have no grey of their own, as of a decoder that the clustering has left behind."""
+    values = images[np.isfinite(images)]
+    share = float(np.mean((values < -SLACK) | (values > 1 + SLACK))) if values.size else 0.0
+    return f"{share:.0%} of the values lie beyond black or white, and look the same." if share > NOTED else ""
 
 
 def _listed(tiles: Tiles) -> tuple[Sequence[str], list[list[Any]]]:
