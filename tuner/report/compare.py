@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tuner.data.fingerprint import Fingerprint
 from tuner.evidence.statistics import summary
 from tuner.text import duration, number
 
@@ -36,9 +37,8 @@ def _data(run: Material) -> str:
 
 def _rows(run: Material) -> str | None:
     """By which the samples are known: their labels, or without labels their values. None where an older tuner made the run."""
-    identity = run.about.get("data") or {}
-    found = identity.get("labels") or identity.get("values")
-    return None if found is None else str(found)
+    found = Fingerprint.read(run.about.get("data"))
+    return None if found is None else found.labels or found.values
 
 
 def _confirmed(run: Material) -> bool:
