@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -49,6 +50,27 @@ def test_the_silhouette_compares_the_mean_distances_to_the_own_and_to_the_neares
         b = min(float(d_NN[i, c_N == k].mean()) for k in range(4) if k != c_N[i])
         each.append((b - a) / max(a, b))
     assert silhouette(z_NZ, c_N) == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize("n_numbers", [2, 100, 784])
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (1e-3, 1e3), (1e6, -1e6)])
+def test_the_silhouette_is_scikit_learns_near_0_and_far_from_it(n_numbers: int, scale: float, shift: float) -> None:
+    g = torch.Generator().manual_seed(n_numbers)
+    c_N = torch.randint(4, (200,), generator=g)
+    z_NZ = torch.randn(200, n_numbers, generator=g).double()
+    z_NZ = shift + scale * (z_NZ + 2 * torch.eye(4, n_numbers)[c_N])
+    d_NN = squareform(pdist(z_NZ))
+    assert silhouette(z_NZ, c_N) == pytest.approx(silhouette_score(d_NN, c_N, metric="precomputed"))
+
+
+@pytest.mark.parametrize("value", [0.0, 1 / 3, -1e6])
+def test_codes_that_are_all_the_same_lie_no_nearer_to_their_own_cluster_than_to_another(value: float) -> None:
+    assert silhouette(torch.full((90, 30), value), torch.arange(90) % 3) == 0.0
+
+
+def test_codes_that_are_the_same_within_each_cluster_lie_as_well_as_they_can() -> None:
+    c_N = torch.arange(90) % 3
+    assert silhouette(torch.randn(3, 30, generator=torch.Generator().manual_seed(1))[c_N], c_N) == 1.0
 
 
 @pytest.mark.parametrize("c_N", [torch.full((20,), 3), torch.arange(20)])

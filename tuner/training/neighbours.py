@@ -35,6 +35,7 @@ SEPARATED = (
 )
 REFERENCES, HELD_OUT = 60_000, 10_000  # at most: MNIST's own, some seconds on one core
 DISTANCES = 2**23  # at once: 64 MB
+ROUNDING = 1e-13  # of two codes' squares, in a product of float64
 
 
 def neighbourhoods(embed: Callable[[Tensor], Tensor], data: Data, c_N: Tensor, due: Collection[str | None]) -> dict[str, float]:
@@ -69,9 +70,20 @@ def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
     """As `silhouette_in` says, by Euclidean distance; the worst, too, where a code is not finite."""
     if not z_SZ.isfinite().all():
         return WORST
-    z_SZ = z_SZ.double()
-    distance_SS = torch.cdist(z_SZ, z_SZ, compute_mode="donot_use_mm_for_euclid_dist")
-    return silhouette_in(distance_SS.cpu().numpy(), c_S.cpu().numpy())
+    return silhouette_in(_distances(z_SZ.double()).cpu().numpy(), c_S.cpu().numpy())
+
+
+def _distances(z_SZ: Tensor) -> Tensor:
+    """(S, S) Euclidean distances by a product of matrices: for codes of 100 numbers in a fifth of the time that differences take.
+
+    The codes are centred, for far from 0 the product loses digits. What is within its rounding counts as 0, as equal codes are.
+    """
+    z_SZ = z_SZ - z_SZ.mean(dim=0)
+    square_S1 = z_SZ.square().sum(dim=1, keepdim=True)
+    one_S1 = torch.ones_like(square_S1)
+    left = torch.cat([-2 * z_SZ, (1 - ROUNDING) * square_S1, (1 - ROUNDING) * one_S1], dim=1)
+    right = torch.cat([z_SZ, one_S1, square_S1], dim=1)
+    return (left @ right.T).clamp_(min=0).sqrt_().fill_diagonal_(0)
 
 
 def held_out(data: Data) -> tuple[Tensor, Tensor]:
