@@ -125,4 +125,4 @@ READERS: dict[str, Callable[[Path, Columns], Raw]] = {
     "h5ad": read_h5ad,
     "images": read_images,
 }
-assert tuple(READERS) == FORMATS
+assert tuple(READERS) == FORMATS, "READERS and FORMATS (tuner/data/names.py) have the same names in the same order"
