@@ -155,3 +155,15 @@ def test_trials_that_the_space_cannot_have_proposed_are_damage_with_their_number
         config = {"hidden": 8, "batch_size": 25, "pretrain_epochs": 2, "seed": 0}
         with pytest.raises(UserError, match=r"is damaged at trial 2: .*Bring the file back from a copy\."):
             check_proposed([first, second, given_trial(2, {**config, **wrong})], spec, folder / STUDY)
+
+
+def test_asking_for_a_trial_reads_the_other_trials_only_to_propose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(study_name="s", storage=open_storage(tmp_path / STUDY), sampler=optuna.samplers.RandomSampler(seed=1))
+    read: list[object] = []
+    every = optuna.storages.JournalStorage.get_all_trials
+    monkeypatch.setattr(
+        optuna.storages.JournalStorage, "get_all_trials", lambda self, *args, **named: read.append(args) or every(self, *args, **named)
+    )
+    asked = [study.ask() for _ in range(3)]
+    assert read == []
+    assert [trial.number for trial in asked] == [0, 1, 2] and [one.number for one in study.get_trials()] == [0, 1, 2]

@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
-from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from tuner.draws import seed_of
@@ -25,6 +24,7 @@ from tuner.space.spec import Spec
 
 from .earlier import finished_trials
 from .guesses import GUESSED, Guess, guessed
+from .remembered import News, Remembered
 
 ATTEMPTS = 10  # at a configuration that was not tried before, by the method of the space
 RANDOM_ATTEMPTS = 50  # after those; then, where the space can be counted, the first that is left
@@ -88,7 +88,8 @@ class Proposals:
         self._worlds: Iterator[dict[str, Any]] | None = spec.worlds(self.distributions) if countable else None
         self._next: dict[str, Any] | None = None
         self._count = None if countable else spec.combinations()
-        self._common = IntersectionSearchSpace(include_pruned=True)
+        self._common: dict[str, BaseDistribution] | None = None  # what all trials have that are finished
+        self._news = News()
 
     def add(self, chosen: Mapping[str, Any]) -> None:
         """Notes that a configuration is tried."""
@@ -131,6 +132,8 @@ class Proposals:
             chosen = self.left()
             assert chosen is not None, "asked for more than the grid has"
             return chosen
+        if isinstance(study, Remembered):
+            study.refresh()
         chosen = {}
         for attempt in range(ATTEMPTS + RANDOM_ATTEMPTS):
             guess = self._guess(trial.number, attempt)
@@ -167,7 +170,12 @@ class Proposals:
         they are what all trials have, which can be remembered."""
         if not isinstance(sampler, TPESampler) or _conditional(self.spec):
             return self._in_all_earlier(sampler, sampler.infer_relative_search_space(study, trial))
-        return {name: found for name, found in self._common.calculate(study).items() if not found.single()}
+        trials = study.trials_known if isinstance(study, Remembered) else study.get_trials(deepcopy=False)
+        for i in self._news.finished(trials):
+            known = trials[i].distributions
+            common = known if self._common is None else self._common
+            self._common = {name: found for name, found in sorted(common.items()) if known.get(name) == found}
+        return {name: found for name, found in (self._common or {}).items() if not found.single()}
 
     def _in_all_earlier(self, sampler: BaseSampler, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
         """Of what a sampler draws together, what every earlier trial has: Optuna looks at no more than one trial below number 0. TPE's

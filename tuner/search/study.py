@@ -7,7 +7,7 @@ import datetime
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,9 +79,16 @@ class OwnLogs(BaseJournalBackend):
         raise AssertionError("it is only read")
 
 
-def open_storage(path: Path) -> JournalStorage:
+class StudyStorage(JournalStorage):
+    """A study in which no trial waits for somebody to begin it. `Study.ask` would go through all trials for one, every time."""
+
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return [] if states == (TrialState.WAITING,) else super().get_all_trials(study_id, deepcopy, states)
+
+
+def open_storage(path: Path) -> StudyStorage:
     """The file that holds the study; `optuna-dashboard` opens it, too."""
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    return StudyStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
 
 
 def new_study(path: Path, name: str, spec: Spec) -> optuna.Study:

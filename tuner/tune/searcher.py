@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
@@ -19,9 +18,10 @@ from tuner.runs.files import RunFiles
 from tuner.runs.paths import STUDY
 from tuner.search.earlier import WithEarlier
 from tuner.search.proposals import Proposals, distribution, new_sampler, trial_seed
+from tuner.search.remembered import Remembered
 from tuner.search.scores import values_of
 from tuner.search.seeds import CONFIGURATION, OfConfigurations, SeedPlan
-from tuner.search.study import StudyFile, directions, open_storage, optuna_end
+from tuner.search.study import StudyFile, StudyStorage, directions, open_storage, optuna_end
 from tuner.space.ranges import Range
 from tuner.space.request import ASKED_FOR, Wanted, beside_of, config_of, is_warm
 from tuner.space.spec import Spec
@@ -71,7 +71,7 @@ class StudySearch(Searcher):
         self.proposals = Proposals(spec)
         self._configs: dict[str, dict[str, Any]] = {}  # configurations that were handed out and have not ended, by Tune's ids
         super().__init__(metric="score", mode=spec.metric.mode)
-        storage = open_storage(folder / STUDY) if files is None else JournalStorage(StudyFile(files))
+        storage = open_storage(folder / STUDY) if files is None else StudyStorage(StudyFile(files))
         self.study = optuna.create_study(
             study_name=name,
             storage=storage,
@@ -89,10 +89,15 @@ class StudySearch(Searcher):
         self._told: optuna.Study = self.study if spec.seeds.single else OfConfigurations(name, storage, spec.seeds)
         if self.proposals.earlier:
             self._told = WithEarlier(name, storage, self._told, self.proposals.earlier)
+        if spec.method == "tpe" and spec.seeds.single and len(directions(spec)) == 1:
+            self._told = Remembered(name, storage, self._told)
         self._control = control
         self._finished = False  # Tune was told so
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
-        self._waiting = deque(_trial(self.study, storage, found.number) for found in self.study.trials if found.state == TrialState.RUNNING)
+        begun = [found for found in self.study.trials if found.state == TrialState.RUNNING]
+        self._waiting = deque(_trial(self.study, storage, found.number) for found in begun)
+        self._steps_before = {found.number: max(found.intermediate_values, default=0) for found in begun}
+        self._n_trials = len(self.study.trials)  # reading the study takes the longer the more there are
 
     @property
     def full(self) -> bool:
@@ -125,12 +130,13 @@ class StudySearch(Searcher):
     ) -> optuna.Trial:
         """A new trial of the study: the requested configuration, or else the sampler's proposal. `configuration`: the one that it is
         another seed of."""
-        number = len(self.study.get_trials(deepcopy=False))
+        number = self._n_trials
         spec = self.spec if requested is None else requested.spec
         inner = new_sampler(self.spec, number, 0)
         self.study.sampler = _Chosen(self.proposals, inner, self._told, None if requested is None else requested.chosen)
         trial = self.study.ask()
         assert trial.number == number, "somebody else asks this study"
+        self._n_trials += 1
         chosen: dict[str, Any] = {}
         for found in spec.searched():
             if spec.active(found, chosen):
@@ -162,7 +168,7 @@ class StudySearch(Searcher):
 
     def _hand_out(self, trial_id: str, trial: optuna.Trial) -> dict[str, Any]:
         self._trials[trial_id] = trial
-        self._steps[trial_id] = max(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values, default=0)
+        self._steps[trial_id] = self._steps_before.pop(trial.number, 0)
         outside = list(self._control.quarantine.outside) if self._control else []
         known = self._known(trial) | {"outside": outside}
         self._configs[trial_id] = known
@@ -253,7 +259,7 @@ class StudySearch(Searcher):
         return {}  # Tune pickles its searcher to restore it; a search is rebuilt from its journal and its study
 
 
-def _trial(study: optuna.Study, storage: JournalStorage, number: int) -> optuna.Trial:
+def _trial(study: optuna.Study, storage: StudyStorage, number: int) -> optuna.Trial:
     """A trial of the study by its number, through the public names of Optuna's storages."""
     return optuna.Trial(study, storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(study.study_name), number))
 
