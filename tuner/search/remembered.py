@@ -52,6 +52,7 @@ class Remembered(Study):
         self._news = News()
         self._ranked: list[tuple[_Rank, int]] = []
         self._finished: list[int] = []  # by number, as the others
+        self.refresh()
 
     def refresh(self) -> None:
         """Looks at the study. Until the next time the sampler sees it so."""
