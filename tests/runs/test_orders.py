@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,14 +32,18 @@ def driven(tmp_path: Path) -> Iterator[Path]:
 
 def looking(folder: Path, take: Callable[[Order], str]) -> threading.Thread:
     """A driver that looks until it has taken up one order."""
-    inbox, taken = Inbox(folder, take), threading.Event()
+    taken = threading.Event()
+
+    def takes(order: Order) -> str:
+        taken.set()  # told by the order itself: one may come at any moment, also between two looks
+        return take(order)
+
+    inbox = Inbox(folder, takes)
 
     def look() -> None:
         while not taken.is_set():
-            before = waiting(folder)
             inbox.look()
-            if before and not waiting(folder):
-                taken.set()
+            time.sleep(0.001)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
