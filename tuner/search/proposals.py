@@ -167,7 +167,8 @@ class Proposals:
 
     def _together(self, sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that the sampler draws together. A new TPE would go through all trials to find them, each time; without groups
-        they are what all trials have, which can be remembered."""
+        they are what all trials have, which can be remembered. Optuna's IntersectionSearchSpace would look each time at all that are
+        younger than the oldest that runs."""
         if not isinstance(sampler, TPESampler) or _conditional(self.spec):
             return self._in_all_earlier(sampler, sampler.infer_relative_search_space(study, trial))
         trials = study.trials_known if isinstance(study, Remembered) else study.get_trials(deepcopy=False)

@@ -84,8 +84,9 @@ class StudySearch(Searcher):
         if "seed" not in self.study.user_attrs:
             self.study.set_user_attr("metric", spec.metric.name)
             self.study.set_user_attr("seed", spec.seed)
-        self.proposals.add_all(self.study.trials)
-        self.plan = SeedPlan.of(spec, self.study.trials)
+        trials = self.study.get_trials(deepcopy=False)  # once: reading the study takes the longer the more there are
+        self.proposals.add_all(trials)
+        self.plan = SeedPlan.of(spec, trials)
         self._told: optuna.Study = self.study if spec.seeds.single else OfConfigurations(name, storage, spec.seeds)
         if self.proposals.earlier:
             self._told = WithEarlier(name, storage, self._told, self.proposals.earlier)
@@ -94,10 +95,10 @@ class StudySearch(Searcher):
         self._control = control
         self._finished = False  # Tune was told so
         # Trials that have a number and were not handed out. Those of an earlier driver go on first, in their order.
-        begun = [found for found in self.study.trials if found.state == TrialState.RUNNING]
+        begun = [found for found in trials if found.state == TrialState.RUNNING]
         self._waiting = deque(_trial(self.study, storage, found.number) for found in begun)
         self._steps_before = {found.number: max(found.intermediate_values, default=0) for found in begun}
-        self._n_trials = len(self.study.trials)  # reading the study takes the longer the more there are
+        self._n_trials = len(trials)
 
     @property
     def full(self) -> bool:
